@@ -1,0 +1,1 @@
+//! Writes batches into the target database, exactly once: the watermark commits with the rows.

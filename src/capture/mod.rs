@@ -1,0 +1,1 @@
+//! Reads the binary log of the node's database and turns committed row changes into segments.

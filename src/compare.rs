@@ -1,0 +1,1 @@
+//! Compares two databases by identity and value, through different local ids.

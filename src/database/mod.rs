@@ -1,0 +1,4 @@
+//! What capture, apply and the commands all need of a MySQL or MariaDB server: a connection, which
+//! server it is, and what its tables look like.
+
+pub mod schema;

@@ -1,0 +1,3 @@
+//! The `headwater` program: arguments, configuration, one subcommand, an exit code.
+
+fn main() {}

@@ -1,0 +1,83 @@
+//! The link between a child and its parent. Knows segments and batches, nothing of MySQL.
+
+use std::future::Future;
+
+use crate::change::{Epoch, Identity, NodeId, Sequence};
+use crate::record::SegmentSource;
+use crate::value::Name;
+
+/// Who is at the other end of a link, as its certificate proved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// The name it was invited under.
+    pub name: String,
+    /// Its node id.
+    pub node: NodeId,
+    /// The epoch of its store.
+    pub epoch: Epoch,
+}
+
+/// A row that the other end lacks and asks to be sent whole.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Wanted {
+    /// Its table.
+    pub table: Name,
+    /// The row.
+    pub identity: Identity<'static>,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// The link's watermark now: what may be acknowledged.
+    pub through: Sequence,
+    /// Changes set aside because a row they refer to is missing.
+    pub parked: u64,
+    /// Changes set aside because they need a person.
+    pub quarantined: u64,
+    /// Rows the target lacks, at most a few hundred at a time.
+    pub wanted: Vec<Wanted>,
+}
+
+/// A whole, verified batch: transactions `(from, through]`.
+pub struct ReceivedBatch {
+    /// The last transaction before the batch.
+    pub from: Sequence,
+    /// The last transaction in the batch.
+    pub through: Sequence,
+    /// Its content.
+    pub segments: Box<dyn SegmentSource>,
+}
+
+/// Why a target did not take a batch; says what the link does next.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// The batch starts above the watermark: what lies between has to come first.
+    #[error("batch starts after {from}, but only {watermark} is applied here")]
+    Gap {
+        /// Where the batch starts.
+        from: Sequence,
+        /// What has been applied.
+        watermark: Sequence,
+    },
+    /// Nothing wrong with the batch: try the same again later.
+    #[error("the target database cannot take the batch now: {0}")]
+    Retry(String),
+    /// The batch cannot be taken, ever, as it is; the link stops with these words.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Where received batches go. Implemented over the database by the node; by tests over memory.
+pub trait Target: Send + Sync + 'static {
+    /// The last sequence applied from this peer; 0 for a peer never heard of.
+    fn watermark(&self, peer: &Peer) -> impl Future<Output = Result<Sequence, TargetError>> + Send;
+
+    /// Applies a batch in one transaction together with the watermark. What is at or below the
+    /// watermark is left alone.
+    fn apply(
+        &self,
+        peer: &Peer,
+        batch: ReceivedBatch,
+    ) -> impl Future<Output = Result<Applied, TargetError>> + Send;
+}

@@ -2,3 +2,4 @@
 //! server it is, and what its tables look like.
 
 pub mod schema;
+pub mod value;

@@ -14,7 +14,7 @@ use super::translate::{RowValues, lender};
 use crate::change::Identity;
 use crate::database::connect;
 use crate::schema_map::{BoundIdentity, BoundMap, BoundTable, ConditionalRule};
-use crate::value::{Name, Value};
+use crate::value::Value;
 
 /// How many local keys on either side of a missing one are asked for with it: neighbours in a
 /// table are usually needed together.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::Error;
 use super::assembly::Assembly;
 use super::decode::{
-    Body, Decoder, Event, Header, Query, Row, RowKind, RowsEvent, TableMapEvent, TransactionPayload,
+    Body, DecodeError, Decoder, Event, Header, MapColumn, Query, RawColumn, Row, RowKind, RowsEvent,
+    TableMapEvent, TransactionPayload,
 };
 use super::fetch::Fetcher;
 use super::identities::Identities;
@@ -76,7 +77,7 @@ pub(super) struct Told {
 enum Table {
     Mapped(Arc<TablePlan>),
     /// Headwater's own watermark: tells through which link a transaction came.
-    Watermark(Arc<TablePlan>),
+    Watermark(Vec<MapColumn>),
     Other,
 }
 
@@ -122,12 +123,7 @@ impl Follower {
         self.boundary.as_ref().unwrap_or(&self.place).position()
     }
 
-    /// Whether tables were defined since the map was bound: bind it again, then call
-    /// [`Follower::rebind`].
-    pub(super) fn is_redefined(&self) -> bool {
-        self.redefined
-    }
-
+    /// Goes on with a map bound anew, after [`Outcome::Rebind`].
     pub(super) fn rebind(&mut self, map: Arc<BoundMap>) {
         self.map = map;
         self.plans.clear();
@@ -393,7 +389,7 @@ impl Follower {
                 None => Table::Other,
             }
         } else if *event.schema == *self.settings.state_schema && event.table == WATERMARK_TABLE {
-            Table::Watermark(Arc::new(TablePlan::of_own(event).map_err(|error| at(start, error))?))
+            Table::Watermark(event.columns().map_err(|error| at(start, error))?)
         } else {
             Table::Other
         };
@@ -430,9 +426,13 @@ impl Follower {
         let plan = match self.tables.get(&event.table_id) {
             Some(Table::Other) => return Ok(()),
             Some(Table::Mapped(plan)) => plan.clone(),
-            Some(Table::Watermark(plan)) => {
-                let plan = plan.clone();
-                return self.own(&plan, event, start);
+            Some(Table::Watermark(columns)) => {
+                if let (Some(node), Some(open)) =
+                    (origin(columns, event).map_err(|error| at(start, error))?, &mut self.transaction)
+                {
+                    open.origin = Some(node);
+                }
+                return Ok(());
             }
             None if event.is_dummy() => return Ok(()),
             None => return Err(refused(start, "rows without a table map before them", READ_AGAIN)),
@@ -459,21 +459,6 @@ impl Follower {
                     Err(Pause::Need(need)) => self.fetch(&need).await?,
                     Err(Pause::Failed(error)) => return Err(placed(start, error)),
                 }
-            }
-        }
-        Ok(())
-    }
-
-    /// A transaction of headwater's own: notes which node it came from.
-    fn own(&mut self, plan: &TablePlan, event: &RowsEvent<'_>, start: &str) -> Result<(), Error> {
-        let mut reader = event.rows(&plan.columns).map_err(|error| at(start, error))?;
-        let mut row = Row::default();
-        while reader.read(&mut row).map_err(|error| at(start, error))? {
-            let image = Image { plan, columns: &row.after };
-            if let Ok(Value::Text(node)) = image.first()
-                && let (Ok(node), Some(open)) = (node.parse(), &mut self.transaction)
-            {
-                open.origin = Some(NodeId(node));
             }
         }
         Ok(())
@@ -760,6 +745,19 @@ impl Step<'_, '_> {
     }
 }
 
+/// The node that a transaction of headwater's own came from: the first column of its watermark.
+fn origin(columns: &[MapColumn], event: &RowsEvent<'_>) -> Result<Option<NodeId>, DecodeError> {
+    let mut reader = event.rows(columns)?;
+    let mut row = Row::default();
+    let mut node = None;
+    while reader.read(&mut row)? {
+        if let Some(RawColumn::Bytes(bytes)) = row.after.first() {
+            node = std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok()).map(NodeId);
+        }
+    }
+    Ok(node)
+}
+
 const READ_AGAIN: &str = "The log is damaged there; check the server's disk";
 
 fn given_up(start: &str) -> String {
@@ -772,7 +770,7 @@ fn refused(start: &str, what: &str, remedy: &str) -> Error {
     Error::Refused { place: start.to_owned(), what: what.to_owned(), remedy: remedy.to_owned() }
 }
 
-fn at(start: &str, error: super::decode::DecodeError) -> Error {
+fn at(start: &str, error: DecodeError) -> Error {
     refused(start, &error.to_string(), READ_AGAIN)
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 
 /// A set of `MySQL` global transaction ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct GtidSet {
+pub(super) struct GtidSet {
     /// By `uuid` or `uuid:tag`, disjoint half-open intervals in rising order.
     sources: BTreeMap<(uuid::Uuid, String), Vec<(u64, u64)>>,
 }
@@ -21,7 +21,7 @@ pub struct NotGtids {
 
 impl GtidSet {
     /// Reads the server's notation: `uuid:1-5:7,uuid:tag:1-3`, with any white space.
-    pub fn parse(text: &str) -> Result<GtidSet, NotGtids> {
+    pub(super) fn parse(text: &str) -> Result<GtidSet, NotGtids> {
         let wrong = || NotGtids { text: text.to_owned() };
         let mut set = GtidSet::default();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
@@ -46,12 +46,12 @@ impl GtidSet {
     }
 
     /// Adds one transaction.
-    pub fn add(&mut self, source: uuid::Uuid, tag: &str, number: u64) {
+    pub(super) fn add(&mut self, source: uuid::Uuid, tag: &str, number: u64) {
         self.add_range(source, tag, number, number.saturating_add(1));
     }
 
     /// Whether every transaction of `other` is in this set.
-    pub fn contains_all(&self, other: &GtidSet) -> bool {
+    pub(super) fn contains_all(&self, other: &GtidSet) -> bool {
         other.sources.iter().all(|(source, wanted)| {
             let had = self.sources.get(source).map(Vec::as_slice).unwrap_or_default();
             wanted.iter().all(|(start, end)| {
@@ -61,7 +61,7 @@ impl GtidSet {
     }
 
     /// The notation the dump request takes: one entry per source and tag.
-    pub fn entries(&self) -> impl Iterator<Item = String> + '_ {
+    pub(super) fn entries(&self) -> impl Iterator<Item = String> + '_ {
         self.sources.iter().map(|((uuid, tag), intervals)| {
             let mut entry = uuid.hyphenated().to_string();
             if !tag.is_empty() {
@@ -115,13 +115,13 @@ impl fmt::Display for GtidSet {
 
 /// `MariaDB`'s position: the last transaction of each replication domain.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DomainState {
+pub(super) struct DomainState {
     domains: BTreeMap<u32, (u32, u64)>,
 }
 
 impl DomainState {
     /// Reads the server's notation: `0-1-10,1-2-3`.
-    pub fn parse(text: &str) -> Result<DomainState, NotGtids> {
+    pub(super) fn parse(text: &str) -> Result<DomainState, NotGtids> {
         let wrong = || NotGtids { text: text.to_owned() };
         let mut state = DomainState::default();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
@@ -140,7 +140,7 @@ impl DomainState {
     }
 
     /// Notes the last transaction of a domain.
-    pub fn reached(&mut self, domain: u32, server: u32, number: u64) {
+    pub(super) fn reached(&mut self, domain: u32, server: u32, number: u64) {
         self.domains.insert(domain, (server, number));
     }
 }

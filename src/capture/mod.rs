@@ -27,4 +27,6 @@ mod stream;
 mod translate;
 
 pub use error::{Disposition, Error, Resume};
-pub use run::{Capture, Options, State, run};
+pub use place::reaches;
+pub use run::{Capture, Doing, Options, State, run};
+pub use start::log_end;

@@ -115,6 +115,21 @@ impl Place {
     }
 }
 
+/// Whether capture that stands at `position` has read everything up to `end`, a later look at the
+/// end of the same server's log.
+pub fn reaches(position: &Position, end: &Position) -> bool {
+    if position.server != end.server {
+        return false;
+    }
+    if let (ServerIdentity::Mysql { .. }, Some(read), Some(executed)) =
+        (&end.server, &position.gtids, &end.gtids)
+        && let (Ok(read), Ok(executed)) = (GtidSet::parse(read), GtidSet::parse(executed))
+    {
+        return read.contains_all(&executed);
+    }
+    (&position.file, position.offset) >= (&end.file, end.offset)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

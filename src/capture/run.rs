@@ -176,15 +176,7 @@ impl Capture {
                 position
             }
             None => {
-                let spool = &self.spool;
-                start::fill_lenders(&map, &mut fetcher, &mut identities, async |identities| {
-                    let index = identities.hand_over();
-                    let append = Append { segments: Vec::new(), position: None, index };
-                    spool.append(append).await?;
-                    identities.committed();
-                    Ok(())
-                })
-                .await?;
+                start::fill_lenders(&map, &mut fetcher, &mut identities, &self.spool).await?;
                 let position = start::log_end(&mut connection, &server).await?;
                 self.spool.set_position(Some(position.clone())).await?;
                 tracing::info!(%position, "capture begins at the log's present end");

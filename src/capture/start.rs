@@ -7,11 +7,12 @@ use mysql_async::{Conn, Row};
 
 use super::fetch::Fetcher;
 use super::identities::Identities;
-use super::translate::{Decisions, Translator, lender};
+use super::translate::{Decisions, RowValues as _, Translator, lender, local_key};
 use super::{Error, Resume};
 use crate::database::server::{Flavor, Server};
 use crate::position::Position;
 use crate::schema_map::{BoundIdentity, BoundMap, BoundTable, ReferenceRule, Role};
+use crate::spool::{Append, Spool};
 use crate::value::Name;
 
 /// Rows asked for at once while the identity index is filled.
@@ -83,7 +84,7 @@ pub(super) async fn fill_lenders(
     map: &BoundMap,
     fetcher: &mut Fetcher,
     identities: &mut Identities,
-    mut hand_over: impl AsyncFnMut(&mut Identities) -> Result<(), Error>,
+    spool: &Spool,
 ) -> Result<(), Error> {
     for table in lenders(map) {
         let number = identities.number(&table.name);
@@ -93,7 +94,6 @@ pub(super) async fn fill_lenders(
             let rows = fetcher.page(&table, after, PAGE_ROWS).await?;
             let full = rows.len() == PAGE_ROWS;
             for row in &rows {
-                use super::translate::{RowValues, local_key};
                 let Some(local) = local_key(&row.value(key)?) else { continue };
                 after = after.max(local);
                 let decisions = Decisions::default();
@@ -104,14 +104,21 @@ pub(super) async fn fill_lenders(
                 }
             }
             if identities.gathered() >= PAGE_ROWS {
-                hand_over(identities).await?;
+                hand_over(identities, spool).await?;
             }
             if !full {
                 break;
             }
         }
     }
-    hand_over(identities).await
+    hand_over(identities, spool).await
+}
+
+async fn hand_over(identities: &mut Identities, spool: &Spool) -> Result<(), Error> {
+    let index = identities.hand_over();
+    spool.append(Append { segments: Vec::new(), position: None, index }).await?;
+    identities.committed();
+    Ok(())
 }
 
 /// The tables whose identities other tables' identities are made of.

@@ -8,6 +8,7 @@ use headwater::change::{Change, Identity, Kind};
 use headwater::transport::Wanted;
 use headwater::value::{Reference, Value};
 use headwater_rig::{Flavor, Server, ServerOptions};
+use mysql_async::prelude::Queryable as _;
 use tempfile::TempDir;
 
 use crate::support::{Captured, Capturing, capture_options, on_both, openmrs_map};
@@ -215,7 +216,8 @@ async fn composite_natural_and_keyless_rows_have_identities(flavor: Flavor) {
     .await;
     let transactions = site.captured(7).await;
     assert_eq!(transactions[0].changes[0].identity, one("Nurse"));
-    let nurse = Value::Reference(Box::new(Reference { table: "role".into(), identity: one("Nurse") }));
+    let nurse =
+        Value::Reference(Box::new(Reference { table: "role".into(), identity: one("Nurse") }));
     assert_eq!(
         transactions[1].changes[0].identity,
         Identity::Many(vec![reference("users", DAEMON), nurse])
@@ -304,7 +306,8 @@ async fn text_of_any_character_set_and_zero_dates_come_out_exactly(flavor: Flavo
 async fn capture_resumes_where_it_stopped(flavor: Flavor) {
     let mut site = Site::start(flavor).await;
     for round in 0..4_u64 {
-        site.sql(&format!("UPDATE location SET name = 'round {round}' WHERE location_id = 12")).await;
+        site.sql(&format!("UPDATE location SET name = 'round {round}' WHERE location_id = 12"))
+            .await;
         if round % 2 == 0 {
             site.captured(round + 1).await;
         }
@@ -386,7 +389,8 @@ async fn a_rolled_back_transaction_leaves_nothing(flavor: Flavor) {
 async fn work_in_other_tables_moves_the_position(flavor: Flavor) {
     let site = Site::start(flavor).await;
     let before = site.capturing.spool.position().await.unwrap().unwrap();
-    site.sql("CREATE TABLE other (a INT PRIMARY KEY); INSERT INTO other VALUES (1); FLUSH LOGS").await;
+    site.sql("CREATE TABLE other (a INT PRIMARY KEY); INSERT INTO other VALUES (1); FLUSH LOGS")
+        .await;
     let moved = site
         .capturing
         .until(|state| state.position.as_ref().is_some_and(|now| now.file != before.file))
@@ -463,7 +467,10 @@ async fn a_compressed_log_reads_like_any_other(flavor: Flavor) {
 async fn a_row_the_other_end_lacks_is_sent_whole(flavor: Flavor) {
     let site = Site::start(flavor).await;
     let wanted = |table: &str, identity| Wanted { table: table.into(), identity };
-    site.sql("INSERT INTO patient (patient_id, creator, date_created) VALUES (41, 7, '2026-01-01')").await;
+    site.sql(
+        "INSERT INTO patient (patient_id, creator, date_created) VALUES (41, 7, '2026-01-01')",
+    )
+    .await;
     site.captured(1).await;
     site.capturing
         .wanted
@@ -505,9 +512,15 @@ async fn another_server_or_a_purged_log_is_told_apart_from_a_failed_link(flavor:
     capturing.stop().await;
     let purge = "FLUSH LOGS; FLUSH LOGS; DO SLEEP(0.1)";
     server.sql_in("openmrs", purge).await.unwrap();
-    server.sql_in("openmrs", "UPDATE location SET name = 'lost' WHERE location_id = 12; FLUSH LOGS").await.unwrap();
-    let last = if flavor == Flavor::Mysql97 { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
-    let last = server.ask("openmrs", last).await.unwrap().unwrap();
+    server
+        .sql_in("openmrs", "UPDATE location SET name = 'lost' WHERE location_id = 12; FLUSH LOGS")
+        .await
+        .unwrap();
+    let last =
+        if flavor == Flavor::Mysql97 { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
+    let mut connection = server.conn("openmrs").await.unwrap();
+    let row: mysql_async::Row = connection.query_first(last).await.unwrap().unwrap();
+    let last: String = row.get(0).unwrap();
     server.sql_in("openmrs", &format!("PURGE BINARY LOGS TO '{last}'")).await.unwrap();
     let options = capture_options(&server, "openmrs", openmrs_map());
     let capturing = Capturing::start_only(options, &folder);

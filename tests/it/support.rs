@@ -42,7 +42,11 @@ pub(crate) struct Capturing {
     task: JoinHandle<Result<(), capture::Error>>,
 }
 
-pub(crate) fn capture_options(server: &Server, database: &str, map: Arc<MapFile>) -> capture::Options {
+pub(crate) fn capture_options(
+    server: &Server,
+    database: &str,
+    map: Arc<MapFile>,
+) -> capture::Options {
     capture::Options {
         database: connect::Options::parse(&server.url(database)).unwrap(),
         map,

@@ -38,8 +38,6 @@ pub(super) struct Database {
     pub(super) url: String,
     pub(super) password_file: Option<PathBuf>,
     pub(super) maps: Vec<PathBuf>,
-    pub(super) tls: Option<bool>,
-    pub(super) tls_authority_file: Option<PathBuf>,
     pub(super) state_schema: Option<String>,
     pub(super) connections_max: Option<u16>,
     pub(super) connect_timeout: Option<Span>,

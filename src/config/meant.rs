@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::text::{Schedule, Size, Span};
 use super::{
-    Apply, Capture, Compression, Config, ConfigError, Database, Listen, Node, Parent, Secret,
-    Spool, Start, Status, Tls, file,
+    Apply, Capture, Compression, Config, ConfigError, Database, Listen, Node, Parent, Spool, Start,
+    Status, file,
 };
+use crate::database::connect::{Options, Tls};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -76,49 +77,42 @@ fn database(
     environment: Option<String>,
     warnings: &mut Vec<String>,
 ) -> Result<Database, String> {
-    let url = mysql_async::Opts::from_url(&typed.url).map_err(|_error| {
-        "database.url is not understood: write mysql://USER@HOST:3306/DATABASE".to_owned()
+    let mut options = Options::parse(&typed.url).map_err(|error| match error {
+        crate::database::Error::Url { problem } => format!(
+            "database.url is wrong: {problem}. It looks like mysql://USER@HOST:3306/DATABASE"
+        ),
+        other => other.to_string(),
     })?;
-    let name = url.db_name().filter(|name| !name.is_empty()).ok_or(
-        "database.url names no database: write mysql://USER@HOST:3306/DATABASE".to_owned(),
-    )?;
-    let user = url
-        .user()
-        .filter(|user| !user.is_empty())
-        .ok_or("database.url names no user: write mysql://USER@HOST:3306/DATABASE".to_owned())?;
     if typed.maps.is_empty() {
         return Err("database.maps is empty: name at least one schema map, such as maps = [\"schema-maps/openmrs-2.x.toml\"]".to_owned());
     }
     let state_schema = typed.state_schema.unwrap_or_else(|| "headwater".to_owned());
     identifier("database.state_schema", &state_schema)?;
-    if state_schema.eq_ignore_ascii_case(name) {
+    if state_schema.eq_ignore_ascii_case(&options.database) {
         return Err(format!(
             "database.state_schema is {state_schema}, the database that is kept in step: headwater's own tables need a schema of their own"
         ));
     }
-    if url.pass().is_some() {
+    if options.password.is_some() {
         warnings.push("the database password stands in database.url: anybody who may read the configuration has it; use password_file or HEADWATER_DATABASE_PASSWORD".to_owned());
     }
-    let password = password(beside, typed.password_file, environment, url.pass(), warnings)?;
+    if let Tls::Required { ca: Some(authority) } = &mut options.tls {
+        *authority = beside.resolve(std::mem::take(authority));
+    }
+    if options.tls == Tls::Unverified {
+        warnings.push("database.url says tls=unverified: anybody on the way to the database can pretend to be it".to_owned());
+    }
+    options.connect_timeout = time(typed.connect_timeout, 20);
+    let password = password(beside, typed.password_file, environment, warnings)?;
     Ok(Database {
-        host: url.ip_or_hostname().to_owned(),
-        port: url.tcp_port(),
-        socket: url.socket().map(PathBuf::from),
-        user: user.to_owned(),
-        password,
-        name: name.to_owned(),
-        tls: match (typed.tls, typed.tls_authority_file) {
-            (Some(false), Some(_)) => {
-                return Err("database.tls is false, but tls_authority_file is set: leave one of them out".to_owned());
-            }
-            (_, Some(authority)) => Tls::Authority(beside.resolve(authority)),
-            (Some(true), None) => Tls::Public,
-            (Some(false) | None, None) => Tls::Off,
-        },
+        options: options.with_password(password),
         maps: typed.maps.into_iter().map(|map| beside.resolve(map)).collect(),
         state_schema,
-        connections_max: usize::from(positive("database.connections_max", typed.connections_max, 8)?),
-        connect_timeout: time(typed.connect_timeout, 10),
+        connections_max: usize::from(positive(
+            "database.connections_max",
+            typed.connections_max,
+            8,
+        )?),
     })
 }
 
@@ -131,16 +125,15 @@ fn identifier(key: &str, name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// From the file, else from the environment, else from the url.
+/// From the file, else from the environment; the url's counts only if there is neither.
 fn password(
     beside: &Beside<'_>,
     file: Option<PathBuf>,
     environment: Option<String>,
-    url: Option<&str>,
     warnings: &mut Vec<String>,
-) -> Result<Option<Secret>, String> {
+) -> Result<Option<String>, String> {
     let Some(path) = file.map(|file| beside.resolve(file)) else {
-        return Ok(environment.or_else(|| url.map(str::to_owned)).map(Secret::new));
+        return Ok(environment);
     };
     let text = std::fs::read_to_string(&path).map_err(|error| {
         format!(
@@ -155,7 +148,7 @@ fn password(
             path.display()
         ));
     }
-    Ok(Some(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned())))
+    Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 /// The permission bits, if others than the owner and its group may read the file.

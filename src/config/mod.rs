@@ -8,11 +8,11 @@ mod meant;
 mod text;
 pub mod template;
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::database::connect::Options;
 pub use text::Schedule;
 
 /// Where the configuration is looked for unless `--config` says otherwise.
@@ -62,61 +62,14 @@ pub struct Node {
 /// `[database]`
 #[derive(Debug, Clone)]
 pub struct Database {
-    /// Host name or address.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// A unix socket in the place of host and port.
-    pub socket: Option<PathBuf>,
-    /// The account.
-    pub user: String,
-    /// Its password.
-    pub password: Option<Secret>,
-    /// The database that is kept in step.
-    pub name: String,
-    /// Whether and how the connection is encrypted.
-    pub tls: Tls,
-    /// The schema map's files, the first the main one, later ones override.
+    /// How to connect, the password included.
+    pub options: Options,
+    /// The schema map's files; later ones add to the first.
     pub maps: Vec<PathBuf>,
     /// The schema of headwater's own tables in the same server.
     pub state_schema: String,
     /// How many connections are open at most.
     pub connections_max: usize,
-    /// How long one attempt to connect may take.
-    pub connect_timeout: Duration,
-}
-
-/// How the connection to the database is encrypted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Tls {
-    /// Not at all.
-    Off,
-    /// Against the usual public authorities.
-    Public,
-    /// Against the authorities in this PEM file.
-    Authority(PathBuf),
-}
-
-/// A text that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Keeps a text from being printed by accident.
-    pub fn new(text: String) -> Secret {
-        Secret(text)
-    }
-
-    /// The text itself.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("(secret)")
-    }
 }
 
 /// `[capture]`
@@ -298,40 +251,6 @@ pub fn log_filter() -> Option<String> {
 #[expect(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-impl Database {
-    /// What the driver needs: never the server's own socket unless one was asked for, and packets
-    /// as large as a server can send.
-    pub fn options(&self) -> mysql_async::Opts {
-        let mut options = mysql_async::OptsBuilder::default()
-            .ip_or_hostname(self.host.clone())
-            .tcp_port(self.port)
-            .user(Some(self.user.clone()))
-            .pass(self.password.as_ref().map(|password| password.reveal().to_owned()))
-            .db_name(Some(self.name.clone()))
-            .prefer_socket(false)
-            .max_allowed_packet(Some(1_073_741_824));
-        if let Some(socket) = &self.socket {
-            options = options.socket(Some(socket.display().to_string()));
-        }
-        options = match &self.tls {
-            Tls::Off => options,
-            Tls::Public => options.ssl_opts(Some(mysql_async::SslOpts::default())),
-            Tls::Authority(path) => options.ssl_opts(Some(
-                mysql_async::SslOpts::default().with_root_certs(vec![path.clone().into()]),
-            )),
-        };
-        options.into()
-    }
-
-    /// Where the database is, for people: without the password.
-    pub fn place(&self) -> String {
-        match &self.socket {
-            Some(socket) => format!("{} through {}", self.name, socket.display()),
-            None => format!("{} at {}:{}", self.name, self.host, self.port),
-        }
-    }
 }
 
 #[cfg(test)]

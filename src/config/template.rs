@@ -47,23 +47,21 @@ data_dir = "DATA_DIR"
 
 const DATABASE: &str = r#"
 [database]
-# The database that is kept in step. For a unix socket: mysql://USER@localhost/DATABASE?socket=/run/mysqld/mysqld.sock
+# The database that is kept in step. A server on this machine is spoken to in the clear, any other
+# with TLS, checked against the public authorities. Say otherwise after a `?`: tls=disabled,
+# tls=required&ca=/path/ca.pem (an authority of your own), tls=unverified, socket=/run/mysqld/mysqld.sock
 url = "mysql://headwater@127.0.0.1:3306/openmrs"
 # The password stands in a file of its own (mode 0600), or in the environment as
 # HEADWATER_DATABASE_PASSWORD. The file wins. The accounts' rights: headwater grants
 #password_file = "database-password"
 # What travels. Later files add to the first and override it.
 maps = ["schema-maps/openmrs-2.x.toml"]
-# Whether the connection to the database is encrypted, checked against the public authorities.
-#tls = false
-# The same against authorities of your own (PEM); implies tls = true.
-#tls_authority_file = "database-ca.pem"
 # The schema of headwater's own tables in the same server: watermarks, parked and quarantined changes.
 #state_schema = "headwater"
 # Connections to the database open at once, at most; the reader of the binary log comes on top.
 #connections_max = 8
 # How long one attempt to connect may take.
-#connect_timeout = "10s"
+#connect_timeout = "20s"
 "#;
 
 const PARENT: &str = r#"

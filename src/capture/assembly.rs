@@ -273,8 +273,7 @@ mod tests {
         let segments = assembly.take().unwrap();
         assert_eq!(segments.len(), 1);
         assert_eq!((segments[0].first, segments[0].last), (Sequence(5), Sequence(6)));
-        let expected =
-            ["begin 5", "change", "end 5 of 1", "begin 6", "change", "end 6 of 1"];
+        let expected = ["begin 5", "change", "end 5 of 1", "begin 6", "change", "end 6 of 1"];
         assert_eq!(records(&segments), expected);
     }
 

@@ -44,7 +44,9 @@ pub enum Error {
         server: String,
     },
     /// The account may not read the log.
-    #[error("the database account lacks a privilege: {server}; `headwater grants` prints what it needs")]
+    #[error(
+        "the database account lacks a privilege: {server}; `headwater grants` prints what it needs"
+    )]
     Privilege {
         /// The server's words.
         server: String,

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::Error;
 use super::assembly::Assembly;
 use super::decode::{
-    Body, DecodeError, Decoder, Event, Header, MapColumn, Query, RawColumn, Row, RowKind, RowsEvent,
-    TableMapEvent, TransactionPayload,
+    Body, DecodeError, Decoder, Event, Header, MapColumn, Query, RawColumn, Row, RowKind,
+    RowsEvent, TableMapEvent, TransactionPayload,
 };
 use super::fetch::Fetcher;
 use super::identities::Identities;
@@ -189,7 +189,10 @@ impl Follower {
                     number: gtid.gno,
                 });
                 let committed = gtid.committed_micros.and_then(|micros| i64::try_from(micros).ok());
-                self.begin(begun, Transaction { committed_micros: committed, ..Transaction::default() })
+                self.begin(
+                    begun,
+                    Transaction { committed_micros: committed, ..Transaction::default() },
+                )
             }
             Body::MariadbGtid(gtid) => self.begin(
                 Some(Begun::Mariadb {
@@ -225,7 +228,10 @@ impl Follower {
             }
             Body::Unknown if !event.header.is_ignorable() => Err(refused(
                 start,
-                &format!("an event of type {}, which this version does not know", event.header.kind),
+                &format!(
+                    "an event of type {}, which this version does not know",
+                    event.header.kind
+                ),
                 "Install a newer headwater",
             )),
             Body::Unknown
@@ -275,7 +281,9 @@ impl Follower {
             Statement::Xa => {
                 let ends = !sql.trim_start().get(2..).is_some_and(|rest| {
                     let rest = rest.trim_start().to_ascii_uppercase();
-                    rest.starts_with("START") || rest.starts_with("BEGIN") || rest.starts_with("END")
+                    rest.starts_with("START")
+                        || rest.starts_with("BEGIN")
+                        || rest.starts_with("END")
                 });
                 if ends {
                     self.commit(header);
@@ -427,9 +435,10 @@ impl Follower {
             Some(Table::Other) => return Ok(()),
             Some(Table::Mapped(plan)) => plan.clone(),
             Some(Table::Watermark(columns)) => {
-                if let (Some(node), Some(open)) =
-                    (origin(columns, event).map_err(|error| at(start, error))?, &mut self.transaction)
-                {
+                if let (Some(node), Some(open)) = (
+                    origin(columns, event).map_err(|error| at(start, error))?,
+                    &mut self.transaction,
+                ) {
                     open.origin = Some(node);
                 }
                 return Ok(());
@@ -648,11 +657,7 @@ impl Step<'_, '_> {
             return Ok(None);
         }
         // The old name is asked for before the new one is noted under the same key.
-        let old = if renamed {
-            self.translator.identity(&plan.bound, before)?
-        } else {
-            None
-        };
+        let old = if renamed { self.translator.identity(&plan.bound, before)? } else { None };
         let identity = self.translator.identity(&plan.bound, after)?;
         let was_out = self.translator.left_out(&plan.bound, before)?;
         let is_out = self.translator.left_out(&plan.bound, after)?;
@@ -718,10 +723,7 @@ impl Step<'_, '_> {
         columns: &[usize],
         row: &Image<'a, '_>,
     ) -> Result<Vec<Value<'a>>, Pause> {
-        columns
-            .iter()
-            .map(|column| self.translator.value(&self.plan.bound, *column, row))
-            .collect()
+        columns.iter().map(|column| self.translator.value(&self.plan.bound, *column, row)).collect()
     }
 
     /// Keeps the identity index as the log says.

@@ -65,9 +65,10 @@ impl TablePlan {
                     live: live.name.to_string(),
                 });
             }
-            facts.push(ColumnFacts::new(logged, &live.live).map_err(|source| {
-                Mismatch::Column { column: live.name.to_string(), source }
-            })?);
+            facts.push(
+                ColumnFacts::new(logged, &live.live)
+                    .map_err(|source| Mismatch::Column { column: live.name.to_string(), source })?,
+            );
         }
         Ok(TablePlan {
             number,

@@ -357,7 +357,8 @@ impl Session<'_> {
         }
         let segments = self.follower.assembly.take()?;
         let now = self.capture.clock.monotonic();
-        let urgent = !segments.is_empty() || self.follower.identities.gathered() > INDEX_CHANGES_MAX;
+        let urgent =
+            !segments.is_empty() || self.follower.identities.gathered() > INDEX_CHANGES_MAX;
         if !urgent && now.saturating_sub(self.moved_at) < POSITION_EVERY {
             return Ok(());
         }

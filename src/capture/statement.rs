@@ -79,8 +79,7 @@ fn words(sql: &str) -> impl Iterator<Item = &str> {
                 rest = after_string(rest.strip_prefix(first)?, first);
                 continue;
             }
-            let end =
-                rest.find(|letter: char| !is_word(letter)).unwrap_or(rest.len());
+            let end = rest.find(|letter: char| !is_word(letter)).unwrap_or(rest.len());
             let (word, after) = rest.split_at_checked(end)?;
             rest = after;
             return Some(word);

@@ -48,7 +48,9 @@ impl Stream {
         position: &Position,
     ) -> Result<Stream, Error> {
         let mut connection = options.connect(&[]).await?;
-        prepare(&mut connection, request, position).await.map_err(|error| sorted(error, position))?;
+        prepare(&mut connection, request, position)
+            .await
+            .map_err(|error| sorted(error, position))?;
         let gtids = mysql_gtids(position)?;
         let mut dump = BinlogStreamRequest::new(request.server_id);
         let offset = u32::try_from(position.offset);
@@ -62,10 +64,8 @@ impl Stream {
                 Err(_) => return Err(Resume::BeyondReach { position: position.clone() }.into()),
             },
         };
-        let stream = connection
-            .get_binlog_stream(dump)
-            .await
-            .map_err(|error| sorted(error, position))?;
+        let stream =
+            connection.get_binlog_stream(dump).await.map_err(|error| sorted(error, position))?;
         let (sender, groups) = mpsc::channel(GROUPS_MAX);
         let deadline = request.heartbeat.saturating_mul(3);
         let reader = tokio::spawn(read(stream, sender, deadline, position.clone()));
@@ -183,7 +183,11 @@ async fn read(
     }
 }
 
-fn gather(group: &mut Vec<RawEvent>, bytes: &mut usize, event: &mysql_async::binlog::events::Event) {
+fn gather(
+    group: &mut Vec<RawEvent>,
+    bytes: &mut usize,
+    event: &mysql_async::binlog::events::Event,
+) {
     if let Some(raw) = raw(event) {
         *bytes += raw.bytes.len();
         group.push(raw);

@@ -133,10 +133,9 @@ impl Translator<'_> {
                 match self.decisions.table(rule, decider) {
                     Some(Some(target)) => self.local_reference(target, local),
                     Some(None) => Ok(value),
-                    None => Err(Pause::Need(Need::Decision {
-                        rule: Arc::clone(rule),
-                        local: decider,
-                    })),
+                    None => {
+                        Err(Pause::Need(Need::Decision { rule: Arc::clone(rule), local: decider }))
+                    }
                 }
             }
             ReferenceRule::Polymorphic(rule) => {
@@ -224,7 +223,8 @@ pub(super) fn indexed_key<'a>(
     row: &impl RowValues<'a>,
 ) -> Result<Option<(TableNumber, i64)>, Error> {
     let borrowed = matches!(table.identity, BoundIdentity::Borrowed { .. });
-    let natural = matches!(table.identity, BoundIdentity::Column(column) if table.local_key == Some(column));
+    let natural =
+        matches!(table.identity, BoundIdentity::Column(column) if table.local_key == Some(column));
     match table.local_key {
         Some(column) if table.referenced && !borrowed && !natural => {
             Ok(local_key(&row.value(column)?).map(|local| (number, local)))

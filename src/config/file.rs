@@ -49,8 +49,8 @@ pub(super) struct Capture {
     pub(super) server_id: Option<u32>,
     pub(super) start: Option<Start>,
     pub(super) heartbeat: Option<Span>,
-    pub(super) transaction_memory_max: Option<Size>,
-    pub(super) segment_size_max: Option<Size>,
+    pub(super) transaction_memory_bytes_max: Option<Size>,
+    pub(super) segment_bytes_max: Option<Size>,
     pub(super) commit_interval: Option<Span>,
     pub(super) queue_segments_max: Option<u16>,
     pub(super) identity_cache_rows_max: Option<u32>,
@@ -68,18 +68,18 @@ pub(super) enum Start {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Spool {
-    pub(super) size_max: Option<Size>,
+    pub(super) bytes_max: Option<Size>,
     pub(super) grace: Option<Span>,
-    pub(super) disk_free_min: Option<Size>,
+    pub(super) disk_free_bytes_min: Option<Size>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Apply {
     pub(super) statement_rows_max: Option<u16>,
-    pub(super) statement_size_max: Option<Size>,
+    pub(super) statement_bytes_max: Option<Size>,
     pub(super) identity_cache_rows_max: Option<u32>,
-    pub(super) batch_memory_max: Option<Size>,
+    pub(super) batch_memory_bytes_max: Option<Size>,
     pub(super) tries_max: Option<u16>,
     pub(super) parked_retry: Option<Span>,
 }
@@ -93,8 +93,8 @@ pub(super) struct Parent {
     pub(super) timeout: Option<Span>,
     pub(super) backoff_min: Option<Span>,
     pub(super) backoff_max: Option<Span>,
-    pub(super) batch_size_max: Option<Size>,
-    pub(super) piece_size_max: Option<Size>,
+    pub(super) batch_bytes_max: Option<Size>,
+    pub(super) piece_bytes_max: Option<Size>,
     pub(super) piece_time: Option<Span>,
     pub(super) batch_time: Option<Span>,
 }
@@ -114,8 +114,8 @@ pub(super) struct Listen {
     pub(super) names: Vec<String>,
     pub(super) connections_max: Option<u16>,
     pub(super) timeout: Option<Span>,
-    pub(super) batch_size_max: Option<Size>,
-    pub(super) piece_size_max: Option<Size>,
+    pub(super) batch_bytes_max: Option<Size>,
+    pub(super) piece_bytes_max: Option<Size>,
     pub(super) token_expiry: Option<Span>,
     pub(super) certificate_expiry: Option<Span>,
 }

@@ -172,8 +172,8 @@ fn capture(name: &str, typed: &file::Capture) -> Result<Capture, String> {
             Some(file::Start::Now) | None => Start::Now,
         },
         heartbeat: time(typed.heartbeat, 10),
-        transaction_memory_bytes_max: bytes(typed.transaction_memory_max, 8 * MIB),
-        segment_bytes_max: within("capture.segment_size_max", typed.segment_size_max, 256 * KIB, 4 * KIB, 16 * MIB)?,
+        transaction_memory_bytes_max: bytes(typed.transaction_memory_bytes_max, 8 * MIB),
+        segment_bytes_max: within("capture.segment_bytes_max", typed.segment_bytes_max, 256 * KIB, 4 * KIB, 16 * MIB)?,
         commit_interval: typed.commit_interval.map_or(Duration::from_millis(10), |span| span.0),
         queue_segments_max: usize::from(positive("capture.queue_segments_max", typed.queue_segments_max, 16)?),
         identity_cache_rows_max: rows(typed.identity_cache_rows_max, 100_000),
@@ -190,18 +190,18 @@ fn derived_server_id(name: &str) -> u32 {
 
 fn spool(typed: &file::Spool) -> Spool {
     Spool {
-        bytes_max: bytes(typed.size_max, 10 * GIB),
+        bytes_max: bytes(typed.bytes_max, 10 * GIB),
         grace: time(typed.grace, 7 * 86_400),
-        disk_free_bytes_min: bytes(typed.disk_free_min, 256 * MIB),
+        disk_free_bytes_min: bytes(typed.disk_free_bytes_min, 256 * MIB),
     }
 }
 
 fn apply(typed: &file::Apply) -> Result<Apply, String> {
     Ok(Apply {
         statement_rows_max: usize::from(positive("apply.statement_rows_max", typed.statement_rows_max, 500)?),
-        statement_bytes_max: bytes(typed.statement_size_max, 4 * MIB),
+        statement_bytes_max: bytes(typed.statement_bytes_max, 4 * MIB),
         identity_cache_rows_max: rows(typed.identity_cache_rows_max, 200_000),
-        batch_memory_bytes_max: bytes(typed.batch_memory_max, 64 * MIB),
+        batch_memory_bytes_max: bytes(typed.batch_memory_bytes_max, 64 * MIB),
         tries_max: u32::from(positive("apply.tries_max", typed.tries_max, 5)?),
         parked_retry: time(typed.parked_retry, 60),
     })
@@ -228,8 +228,8 @@ fn parent(typed: file::Parent) -> Result<Parent, String> {
         timeout: time(typed.timeout, 30),
         backoff_min,
         backoff_max,
-        batch_bytes_max: within("parent.batch_size_max", typed.batch_size_max, 4 * MIB, 4 * KIB, GIB)?,
-        piece_bytes_max: within("parent.piece_size_max", typed.piece_size_max, MIB, KIB, PIECE_BYTES_LIMIT)?,
+        batch_bytes_max: within("parent.batch_bytes_max", typed.batch_bytes_max, 4 * MIB, 4 * KIB, GIB)?,
+        piece_bytes_max: within("parent.piece_bytes_max", typed.piece_bytes_max, MIB, KIB, PIECE_BYTES_LIMIT)?,
         piece_time: time(typed.piece_time, 5),
         batch_time: time(typed.batch_time, 30),
     })
@@ -244,8 +244,8 @@ fn listen(typed: file::Listen) -> Result<Listen, String> {
         names: typed.names,
         connections_max: usize::from(positive("listen.connections_max", typed.connections_max, 1_000)?),
         timeout: time(typed.timeout, 30),
-        batch_bytes_max: within("listen.batch_size_max", typed.batch_size_max, GIB, 64 * KIB, 64 * GIB)?,
-        piece_bytes_max: within("listen.piece_size_max", typed.piece_size_max, PIECE_BYTES_LIMIT, 64 * KIB, PIECE_BYTES_LIMIT)?,
+        batch_bytes_max: within("listen.batch_bytes_max", typed.batch_bytes_max, GIB, 64 * KIB, 64 * GIB)?,
+        piece_bytes_max: within("listen.piece_bytes_max", typed.piece_bytes_max, PIECE_BYTES_LIMIT, 64 * KIB, PIECE_BYTES_LIMIT)?,
         token_expiry: time(typed.token_expiry, 86_400),
         certificate_expiry: time(typed.certificate_expiry, 825 * 86_400),
     })

@@ -79,9 +79,9 @@ url = "https://parent.example.org:8443"
 #backoff_min = "1s"
 #backoff_max = "5m"
 # The largest batch, the unit that is applied and acknowledged.
-#batch_size_max = "4MiB"
+#batch_bytes_max = "4MiB"
 # The largest piece, the unit that is sent; what is lost at a cut is part of one piece.
-#piece_size_max = "1MiB"
+#piece_bytes_max = "1MiB"
 # On slow links pieces and batches shrink until they take about this long.
 #piece_time = "5s"
 #batch_time = "30s"
@@ -99,9 +99,9 @@ names = ["parent.example.org"]
 # A child's request that makes no progress for this long is given up.
 #timeout = "30s"
 # The largest batch that is taken from a child, before and after decompression.
-#batch_size_max = "1GiB"
+#batch_bytes_max = "1GiB"
 # The largest piece that is taken, 16MiB at most.
-#piece_size_max = "16MiB"
+#piece_bytes_max = "16MiB"
 # How long an invitation is good for.
 #token_expiry = "24h"
 # How long a child's certificate is good for.
@@ -125,9 +125,9 @@ const CAPTURE: &str = r#"
 # How often the server has to say that it is alive; three silent periods mean it is dead.
 #heartbeat = "10s"
 # A transaction larger than this is written to disk in parts while it is read.
-#transaction_memory_max = "8MiB"
+#transaction_memory_bytes_max = "8MiB"
 # How many bytes of transactions are stored together, 16MiB at most.
-#segment_size_max = "256KiB"
+#segment_bytes_max = "256KiB"
 # How long a captured transaction waits for others to share one fsync.
 #commit_interval = "10ms"
 # How many such groups may wait for the disk before reading pauses.
@@ -143,23 +143,23 @@ const SPOOL: &str = r#"
 [spool]
 # How much may wait in data_dir. When it is full, capture pauses; the server's own log has to
 # last until the link is back.
-#size_max = "10GiB"
+#bytes_max = "10GiB"
 # How long acknowledged changes are kept, in case the parent has to be restored from a backup.
 #grace = "7d"
 # Capture pauses when the disk has less than this left.
-#disk_free_min = "256MiB"
+#disk_free_bytes_min = "256MiB"
 "#;
 
 const APPLY: &str = r#"
 [apply]
 # Rows and bytes one statement writes, at most.
 #statement_rows_max = 500
-#statement_size_max = "4MiB"
+#statement_bytes_max = "4MiB"
 # How many rows' local ids are kept in memory.
 #identity_cache_rows_max = 200000
 # How much memory a batch may take while it is planned; a larger one is written in several plans
 # of the same transaction.
-#batch_memory_max = "64MiB"
+#batch_memory_bytes_max = "64MiB"
 # How often a deadlock, a lock timeout or a lost connection is tried again at once.
 #tries_max = 5
 # How often parked changes are looked at again, beside when what they wait for arrives.

@@ -75,8 +75,8 @@ fn an_unknown_key_is_named_with_its_place_and_the_nearest_known_key() {
     assert_eq!(
         complaint("[parent]", "[parent]\n  zeitplan = 1"),
         "/etc/headwater/headwater.toml:11:3: unknown key `zeitplan`; the keys here are: url, \
-         schedule, compression, timeout, backoff_min, backoff_max, batch_size_max, \
-         piece_size_max, piece_time, batch_time"
+         schedule, compression, timeout, backoff_min, backoff_max, batch_bytes_max, \
+         piece_bytes_max, piece_time, batch_time"
     );
 }
 
@@ -97,7 +97,7 @@ fn each_wrong_value_has_one_clear_message() {
         (parent, &with("timeout = \"soon\""), ":12:11: `soon` is not a duration"),
         (parent, &with("schedule = \"often\""), ":12:12: `often` is not a schedule"),
         (parent, &with("compression = \"zip\""), "expected one of `auto`, `none`, `lz4`"),
-        (parent, &with("piece_size_max = \"1GiB\""), "must be between 1024 and 16777216"),
+        (parent, &with("piece_bytes_max = \"1GiB\""), "must be between 1024 and 16777216"),
         (parent, &with("backoff_min = \"1h\""), "parent.backoff_min is longer than"),
         (parent, &with("[listen]\naddress = \"8443\"\nnames = [\"p\"]"), "invalid socket address"),
         (parent, &with("[listen]\naddress = \"0.0.0.0:8443\"\nnames = []"), "listen.names is empty"),

@@ -5,7 +5,7 @@ use super::Verdict::{Bad, Doubtful, Unknown};
 use super::{Check, DatabaseFacts, Facts, MapFacts};
 use crate::database::schema::{ForeignKey, LiveTable};
 use crate::database::server::{Flavor, Server};
-use crate::schema_map::BoundTable;
+use crate::schema_map::{BoundTable, Role};
 
 /// How many names a line lists before it says how many more there are.
 const NAMES_SHOWN: usize = 8;
@@ -45,18 +45,12 @@ fn map(facts: &Facts, found: &MapFacts) -> Vec<Check> {
         .map
         .problems
         .iter()
-        .map(|problem| {
-            Check::not_good(
-                NAME,
-                if problem.fatal { Bad } else { Doubtful },
-                format!("{}: {}", problem.table, problem.message),
-                if problem.fatal {
-                    "This table does not travel at all."
-                } else {
-                    "This table travels, but not in every respect."
-                },
-                "headwater map check says more; mend the table, or its entry in the map",
-            )
+        .map(|problem| Check {
+            name: NAME,
+            verdict: if problem.fatal { Bad } else { Doubtful },
+            found: format!("{}: {}", problem.table, problem.message),
+            meaning: problem.fatal.then(|| "This table does not travel at all.".to_owned()),
+            mend: None,
         })
         .collect();
     let count = found.map.tables.len();
@@ -118,7 +112,7 @@ fn cascades(server: &Server, found: &MapFacts) -> Check {
     }
     let silent: Vec<String> = mapped(found)
         .flat_map(|(_, live)| live.foreign_keys.iter().map(move |key| (live, key)))
-        .filter(|(_, key)| acts(&key.on_delete) || acts(&key.on_update))
+        .filter(|(_, key)| acts(&key.on_delete) || (acts(&key.on_update) && travels(found, key)))
         .map(|(live, key)| described(live, key))
         .collect();
     if silent.is_empty() {
@@ -135,6 +129,19 @@ fn cascades(server: &Server, found: &MapFacts) -> Check {
 
 fn acts(rule: &str) -> bool {
     ["CASCADE", "SET NULL", "SET DEFAULT"].iter().any(|action| rule.eq_ignore_ascii_case(action))
+}
+
+/// Whether the key referred to is one that other nodes know. A local number is not: what refers to
+/// it says the same after as before it was changed.
+fn travels(found: &MapFacts, key: &ForeignKey) -> bool {
+    found.map.tables.get(&key.table).is_some_and(|table| {
+        key.referenced.iter().any(|name| {
+            table
+                .columns
+                .iter()
+                .any(|column| column.name == *name && matches!(column.role, Role::Plain))
+        })
+    })
 }
 
 fn described(live: &LiveTable, key: &ForeignKey) -> String {

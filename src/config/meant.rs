@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::text::{Schedule, Size, Span};
 use super::{
-    Apply, Capture, Compression, Config, ConfigError, Database, Listen, Node, Parent, Spool, Start,
+    Apply, Capture, Compression, Config, ConfigError, Database, Listen, Node, Parent, Spool,
     Status, file,
 };
 use crate::database::connect::{Options, Tls};
@@ -167,15 +167,9 @@ fn capture(name: &str, typed: &file::Capture) -> Result<Capture, String> {
         waits("capture", typed.backoff_min, typed.backoff_max)?;
     Ok(Capture {
         server_id,
-        start: match typed.start {
-            Some(file::Start::Oldest) => Start::Oldest,
-            Some(file::Start::Now) | None => Start::Now,
-        },
         heartbeat: time(typed.heartbeat, 10),
-        transaction_memory_bytes_max: bytes(typed.transaction_memory_bytes_max, 8 * MIB),
-        segment_bytes_max: within("capture.segment_bytes_max", typed.segment_bytes_max, 256 * KIB, 4 * KIB, 16 * MIB)?,
-        commit_interval: typed.commit_interval.map_or(Duration::from_millis(10), |span| span.0),
-        queue_segments_max: usize::from(positive("capture.queue_segments_max", typed.queue_segments_max, 16)?),
+        inflated_bytes_max: bytes(typed.inflated_bytes_max, GIB),
+        accept: typed.accept.clone().unwrap_or_default(),
         identity_cache_rows_max: rows(typed.identity_cache_rows_max, 100_000),
         backoff_min,
         backoff_max,

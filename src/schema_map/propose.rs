@@ -73,6 +73,17 @@ fn identity(
     remarks: &mut Vec<String>,
 ) -> Option<IdentityRule> {
     if let Some(column) = uuid_column(live) {
+        if let [key] = primary_key(live).as_slice()
+            && let Some(key) = live.columns.get(*key)
+            && key.name != column.name
+            && !is_integer(key)
+        {
+            remarks.push(format!(
+                "its key {0} is no number: if rows of the same {0} are the same everywhere, whatever \
+                 their {1}, say identity = \"{0}\"",
+                key.name, column.name
+            ));
+        }
         return Some(IdentityRule::Column(Arc::clone(&column.name)));
     }
     let primary: Vec<&LiveColumn> =
@@ -220,10 +231,17 @@ fn doubtful_references(live: &LiveTable, schema: &LiveSchema, remarks: &mut Vec<
     let primary = primary_key(live);
     for (index, column) in live.columns.iter().enumerate() {
         let name = &column.name;
-        let Some(stem) = name.strip_suffix("_id") else { continue };
         if primary == [index] || foreign_key(live, name).is_some() {
             continue;
         }
+        if let Some(target) = usual_target(schema, column) {
+            remarks.push(format!(
+                "{name} has no foreign key, but refers to {target} in other tables: if here too, say \
+                 references = {{ {name} = \"{target}\" }}; if not, plain = [\"{name}\"]"
+            ));
+            continue;
+        }
+        let Some(stem) = name.strip_suffix("_id") else { continue };
         let kind = [format!("{stem}_type"), format!("{stem}_class"), format!("{stem}_table")];
         if live.columns.iter().any(|other| kind.iter().any(|kind| **kind == *other.name)) {
             remarks.push(format!(
@@ -240,6 +258,21 @@ fn doubtful_references(live: &LiveTable, schema: &LiveSchema, remarks: &mut Vec<
             ));
         }
     }
+}
+
+/// The table that integer columns of this name refer to by foreign keys of other tables.
+pub(super) fn usual_target<'a>(schema: &'a LiveSchema, column: &LiveColumn) -> Option<&'a Name> {
+    if !is_integer(column) {
+        return None;
+    }
+    let mut counts: BTreeMap<&Name, usize> = BTreeMap::new();
+    for table in schema.tables.values() {
+        if let Some(key) = foreign_key(table, &column.name) {
+            *counts.entry(&key.table).or_default() += 1;
+        }
+    }
+    let (target, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+    (count > 1).then_some(target)
 }
 
 fn foreign_key<'a>(live: &'a LiveTable, column: &Name) -> Option<&'a ForeignKey> {

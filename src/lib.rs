@@ -20,6 +20,7 @@ pub mod clock;
 pub mod compare;
 pub mod config;
 pub mod database;
+pub mod doctor;
 pub mod node;
 pub mod position;
 pub mod record;

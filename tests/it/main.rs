@@ -1,0 +1,4 @@
+//! Stories on real database servers: one module for each.
+
+mod capture;
+mod support;

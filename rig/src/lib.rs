@@ -14,9 +14,11 @@
 
 pub mod edge;
 mod flavor;
+mod link;
 pub mod openmrs;
 mod server;
 mod template;
 
 pub use flavor::{Flavor, Installed};
+pub use link::{Conditions, Direction, Link};
 pub use server::{Server, ServerOptions, connect, tail};

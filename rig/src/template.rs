@@ -21,21 +21,31 @@ const ROOT_FROM_ANYWHERE: &str = "CREATE USER IF NOT EXISTS root@'%';\n\
 
 /// Makes `target` a fresh data folder for this server.
 pub(crate) fn copy_to(installed: &Installed, target: &Path) -> Result<()> {
-    let template = ready(installed)?;
-    copy_folder(&template, target)
+    copy_template(&ready(installed)?, target)
+}
+
+/// Makes `target` a copy of a data folder whose server was stopped cleanly.
+pub(crate) fn copy_template(template: &Path, target: &Path) -> Result<()> {
+    copy_folder(template, target)
         .with_context(|| format!("cannot copy {} to {}", template.display(), target.display()))
+}
+
+/// The folder of templates, and this server's name in it.
+pub(crate) fn place(installed: &Installed) -> Result<(PathBuf, String)> {
+    let folder = edge::cache_folder().join("templates");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let name = format!("{}-{}", installed.flavor, installed.version)
+        .chars()
+        .take_while(|c| *c != ' ')
+        .map(|c| if c.is_ascii_alphanumeric() || c == '.' || c == '-' { c } else { '_' })
+        .collect();
+    Ok((folder, name))
 }
 
 /// The template's folder; makes it first if it isn't there. Several test processes may come here
 /// at once: one makes it, the others wait.
 fn ready(installed: &Installed) -> Result<PathBuf> {
-    let folder = edge::cache_folder().join("templates");
-    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let name: String = format!("{}-{}", installed.flavor, installed.version)
-        .chars()
-        .take_while(|c| *c != ' ')
-        .map(|c| if c.is_ascii_alphanumeric() || c == '.' || c == '-' { c } else { '_' })
-        .collect();
+    let (folder, name) = place(installed)?;
     let template = folder.join(format!("{name}-v{TEMPLATE_VERSION}"));
     if template.is_dir() {
         return Ok(template);

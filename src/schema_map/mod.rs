@@ -4,9 +4,13 @@
 //! ([`bind`]), which is what capture, apply and compare work with.
 
 mod bind;
+pub mod check;
+pub mod explain;
 pub mod file;
+pub mod generate;
 mod identity;
 mod levels;
+mod propose;
 mod roles;
 mod typed;
 

@@ -43,9 +43,7 @@ impl Session {
         clock: SharedClock,
         lock_wait_seconds: u32,
     ) -> Result<Session, Failure> {
-        let opts = OptsBuilder::from_opts(opts.clone())
-            .stmt_cache_size(STATEMENTS_KEPT)
-            .prefer_socket(false);
+        let opts = OptsBuilder::from_opts(opts.clone()).stmt_cache_size(STATEMENTS_KEPT);
         let mut conn = Conn::new(opts).await?;
         conn.query_drop("SET NAMES utf8mb4").await?;
         // READ COMMITTED: a row another session committed a moment ago is seen and locked, and

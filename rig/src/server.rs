@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::edge;
 use crate::flavor::{Flavor, Installed};
+use crate::openmrs;
 use crate::template;
 
 /// How long a server may take to be ready. Recovery after a kill reads the whole redo log, and
@@ -54,7 +55,7 @@ impl Default for ServerOptions {
             row_metadata: None,
             gtid: true,
             buffer_pool_mib: 128,
-            redo_log_mib: 96,
+            redo_log_mib: 48,
             extra: Vec::new(),
         }
     }
@@ -88,6 +89,26 @@ impl Server {
         let data = folder.path().join("data");
         let source = installed.clone();
         tokio::task::spawn_blocking(move || template::copy_to(&source, &data)).await??;
+        Server::start_in(installed, folder, options).await
+    }
+
+    /// Starts a new server that has the empty OpenMRS tables already, in a database `openmrs`.
+    /// Making those takes seconds, so this too is done once and copied; nothing of it is in the
+    /// binary log.
+    pub async fn start_with_openmrs(flavor: Flavor, options: ServerOptions) -> Result<Server> {
+        let installed = flavor.installed()?;
+        let template = openmrs_template(&installed).await?;
+        let folder = tempfile::Builder::new().prefix("headwater-db-").tempdir()?;
+        let data = folder.path().join("data");
+        tokio::task::spawn_blocking(move || template::copy_template(&template, &data)).await??;
+        Server::start_in(installed, folder, options).await
+    }
+
+    async fn start_in(
+        installed: Installed,
+        folder: TempDir,
+        options: ServerOptions,
+    ) -> Result<Server> {
         let mut server =
             Server { installed, options, port: edge::free_port()?, child: None, folder };
         for attempt in 1.. {
@@ -363,6 +384,43 @@ impl Server {
             tail(&self.log(), 30)
         )
     }
+}
+
+/// A data folder with the OpenMRS tables in it, named after what they are made from.
+async fn openmrs_template(installed: &Installed) -> Result<PathBuf> {
+    let (folder, name) = template::place(installed)?;
+    let mut digest = std::hash::DefaultHasher::new();
+    std::hash::Hash::hash(openmrs::SCHEMA, &mut digest);
+    let digest = std::hash::Hasher::finish(&digest);
+    let ready = folder.join(format!("{name}-openmrs-{digest:016x}"));
+    if ready.is_dir() {
+        return Ok(ready);
+    }
+    let lock = File::create(folder.join(format!("{name}-openmrs.lock")))?;
+    let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await??;
+    if ready.is_dir() {
+        return Ok(ready);
+    }
+    let options =
+        ServerOptions { binlog: false, flush_log_at_trx_commit: 0, ..ServerOptions::default() };
+    let mut server = Server::start(installed.flavor, options).await?;
+    openmrs::create(&server, "openmrs").await?;
+    server.stop().await?;
+    let (data, target) = (server.data(), ready.clone());
+    let making = folder.join(format!("{name}-openmrs.making"));
+    tokio::task::spawn_blocking(move || -> Result<()> {
+        if making.exists() {
+            fs::remove_dir_all(&making)?;
+        }
+        template::copy_template(&data, &making)?;
+        // Two servers must not have one uuid; MariaDB has no such file.
+        drop(fs::remove_file(making.join("auto.cnf")));
+        fs::rename(&making, &target)?;
+        Ok(())
+    })
+    .await??;
+    drop(lock);
+    Ok(ready)
 }
 
 impl Drop for Server {

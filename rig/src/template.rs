@@ -12,7 +12,7 @@ use crate::edge;
 use crate::flavor::{Flavor, Installed};
 
 /// Counts up when what a template holds changes.
-const TEMPLATE_VERSION: u32 = 1;
+const TEMPLATE_VERSION: u32 = 2;
 
 /// Root without a password from anywhere: the servers listen on 127.0.0.1 only and live as long
 /// as a test.
@@ -21,21 +21,31 @@ const ROOT_FROM_ANYWHERE: &str = "CREATE USER IF NOT EXISTS root@'%';\n\
 
 /// Makes `target` a fresh data folder for this server.
 pub(crate) fn copy_to(installed: &Installed, target: &Path) -> Result<()> {
-    let template = ready(installed)?;
-    copy_folder(&template, target)
+    copy_template(&ready(installed)?, target)
+}
+
+/// Makes `target` a copy of a data folder whose server was stopped cleanly.
+pub(crate) fn copy_template(template: &Path, target: &Path) -> Result<()> {
+    copy_folder(template, target)
         .with_context(|| format!("cannot copy {} to {}", template.display(), target.display()))
+}
+
+/// The folder of templates, and this server's name in it.
+pub(crate) fn place(installed: &Installed) -> Result<(PathBuf, String)> {
+    let folder = edge::cache_folder().join("templates");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let name = format!("{}-{}", installed.flavor, installed.version)
+        .chars()
+        .take_while(|c| *c != ' ')
+        .map(|c| if c.is_ascii_alphanumeric() || c == '.' || c == '-' { c } else { '_' })
+        .collect();
+    Ok((folder, name))
 }
 
 /// The template's folder; makes it first if it isn't there. Several test processes may come here
 /// at once: one makes it, the others wait.
 fn ready(installed: &Installed) -> Result<PathBuf> {
-    let folder = edge::cache_folder().join("templates");
-    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let name: String = format!("{}-{}", installed.flavor, installed.version)
-        .chars()
-        .take_while(|c| *c != ' ')
-        .map(|c| if c.is_ascii_alphanumeric() || c == '.' || c == '-' { c } else { '_' })
-        .collect();
+    let (folder, name) = place(installed)?;
     let template = folder.join(format!("{name}-v{TEMPLATE_VERSION}"));
     if template.is_dir() {
         return Ok(template);
@@ -67,7 +77,7 @@ fn initialise_mysql(installed: &Installed, making: &Path, data: &Path) -> Result
     fs::write(&statements, ROOT_FROM_ANYWHERE)?;
     let mut command = server_command(installed, data);
     command
-        .args(["--initialize-insecure", "--skip-log-bin", "--innodb-redo-log-capacity=64M"])
+        .args(["--initialize-insecure", "--skip-log-bin", "--innodb-redo-log-capacity=48M"])
         .args(["--innodb-flush-log-at-trx-commit=0", "--performance-schema=OFF"])
         .arg(option("--init-file=", &statements));
     run(&mut command, None)?;
@@ -109,7 +119,7 @@ fn initialise_mariadb(installed: &Installed, data: &Path) -> Result<()> {
     let mut command = server_command(installed, data);
     command.args(["--bootstrap", "--skip-log-bin", "--innodb-flush-log-at-trx-commit=0"]).args([
         "--enforce-storage-engine=",
-        "--loose-innodb-log-file-size=96M",
+        "--loose-innodb-log-file-size=48M",
         "--max-allowed-packet=8M",
         "--net-buffer-length=16K",
     ]);

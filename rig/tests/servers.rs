@@ -1,13 +1,13 @@
 //! The rig's own promises: servers start, keep their data through a kill, and hold the OpenMRS tables.
 
-use headwater_rig::{Flavor, Server, ServerOptions, openmrs};
+#![expect(clippy::print_stderr, clippy::unwrap_used, reason = "tests")]
+
+use headwater_rig::{Flavor, Server, ServerOptions};
 
 async fn keeps_what_it_committed(flavor: Flavor) {
     let started = tokio::time::Instant::now();
-    let mut server = Server::start(flavor, ServerOptions::default()).await.unwrap();
+    let mut server = Server::start_with_openmrs(flavor, ServerOptions::default()).await.unwrap();
     eprintln!("{flavor}: started after {:?}", started.elapsed());
-    openmrs::create(&server, "openmrs").await.unwrap();
-    eprintln!("{flavor}: tables after {:?}", started.elapsed());
     let tables = server
         .ask("", "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'openmrs'")
         .await

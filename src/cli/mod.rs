@@ -6,6 +6,7 @@ mod compare;
 mod doctor;
 mod grants;
 mod init;
+pub mod map;
 mod output;
 
 use std::io::Write;

@@ -4,9 +4,13 @@
 //! ([`bind`]), which is what capture, apply and compare work with.
 
 mod bind;
+pub mod check;
+pub mod explain;
 pub mod file;
+pub mod generate;
 mod identity;
 mod levels;
+mod propose;
 mod roles;
 mod typed;
 
@@ -17,6 +21,9 @@ use crate::database::schema::LiveColumn;
 use crate::value::Name;
 
 pub use file::MapFile;
+
+#[cfg(test)]
+mod tests;
 
 /// A schema map held against the tables of one live database.
 #[derive(Debug, Clone)]

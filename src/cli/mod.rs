@@ -2,6 +2,7 @@
 //! errors become one message and an exit code.
 
 mod arguments;
+mod compare;
 mod doctor;
 mod grants;
 mod init;
@@ -105,6 +106,7 @@ async fn command(path: &Path, command: &Command) -> Result<Outcome, Error> {
         Command::Init(_) => Ok(Outcome::Well),
         Command::Grants(grants) => grants::run(&config, grants, out).await,
         Command::Doctor(arguments) => doctor::run(&config, arguments, out).await,
+        Command::Compare(arguments) => compare::run(&config, arguments, out).await,
         other => Err(Error::Usage(format!("{other:?} is not in this build"))),
     }
 }

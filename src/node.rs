@@ -202,13 +202,9 @@ impl Node {
         options.connections_max = listen.connections_max;
         options.stall = listen.timeout;
         options.batch_bytes_max = listen.batch_bytes_max;
-        let server = Server::bind(
-            options,
-            self.spool.clone(),
-            Arc::clone(applier),
-            Arc::clone(&self.clock),
-        )
-        .await?;
+        let server =
+            Server::bind(options, self.spool.clone(), Arc::clone(applier), Arc::clone(&self.clock))
+                .await?;
         tracing::info!(address = %server.address(), "listening for children");
         let stopping = stopping.clone();
         parts.add(async move { Ok(server.run(stopping).await?) });
@@ -247,8 +243,7 @@ impl Node {
         let stop_capture = stopping.clone();
         parts.add(async move { Ok(capture::run(capture, stop_capture).await?) });
         let options = ClientOptions::from_config(&self.config.node, parent, &self.map);
-        let client =
-            Client::new(options, self.spool.clone(), Arc::clone(&self.clock), wanted_in)?;
+        let client = Client::new(options, self.spool.clone(), Arc::clone(&self.clock), wanted_in)?;
         let stopping = stopping.clone();
         parts.add(async move { Ok(client.run(stopping).await?) });
         Ok(())
@@ -271,16 +266,12 @@ impl Node {
         let serving = crate::operate::serve(status.address, healthy, stopping.clone())
             .await
             .map_err(|error| Error::Status(error.to_string()))?;
-        parts.add(async move {
-            serving.await.map_err(|error| Error::Status(error.to_string()))
-        });
+        parts.add(async move { serving.await.map_err(|error| Error::Status(error.to_string())) });
         Ok(())
     }
 }
 
-fn first(
-    ended: Option<Result<Result<(), Error>, tokio::task::JoinError>>,
-) -> Result<(), Error> {
+fn first(ended: Option<Result<Result<(), Error>, tokio::task::JoinError>>) -> Result<(), Error> {
     match ended {
         Some(Ok(Err(error))) => Err(error),
         Some(Ok(Ok(()))) => Err(Error::Ended("a part of the node")),

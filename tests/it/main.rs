@@ -2,4 +2,6 @@
 
 mod capture;
 mod map;
+mod nodes;
 mod support;
+mod way;

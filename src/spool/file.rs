@@ -140,7 +140,7 @@ pub(super) fn open_writer(folder: &Path, now: Timestamp) -> Result<Connection, E
     // The writer copies the log into the file itself, because SQLite's own automatic way swallows
     // a failed fsync.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    migrate(&mut connection, version, now)?;
+    migrate(&mut connection, MIGRATIONS, version, now)?;
     Ok(connection)
 }
 
@@ -218,22 +218,65 @@ fn recognise(connection: &Connection, file: &Path) -> Result<u32, Error> {
     Ok(version)
 }
 
-fn migrate(connection: &mut Connection, version: u32, now: Timestamp) -> Result<(), Error> {
+/// Takes a store from `version` to the last of `migrations`, all or nothing.
+fn migrate(
+    connection: &mut Connection,
+    migrations: &[&str],
+    version: u32,
+    now: Timestamp,
+) -> Result<(), Error> {
     let done = usize::try_from(version).unwrap_or(usize::MAX);
+    let target = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
+    if version >= target {
+        return Ok(());
+    }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for migration in MIGRATIONS.iter().skip(done) {
+    for migration in migrations.iter().skip(done) {
         transaction.execute_batch(migration)?;
     }
     if version == 0 {
+        let (node, epoch) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.execute(
             "INSERT INTO node (one, node, epoch, created_at) VALUES (1, ?1, ?2, ?3)",
-            params![uuid::Uuid::new_v4().as_bytes(), uuid::Uuid::new_v4().as_bytes(), now.0],
+            params![node.as_bytes(), epoch.as_bytes(), now.0],
         )?;
     }
-    if version < latest() {
-        transaction.pragma_update(None, "user_version", latest())?;
-    }
+    transaction.pragma_update(None, "user_version", target)?;
     transaction.commit()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_of_an_earlier_version_is_migrated_and_keeps_what_it_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = open_writer(folder.path(), Timestamp(1)).unwrap();
+        store.execute("INSERT INTO note (name, value) VALUES ('a', x'01')", []).unwrap();
+        let added = [MIGRATIONS, &["ALTER TABLE note ADD COLUMN at INTEGER NOT NULL DEFAULT 7"]];
+        migrate(&mut store, &added.concat(), latest(), Timestamp(2)).unwrap();
+        let found: (i64, i64, u32) = store
+            .query_row(
+                "SELECT at, created_at, (SELECT user_version FROM pragma_user_version)
+                 FROM note, node",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            )
+            .unwrap();
+        assert_eq!(found, (7, 1, latest() + 1));
+    }
+
+    #[test]
+    fn a_migration_that_fails_leaves_the_store_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = open_writer(folder.path(), Timestamp(1)).unwrap();
+        let added = [MIGRATIONS, &["CREATE TABLE extra (a INTEGER)", "no such statement"]];
+        migrate(&mut store, &added.concat(), latest(), Timestamp(2)).unwrap_err();
+        assert_eq!(recognise(&store, &path(folder.path())).unwrap(), latest());
+        let extra = "SELECT count(*) FROM sqlite_master WHERE name = 'extra'";
+        assert_eq!(store.query_row(extra, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+    }
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
 
 use super::error::Error;
 use crate::clock::Timestamp;
@@ -122,8 +122,8 @@ pub(super) fn open_writer(folder: &Path, now: Timestamp) -> Result<Connection, E
         &file,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
-    prepare(&connection, WRITER_CACHE_KIB)?;
     let version = recognise(&connection, &file)?;
+    prepare(&connection, WRITER_CACHE_KIB)?;
     // Takes effect only while the file is empty, and has to come before the journal mode.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     let mode: String =
@@ -154,8 +154,8 @@ pub(super) fn open_reader(folder: &Path) -> Result<Connection, Error> {
         &file,
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
-    prepare(&connection, READER_CACHE_KIB)?;
     let version = recognise(&connection, &file)?;
+    prepare(&connection, READER_CACHE_KIB)?;
     if version == 0 {
         return Err(Error::Missing { folder: folder.to_path_buf() });
     }
@@ -186,7 +186,6 @@ fn make_private(file: &Path) -> Result<(), Error> {
 }
 
 fn prepare(connection: &Connection, cache_kib: i64) -> Result<(), Error> {
-    connection.busy_timeout(Duration::from_secs(BUSY_SECONDS))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "cache_size", -cache_kib)?;
     // Temporary files would hold what patients' rows are called by, outside the data folder.
@@ -198,12 +197,16 @@ fn prepare(connection: &Connection, cache_kib: i64) -> Result<(), Error> {
 
 /// The file's schema version, 0 for an empty one; an error for what is not ours to touch.
 fn recognise(connection: &Connection, file: &Path) -> Result<u32, Error> {
+    connection.busy_timeout(Duration::from_secs(BUSY_SECONDS))?;
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
     let foreign = || Error::Foreign { file: file.to_path_buf() };
-    let application = number("application_id").map_err(|error| match Error::from(error) {
-        Error::Damaged(_) => foreign(),
-        other => other,
-    })?;
+    let application = match number("application_id") {
+        Ok(application) => application,
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
+            return Err(foreign());
+        }
+        Err(error) => return Err(error.into()),
+    };
     let version = number("user_version")?;
     let empty = "SELECT NOT EXISTS (SELECT 1 FROM sqlite_master)";
     if application != APPLICATION_ID {

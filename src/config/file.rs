@@ -163,7 +163,9 @@ fn problem(message: &str) -> String {
                 }
             }
         }
-        (false, _) | (true, None) => message.replace("missing field", "missing key").replace('\n', " "),
+        (false, _) | (true, None) => {
+            message.replace("missing field", "missing key").replace('\n', " ")
+        }
     }
 }
 

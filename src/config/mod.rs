@@ -5,8 +5,8 @@
 
 mod file;
 mod meant;
-mod text;
 pub mod template;
+mod text;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -204,7 +204,9 @@ pub struct Status {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {path}: {source}\n  remedy: name the file with --config FILE, or write one with: headwater --config {path} init")]
+    #[error(
+        "cannot read the configuration {path}: {source}\n  remedy: name the file with --config FILE, or write one with: headwater --config {path} init"
+    )]
     Unreadable {
         /// The file.
         path: PathBuf,

@@ -14,11 +14,14 @@ use tokio::task::JoinSet;
 use crate::apply::{self, Applier};
 use crate::capture::{self, Capture, Doing};
 use crate::clock::{SharedClock, SystemClock, sleep};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::database::schema::LiveSchema;
 use crate::schema_map::{BoundMap, Direction, MapFile};
 use crate::spool::{self, Spool};
-use crate::transport::client::{Client, ClientError, ClientOptions};
+use crate::transport::backoff::BackoffLimits;
+use crate::transport::client::{self, ClientError, ClientOptions};
+use crate::transport::pace::PaceLimits;
+use crate::transport::codec::Compression;
 use crate::transport::server::{Server, ServerError, ServerOptions};
 use crate::transport::wire::hex;
 
@@ -50,6 +53,9 @@ pub enum Error {
     /// Children cannot be served.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// The parent's address is not one.
+    #[error("[parent] url: {0}")]
+    Address(String),
     /// Headwater's own tables cannot be made in the target.
     #[error("{0}")]
     Apply(#[from] apply::Error),
@@ -242,11 +248,41 @@ impl Node {
         };
         let stop_capture = stopping.clone();
         parts.add(async move { Ok(capture::run(capture, stop_capture).await?) });
-        let options = ClientOptions::from_config(&self.config.node, parent, &self.map);
-        let client = Client::new(options, self.spool.clone(), Arc::clone(&self.clock), wanted_in)?;
+        let options = self.client_options(parent)?;
+        let (spool, clock) = (self.spool.clone(), Arc::clone(&self.clock));
         let stopping = stopping.clone();
-        parts.add(async move { Ok(client.run(stopping).await?) });
+        parts.add(async move {
+            Ok(client::run(options, spool, clock, wanted_in, stopping).await?)
+        });
         Ok(())
+    }
+
+    fn client_options(&self, parent: &config::Parent) -> Result<ClientOptions, Error> {
+        let address = parent.url.parse().map_err(Error::Address)?;
+        let data_dir = self.config.node.data_dir.clone();
+        let mut options = ClientOptions::new(address, &self.config.node.name, data_dir);
+        options.map_digest = hex(&self.map.digest());
+        options.schedule = match parent.schedule {
+            config::Schedule::Continuous => client::Schedule::Continuous,
+            config::Schedule::Every(interval) => client::Schedule::Every(interval),
+        };
+        options.compression = match parent.compression {
+            config::Compression::None => Compression::None,
+            config::Compression::Lz4 => Compression::Lz4,
+            config::Compression::Auto => Compression::Auto,
+        };
+        options.patience = parent.timeout;
+        options.backoff = BackoffLimits {
+            first: parent.backoff_min,
+            longest: parent.backoff_max,
+            refused: parent.backoff_max,
+        };
+        options.pace = PaceLimits {
+            piece_bytes_max: parent.piece_bytes_max,
+            batch_bytes_max: parent.batch_bytes_max,
+            ..PaceLimits::default()
+        };
+        Ok(options)
     }
 
     /// Serves `/metrics` and `/healthz`, if the configuration says where.

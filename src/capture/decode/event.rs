@@ -380,7 +380,7 @@ fn rotate(body: &[u8]) -> Result<Body<'_>, DecodeError> {
     let mut cursor = Cursor::new(body, "rotate");
     let offset = cursor.u64()?;
     let file = std::str::from_utf8(cursor.rest())
-        .map_err(|_| DecodeError::malformed("a log file name that is not UTF-8"))?;
+        .map_err(|_error| DecodeError::malformed("a log file name that is not UTF-8"))?;
     if file.is_empty() || file.contains(char::is_control) {
         return Err(DecodeError::malformed("a log file name that is empty or unprintable"));
     }

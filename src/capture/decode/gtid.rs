@@ -120,7 +120,7 @@ fn serialized_uuid(cursor: &mut Cursor<'_>) -> Result<Uuid, DecodeError> {
     let mut bytes = [0; 16];
     for byte in &mut bytes {
         *byte = u8::try_from(cursor.serialized()?)
-            .map_err(|_| DecodeError::malformed("a uuid with a number above 255"))?;
+            .map_err(|_error| DecodeError::malformed("a uuid with a number above 255"))?;
     }
     Ok(Uuid::from_bytes(bytes))
 }

@@ -56,7 +56,7 @@ struct Width(usize);
 impl Width {
     fn read(self, cursor: &mut Cursor<'_>) -> Result<usize, DecodeError> {
         let number = cursor.little(self.0)?;
-        usize::try_from(number).map_err(|_| DecodeError::malformed("JSON larger than memory"))
+        usize::try_from(number).map_err(|_error| DecodeError::malformed("JSON larger than memory"))
     }
 
     fn holds(self, kind: u8) -> bool {
@@ -133,7 +133,7 @@ impl Printer {
 
     fn string(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
         let text = std::str::from_utf8(bytes)
-            .map_err(|_| DecodeError::malformed("text in JSON that is not UTF-8"))?;
+            .map_err(|_error| DecodeError::malformed("text in JSON that is not UTF-8"))?;
         self.out.push('"');
         for letter in text.chars() {
             match letter {
@@ -236,7 +236,7 @@ fn length(cursor: &mut Cursor<'_>) -> Result<usize, DecodeError> {
         number |= u64::from(byte & 0x7f) << shift;
         if byte & 0x80 == 0 {
             return usize::try_from(number)
-                .map_err(|_| DecodeError::malformed("JSON larger than memory"));
+                .map_err(|_error| DecodeError::malformed("JSON larger than memory"));
         }
     }
     Err(DecodeError::malformed("a length in JSON that does not end"))

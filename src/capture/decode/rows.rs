@@ -121,8 +121,8 @@ impl<'a> RowsEvent<'a> {
         Ok(RowReader {
             kind: self.kind,
             columns,
-            present: self.present,
-            present_after: self.present_after,
+            before: Carried::of(self.present, self.columns),
+            after: Carried::of(self.present_after, self.columns),
             rest: Cursor::new(&self.images, "row"),
         })
     }
@@ -155,9 +155,22 @@ pub struct Row<'a> {
 pub struct RowReader<'a> {
     kind: RowKind,
     columns: &'a [MapColumn],
-    present: &'a [u8],
-    present_after: &'a [u8],
+    before: Carried<'a>,
+    after: Carried<'a>,
     rest: Cursor<'a>,
+}
+
+/// Which columns an image carries.
+#[derive(Debug, Clone, Copy)]
+struct Carried<'a> {
+    bitmap: &'a [u8],
+    count: usize,
+}
+
+impl<'a> Carried<'a> {
+    fn of(bitmap: &'a [u8], columns: usize) -> Carried<'a> {
+        Carried { bitmap, count: (0..columns).filter(|index| bit(bitmap, *index)).count() }
+    }
 }
 
 impl<'a> RowReader<'a> {
@@ -170,11 +183,11 @@ impl<'a> RowReader<'a> {
         }
         let left = self.rest.len();
         match self.kind {
-            RowKind::Insert => self.image(self.present, &mut row.after)?,
-            RowKind::Delete => self.image(self.present, &mut row.before)?,
+            RowKind::Insert => self.image(self.after, &mut row.after)?,
+            RowKind::Delete => self.image(self.before, &mut row.before)?,
             RowKind::Update => {
-                self.image(self.present, &mut row.before)?;
-                self.image(self.present_after, &mut row.after)?;
+                self.image(self.before, &mut row.before)?;
+                self.image(self.after, &mut row.after)?;
             }
         }
         if self.rest.len() == left {
@@ -185,15 +198,14 @@ impl<'a> RowReader<'a> {
 
     fn image(
         &mut self,
-        present: &'a [u8],
+        carried: Carried<'a>,
         image: &mut Vec<RawColumn<'a>>,
     ) -> Result<(), DecodeError> {
-        let carried = (0..self.columns.len()).filter(|index| bit(present, *index)).count();
-        let nulls = self.rest.take(carried.div_ceil(8))?;
+        let nulls = self.rest.take(carried.count.div_ceil(8))?;
         image.reserve(self.columns.len());
         let mut place = 0;
         for (index, column) in self.columns.iter().enumerate() {
-            if !bit(present, index) {
+            if !bit(carried.bitmap, index) {
                 image.push(RawColumn::Absent);
                 continue;
             }

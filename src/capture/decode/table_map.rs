@@ -118,7 +118,7 @@ fn name<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str, DecodeError> {
         return Err(DecodeError::malformed("a name in a table map that does not end"));
     }
     std::str::from_utf8(bytes)
-        .map_err(|_| DecodeError::malformed("a name in a table map that is not UTF-8"))
+        .map_err(|_error| DecodeError::malformed("a name in a table map that is not UTF-8"))
 }
 
 /// The bit of column `index` in a bitmap whose first column is the lowest bit.

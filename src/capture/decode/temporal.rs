@@ -136,7 +136,7 @@ fn from_seconds(seconds: u64, micros: u64, fraction: u8) -> Result<String, Decod
         return Ok(Moment::default().date_time(fraction));
     }
     let seconds = u32::try_from(seconds)
-        .map_err(|_| DecodeError::malformed("a timestamp after the year 2106"))?;
+        .map_err(|_error| DecodeError::malformed("a timestamp after the year 2106"))?;
     let (year, month, day) = civil(seconds / DAY_SECONDS);
     let time = seconds % DAY_SECONDS;
     let moment = Moment {
@@ -187,11 +187,9 @@ pub(super) fn time(content: &[u8], fraction: u8) -> Result<String, DecodeError> 
 
 /// `TIME` from before MySQL 5.6: the digits of hours, minutes and seconds as one number.
 pub(super) fn old_time(content: &[u8]) -> Result<String, DecodeError> {
-    let raw = little(content) as u32 & 0x00ff_ffff;
-    let number = ((raw << 8).cast_signed() >> 8).unsigned_abs();
-    let negative = raw & 0x0080_0000 != 0;
-    let number = u64::from(number);
-    clock(negative, [number / 10_000, number / 100 % 100, number % 100], 0, 0)
+    let signed = (little(content) << 40).cast_signed() >> 40;
+    let number = signed.unsigned_abs();
+    clock(signed < 0, [number / 10_000, number / 100 % 100, number % 100], 0, 0)
 }
 
 /// `DATETIME` from before MySQL 5.6: all its digits as one number.
@@ -235,9 +233,9 @@ fn clock(
 /// The 64-bit form in which JSON holds a date (`DATE`), a date and time, or a time, with all six
 /// fractional digits.
 pub(super) fn packed(content: &[u8], kind: Packed) -> Result<String, DecodeError> {
-    let content: [u8; 8] = content
-        .try_into()
-        .map_err(|_| DecodeError::malformed("a temporal value in JSON that is not 8 bytes long"))?;
+    let content: [u8; 8] = content.try_into().map_err(|_error| {
+        DecodeError::malformed("a temporal value in JSON that is not 8 bytes long")
+    })?;
     let stored = i64::from_le_bytes(content);
     let magnitude = stored.unsigned_abs();
     let (whole, micros) = (magnitude >> 24, magnitude & 0x00ff_ffff);

@@ -34,7 +34,7 @@ pub(super) fn decode(content: &[u8], charset: Charset) -> Option<Cow<'_, str>> {
         // Its letters stand in the place of ASCII's brackets.
         Charset::Swe7 | Charset::Binary => None,
         _ if content.is_ascii() => std::str::from_utf8(content).ok().map(Cow::Borrowed),
-        other => upper_half(other).and_then(|upper| single_byte(content, upper)),
+        _ => upper_half(charset).and_then(|upper| single_byte(content, upper)),
     }
 }
 

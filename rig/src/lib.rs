@@ -12,13 +12,16 @@
 //! # }
 //! ```
 
+pub mod clinic;
 pub mod edge;
 mod flavor;
 mod link;
 pub mod openmrs;
 mod server;
+mod sql;
 mod template;
 
-pub use flavor::{Flavor, Installed};
+pub use clinic::Clinic;
+pub use flavor::{Flavor, Installed, found_servers};
 pub use link::{Conditions, Direction, Link};
 pub use server::{Server, ServerOptions, connect, tail};

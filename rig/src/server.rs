@@ -55,7 +55,7 @@ impl Default for ServerOptions {
             row_metadata: None,
             gtid: true,
             buffer_pool_mib: 128,
-            redo_log_mib: 96,
+            redo_log_mib: 48,
             extra: Vec::new(),
         }
     }

@@ -12,7 +12,7 @@ use crate::edge;
 use crate::flavor::{Flavor, Installed};
 
 /// Counts up when what a template holds changes.
-const TEMPLATE_VERSION: u32 = 1;
+const TEMPLATE_VERSION: u32 = 2;
 
 /// Root without a password from anywhere: the servers listen on 127.0.0.1 only and live as long
 /// as a test.
@@ -77,7 +77,7 @@ fn initialise_mysql(installed: &Installed, making: &Path, data: &Path) -> Result
     fs::write(&statements, ROOT_FROM_ANYWHERE)?;
     let mut command = server_command(installed, data);
     command
-        .args(["--initialize-insecure", "--skip-log-bin", "--innodb-redo-log-capacity=64M"])
+        .args(["--initialize-insecure", "--skip-log-bin", "--innodb-redo-log-capacity=48M"])
         .args(["--innodb-flush-log-at-trx-commit=0", "--performance-schema=OFF"])
         .arg(option("--init-file=", &statements));
     run(&mut command, None)?;
@@ -119,7 +119,7 @@ fn initialise_mariadb(installed: &Installed, data: &Path) -> Result<()> {
     let mut command = server_command(installed, data);
     command.args(["--bootstrap", "--skip-log-bin", "--innodb-flush-log-at-trx-commit=0"]).args([
         "--enforce-storage-engine=",
-        "--loose-innodb-log-file-size=96M",
+        "--loose-innodb-log-file-size=48M",
         "--max-allowed-packet=8M",
         "--net-buffer-length=16K",
     ]);

@@ -1,5 +1,7 @@
 //! The link does what it is told, to the byte.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use std::net::Ipv4Addr;
 use std::time::Duration;
 

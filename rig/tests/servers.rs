@@ -1,5 +1,7 @@
 //! The rig's own promises: servers start, keep their data through a kill, and hold the OpenMRS tables.
 
+#![expect(clippy::print_stderr, clippy::unwrap_used, reason = "tests")]
+
 use headwater_rig::{Flavor, Server, ServerOptions};
 
 async fn keeps_what_it_committed(flavor: Flavor) {

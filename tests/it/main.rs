@@ -1,4 +1,4 @@
-//! Tests against real servers.
+//! Headwater on real servers: one module for each story, each told on every server that is there.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,3 +8,4 @@
 )]
 
 mod map;
+mod servers;

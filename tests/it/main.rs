@@ -3,5 +3,6 @@
 mod capture;
 mod map;
 mod nodes;
+mod servers;
 mod support;
 mod way;

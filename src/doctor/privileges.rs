@@ -170,7 +170,7 @@ fn lacking(
     }
     if facts.duties.apply {
         let state = &facts.state_schema;
-        let missing: Vec<&str> = ["CREATE", "ALTER", "INDEX", "SELECT", "INSERT", "UPDATE", "DELETE"]
+        let missing: Vec<&str> = ["CREATE", "SELECT", "INSERT", "UPDATE", "DELETE"]
             .into_iter()
             .filter(|right| !privileges.on_schema(right, state))
             .collect();

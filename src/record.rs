@@ -42,7 +42,8 @@ const REFERENCE: u8 = 12;
 
 const ONE: u8 = 0;
 const MANY: u8 = 1;
-const LOST: u8 = 2;
+/// Not 2: an identity kept by itself may start with [`NAME`] records.
+const LOST: u8 = 3;
 
 /// One record of a segment. A transaction is a `Begin`, its changes and an `End`; a transaction
 /// larger than a segment runs on through the segments that follow.
@@ -244,6 +245,31 @@ impl SegmentWriter {
             Identity::Many(parts) => parts.iter().for_each(|part| self.intern(part)),
             Identity::Lost(_) => {}
         }
+    }
+}
+
+/// An identity kept by itself, outside a segment: the names it mentions, then the identity.
+pub fn identity_to_bytes(identity: &Identity<'_>) -> Vec<u8> {
+    let mut writer = SegmentWriter::new();
+    writer.intern_identity(identity);
+    let SegmentWriter { mut bytes, names, .. } = writer;
+    put_identity(&mut bytes, &names, identity);
+    bytes
+}
+
+/// Reads what [`identity_to_bytes`] wrote.
+pub fn identity_from_bytes(bytes: &[u8]) -> Result<Identity<'_>, Malformed> {
+    let mut reader = SegmentReader::new(bytes);
+    while bytes.get(reader.offset) == Some(&NAME) {
+        reader.byte()?;
+        let name = reader.text()?;
+        reader.names.push(Arc::from(name));
+    }
+    let identity = reader.identity(0)?;
+    if reader.offset == bytes.len() {
+        Ok(identity)
+    } else {
+        Err(reader.malformed("bytes after an identity"))
     }
 }
 

@@ -117,12 +117,7 @@ pub struct Applier {
 
 impl Applier {
     /// Connects nowhere yet; `opts` names the target database.
-    pub fn new(
-        opts: Opts,
-        map: Arc<BoundMap>,
-        clock: SharedClock,
-        settings: Settings,
-    ) -> Applier {
+    pub fn new(opts: Opts, map: Arc<BoundMap>, clock: SharedClock, settings: Settings) -> Applier {
         Applier {
             names: Names::new(&settings.schema),
             permits: Semaphore::new(settings.limits.connections_max.max(1)),
@@ -157,11 +152,7 @@ impl Applier {
     }
 
     /// [`Applier::apply`], telling what it took.
-    pub async fn apply_counted(
-        &self,
-        peer: &Peer,
-        batch: &ReceivedBatch,
-    ) -> Result<Report, Error> {
+    pub async fn apply_counted(&self, peer: &Peer, batch: &ReceivedBatch) -> Result<Report, Error> {
         let tries = self.settings.limits.tries.max(1);
         let mut attempt = 1;
         let report = loop {
@@ -209,9 +200,8 @@ impl Applier {
     /// Tries a waiting change again, with the earlier and later ones of its row. `None` if there
     /// is no such change.
     pub async fn retry(&self, id: u64) -> Result<Option<Retried>, Error> {
-        let found = self
-            .with_session(async |session| held::find(session, &self.names, id).await)
-            .await?;
+        let found =
+            self.with_session(async |session| held::find(session, &self.names, id).await).await?;
         match found {
             Some((node, row)) => self.retry_rows(node, &[row]).await.map(Some),
             None => Ok(None),

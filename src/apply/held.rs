@@ -111,7 +111,9 @@ pub(super) async fn insert(
         if last || rows.len() == 64 || bytes >= INSERT_BYTES_MAX {
             let marks = vec!["(?,?,?,?,?,?,?,?,?,?,?,?,?)"; rows.len()].join(",");
             let sql = format!("INSERT INTO {} {COLUMNS} VALUES {marks}", names.held);
-            session.execute(&sql, std::mem::take(&mut rows).into_iter().flatten().collect()).await?;
+            session
+                .execute(&sql, std::mem::take(&mut rows).into_iter().flatten().collect())
+                .await?;
             bytes = 0;
         }
     }
@@ -244,7 +246,9 @@ pub(super) async fn awaiting(
         let mut params = padded(piece);
         params.push(Param::from(node.to_string()));
         let found = session.rows(&sql, params).await?;
-        rows.extend(found.into_iter().filter_map(|row| row.unwrap().into_iter().next()).map(number));
+        rows.extend(
+            found.into_iter().filter_map(|row| row.unwrap().into_iter().next()).map(number),
+        );
     }
     Ok(rows.into_iter().collect())
 }

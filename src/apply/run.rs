@@ -177,8 +177,7 @@ impl<'r, 'c, 's> Writer<'r, 'c, 's> {
                     Some(Slot::At(_)) => self.update(row).await?,
                     Some(Slot::Missing) if row.net == Net::Insert => inserts.push(row),
                     Some(Slot::Missing) | None => {
-                        let hold =
-                            Hold::missing(&row.table.name, row.identity, "changes a row");
+                        let hold = Hold::missing(&row.table.name, row.identity, "changes a row");
                         self.hold_all(row, hold);
                     }
                     Some(Slot::Ambiguous) => {
@@ -224,8 +223,7 @@ impl<'r, 'c, 's> Writer<'r, 'c, 's> {
                     Ready::NextWave => later.push(row),
                     Ready::Hold(hold) => self.hold(row, hold)?,
                     Ready::Cells(cells, deferred) => {
-                        let needed =
-                            !deferred.is_empty() || self.referred_to.contains(&row.name());
+                        let needed = !deferred.is_empty() || self.referred_to.contains(&row.name());
                         let cells = self.with_deferred(row, cells, deferred).await?;
                         ready.push(Insert { row, cells, needed });
                     }
@@ -277,7 +275,8 @@ impl<'r, 'c, 's> Writer<'r, 'c, 's> {
             let mut bytes = 0_usize;
             while piece.len() < step {
                 let Some(next) = rows.peek() else { break };
-                let size: usize = next.cells.iter().map(|cell| cell::param_bytes(&cell.param)).sum();
+                let size: usize =
+                    next.cells.iter().map(|cell| cell::param_bytes(&cell.param)).sum();
                 if !piece.is_empty() && bytes.saturating_add(size) > bytes_max {
                     break;
                 }
@@ -367,8 +366,7 @@ impl<'r, 'c, 's> Writer<'r, 'c, 's> {
     ) -> Result<Vec<Cell>, Failure> {
         for (column, target) in deferred {
             let nullable = row.table.columns.get(column).is_some_and(|it| it.live.nullable);
-            let param =
-                if nullable { Param::NULL } else { self.stand_in(target.table).await? };
+            let param = if nullable { Param::NULL } else { self.stand_in(target.table).await? };
             cells.push(Cell { column, form: Form::Plain, param });
             self.fixups.push(Fixup { row: row.name(), table: row.table, column, target });
         }
@@ -635,10 +633,7 @@ impl<'c, 's> Row<'c, 's> {
         values
             .iter()
             .filter_map(reference_of)
-            .map(|reference| RowName {
-                table: &reference.table,
-                identity: &reference.identity,
-            })
+            .map(|reference| RowName { table: &reference.table, identity: &reference.identity })
             .collect()
     }
 }
@@ -698,33 +693,25 @@ fn reference_of<'v, 's>(value: &'v Value<'s>) -> Option<&'v Reference<'s>> {
 }
 
 /// A local key as a column holds it: some columns keep it as text.
-fn reference_param(
-    role: &Role,
-    bound: &crate::schema_map::BoundColumn,
-    local: &Param,
-) -> Param {
+fn reference_param(role: &Role, bound: &crate::schema_map::BoundColumn, local: &Param) -> Param {
     match role {
         Role::Reference(ReferenceRule::Conditional(_) | ReferenceRule::Polymorphic(_))
             if cell::is_text(bound) =>
         {
             Param::Bytes(cell::comparable(local))
         }
-        Role::Reference(_)
-        | Role::Plain
-        | Role::LocalKey
-        | Role::LeftOut(_)
-        | Role::Generated => local.clone(),
+        Role::Reference(_) | Role::Plain | Role::LocalKey | Role::LeftOut(_) | Role::Generated => {
+            local.clone()
+        }
     }
 }
 
 /// What left-out columns get in a new row. Where that is the default, naming no value gives it.
 fn fills(table: &BoundTable) -> impl Iterator<Item = Cell> + '_ {
     table.columns.iter().enumerate().filter_map(|(column, bound)| match &bound.role {
-        Role::LeftOut(Fill::Text(text)) => Some(Cell {
-            column,
-            form: Form::Plain,
-            param: Param::Bytes(text.as_bytes().to_vec()),
-        }),
+        Role::LeftOut(Fill::Text(text)) => {
+            Some(Cell { column, form: Form::Plain, param: Param::Bytes(text.as_bytes().to_vec()) })
+        }
         Role::LeftOut(Fill::Default)
         | Role::Plain
         | Role::LocalKey

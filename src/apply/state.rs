@@ -68,9 +68,7 @@ pub(super) async fn prepare(session: &mut Session, names: &Names) -> Result<(), 
     for sql in tables(names) {
         session.run(&sql).await?;
     }
-    session
-        .run(&format!("INSERT IGNORE INTO {} (number) VALUES ({VERSION})", names.version))
-        .await
+    session.run(&format!("INSERT IGNORE INTO {} (number) VALUES ({VERSION})", names.version)).await
 }
 
 /// Makes the schema unless it is there: an administrator may have made it and granted no more.
@@ -83,8 +81,7 @@ async fn create_schema(session: &mut Session, names: &Names) -> Result<(), Failu
         )
         .await?;
     if there.is_empty() {
-        let sql =
-            format!("CREATE DATABASE IF NOT EXISTS {} CHARACTER SET utf8mb4", names.schema);
+        let sql = format!("CREATE DATABASE IF NOT EXISTS {} CHARACTER SET utf8mb4", names.schema);
         session.run(&sql).await?;
     }
     Ok(())
@@ -161,11 +158,7 @@ pub(super) async fn lock(
         session
             .execute(
                 &insert,
-                vec![
-                    Param::from(node.to_string()),
-                    Param::from(epoch.to_string()),
-                    moment(now),
-                ],
+                vec![Param::from(node.to_string()), Param::from(epoch.to_string()), moment(now)],
             )
             .await?;
         rows = session.rows(&sql, vec![Param::from(node.to_string())]).await?;
@@ -218,8 +211,7 @@ pub(super) async fn advance(
         "UPDATE {} SET sequence = GREATEST(sequence, ?), applied_at = ? WHERE node = ?",
         names.watermark
     );
-    let params =
-        vec![Param::from(through.0), moment(now), Param::from(node.to_string())];
+    let params = vec![Param::from(through.0), moment(now), Param::from(node.to_string())];
     session.execute(&sql, params).await.map(|_| ())
 }
 

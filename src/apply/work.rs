@@ -244,8 +244,7 @@ impl<'w> Work<'w> {
 
     fn want(&mut self, hold: &Hold) {
         let Some((table, identity)) = &hold.awaits else { return };
-        let wanted =
-            Wanted { table: crate::value::Name::clone(table), identity: identity.clone() };
+        let wanted = Wanted { table: crate::value::Name::clone(table), identity: identity.clone() };
         if self.report.wanted.len() < self.limits.wanted_max
             && !self.report.wanted.contains(&wanted)
         {
@@ -260,9 +259,8 @@ impl<'w> Work<'w> {
         let count = touched.len();
         let marks = vec!["(?,?,?,?)"; count].join(",");
         let table = &self.names.touched;
-        let sql = format!(
-            "INSERT INTO {table} (node, row_table, identities, touched_at) VALUES {marks}"
-        );
+        let sql =
+            format!("INSERT INTO {table} (node, row_table, identities, touched_at) VALUES {marks}");
         let mut params = Vec::with_capacity(count * 4);
         for (name, identities) in touched {
             params.push(Param::from(self.node.to_string()));

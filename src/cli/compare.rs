@@ -14,11 +14,8 @@ pub(super) async fn run(
     out: &mut Output,
 ) -> Result<Outcome, Error> {
     let other = Config::load(&arguments.other)?;
-    let wish = Wish {
-        subset: arguments.subset,
-        tables: arguments.tables.clone(),
-        show: arguments.show,
-    };
+    let wish =
+        Wish { subset: arguments.subset, tables: arguments.tables.clone(), show: arguments.show };
     let mut printed = Ok(());
     let report = compare::compare(config, &other, &wish, |table| {
         if !arguments.json && printed.is_ok() && (table.here > 0 || table.there > 0) {
@@ -96,7 +93,12 @@ fn difference(difference: &Difference) -> String {
                 .columns
                 .iter()
                 .map(|column| {
-                    format!("{}: {} here, {} there", column.column, cut(&column.here), cut(&column.there))
+                    format!(
+                        "{}: {} here, {} there",
+                        column.column,
+                        cut(&column.here),
+                        cut(&column.there)
+                    )
                 })
                 .collect();
             format!("{identity} differs: {}", columns.join("; "))

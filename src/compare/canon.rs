@@ -172,7 +172,8 @@ mod tests {
 
     #[test]
     fn values_that_are_the_same_have_one_form() {
-        let same = |left: &Value, right: &Value, json| assert_eq!(text(left, json), text(right, json));
+        let same =
+            |left: &Value, right: &Value, json| assert_eq!(text(left, json), text(right, json));
         same(&Value::Int(5), &Value::UInt(5), false);
         same(&Value::Int(5), &Value::Bytes(b"5".to_vec()), false);
         let json = |text: &str| Value::Bytes(text.as_bytes().to_vec());

@@ -161,10 +161,8 @@ pub async fn compare(
         };
         done(&table);
         report.equal = report.equal.saturating_add(table.equal);
-        report.differences = report
-            .differences
-            .saturating_add(table.differing)
-            .saturating_add(table.missing_there);
+        report.differences =
+            report.differences.saturating_add(table.differing).saturating_add(table.missing_there);
         if wish.subset {
             report.beyond = report.beyond.saturating_add(table.missing_here);
         } else {
@@ -190,7 +188,8 @@ fn chosen(here: &Side, there: &Side, wish: &Wish) -> Result<BTreeSet<Name>, Erro
     if let Some(unknown) = wish.tables.iter().find(|name| !all.contains(name.as_str())) {
         return Err(Error::NoSuchTable(unknown.clone()));
     }
-    let asked = |name: &Name| wish.tables.is_empty() || wish.tables.iter().any(|one| **one == **name);
+    let asked =
+        |name: &Name| wish.tables.is_empty() || wish.tables.iter().any(|one| **one == **name);
     Ok(all.into_iter().filter(asked).collect())
 }
 

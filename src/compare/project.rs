@@ -225,9 +225,8 @@ impl Select<'_> {
 
 /// Whether a text is exactly one of several.
 fn one_of<'k>(text: &str, kinds: impl Iterator<Item = &'k str>) -> String {
-    let list: Vec<String> = kinds
-        .map(|kind| format!("'{}'", kind.replace('\\', "\\\\").replace('\'', "''")))
-        .collect();
+    let list: Vec<String> =
+        kinds.map(|kind| format!("'{}'", kind.replace('\\', "\\\\").replace('\'', "''"))).collect();
     if list.is_empty() {
         return "FALSE".to_owned();
     }

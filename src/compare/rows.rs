@@ -32,9 +32,8 @@ impl Side {
         let place = format!("{} at {}", options.database, options.address());
         let file = MapFile::load(&config.database.maps)?;
         let opened = async {
-            let mut connection = options
-                .connect(&["SET SESSION time_zone = '+00:00'", "SET NAMES utf8mb4"])
-                .await?;
+            let mut connection =
+                options.connect(&["SET SESSION time_zone = '+00:00'", "SET NAMES utf8mb4"]).await?;
             let schema = LiveSchema::read(&mut connection, &options.database).await?;
             connection
                 .query_drop("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")

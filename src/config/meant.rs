@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::text::{Schedule, Size, Span};
 use super::{
-    Apply, Capture, Compression, Config, ConfigError, Database, Listen, Node, Parent, Spool, Start,
+    Apply, Capture, Compression, Config, ConfigError, Database, Listen, Node, Parent, Spool,
     Status, file,
 };
 use crate::database::connect::{Options, Tls};
@@ -163,19 +163,12 @@ fn capture(name: &str, typed: &file::Capture) -> Result<Capture, String> {
     if server_id == 0 {
         return Err("capture.server_id is 0: choose a number no other reader of this server has, or leave it out".to_owned());
     }
-    let (backoff_min, backoff_max) =
-        waits("capture", typed.backoff_min, typed.backoff_max)?;
+    let (backoff_min, backoff_max) = waits("capture", typed.backoff_min, typed.backoff_max)?;
     Ok(Capture {
         server_id,
-        start: match typed.start {
-            Some(file::Start::Oldest) => Start::Oldest,
-            Some(file::Start::Now) | None => Start::Now,
-        },
         heartbeat: time(typed.heartbeat, 10),
-        transaction_memory_bytes_max: bytes(typed.transaction_memory_bytes_max, 8 * MIB),
-        segment_bytes_max: within("capture.segment_bytes_max", typed.segment_bytes_max, 256 * KIB, 4 * KIB, 16 * MIB)?,
-        commit_interval: typed.commit_interval.map_or(Duration::from_millis(10), |span| span.0),
-        queue_segments_max: usize::from(positive("capture.queue_segments_max", typed.queue_segments_max, 16)?),
+        inflated_bytes_max: bytes(typed.inflated_bytes_max, GIB),
+        accept: typed.accept.clone().unwrap_or_default(),
         identity_cache_rows_max: rows(typed.identity_cache_rows_max, 100_000),
         inflated_bytes_max: bytes(typed.inflated_bytes_max, GIB),
         accept: accept(typed.accept.as_deref().unwrap_or_default())?,
@@ -213,7 +206,11 @@ fn spool(typed: &file::Spool) -> Spool {
 
 fn apply(typed: &file::Apply) -> Result<Apply, String> {
     Ok(Apply {
-        statement_rows_max: usize::from(positive("apply.statement_rows_max", typed.statement_rows_max, 500)?),
+        statement_rows_max: usize::from(positive(
+            "apply.statement_rows_max",
+            typed.statement_rows_max,
+            500,
+        )?),
         statement_bytes_max: bytes(typed.statement_bytes_max, 4 * MIB),
         identity_cache_rows_max: rows(typed.identity_cache_rows_max, 200_000),
         batch_memory_bytes_max: bytes(typed.batch_memory_bytes_max, 64 * MIB),
@@ -243,8 +240,20 @@ fn parent(typed: file::Parent) -> Result<Parent, String> {
         timeout: time(typed.timeout, 30),
         backoff_min,
         backoff_max,
-        batch_bytes_max: within("parent.batch_bytes_max", typed.batch_bytes_max, 4 * MIB, 4 * KIB, GIB)?,
-        piece_bytes_max: within("parent.piece_bytes_max", typed.piece_bytes_max, MIB, KIB, PIECE_BYTES_LIMIT)?,
+        batch_bytes_max: within(
+            "parent.batch_bytes_max",
+            typed.batch_bytes_max,
+            4 * MIB,
+            4 * KIB,
+            GIB,
+        )?,
+        piece_bytes_max: within(
+            "parent.piece_bytes_max",
+            typed.piece_bytes_max,
+            MIB,
+            KIB,
+            PIECE_BYTES_LIMIT,
+        )?,
         piece_time: time(typed.piece_time, 5),
         batch_time: time(typed.batch_time, 30),
     })
@@ -257,10 +266,26 @@ fn listen(typed: file::Listen) -> Result<Listen, String> {
     Ok(Listen {
         address: typed.address,
         names: typed.names,
-        connections_max: usize::from(positive("listen.connections_max", typed.connections_max, 1_000)?),
+        connections_max: usize::from(positive(
+            "listen.connections_max",
+            typed.connections_max,
+            1_000,
+        )?),
         timeout: time(typed.timeout, 30),
-        batch_bytes_max: within("listen.batch_bytes_max", typed.batch_bytes_max, GIB, 64 * KIB, 64 * GIB)?,
-        piece_bytes_max: within("listen.piece_bytes_max", typed.piece_bytes_max, PIECE_BYTES_LIMIT, 64 * KIB, PIECE_BYTES_LIMIT)?,
+        batch_bytes_max: within(
+            "listen.batch_bytes_max",
+            typed.batch_bytes_max,
+            GIB,
+            64 * KIB,
+            64 * GIB,
+        )?,
+        piece_bytes_max: within(
+            "listen.piece_bytes_max",
+            typed.piece_bytes_max,
+            PIECE_BYTES_LIMIT,
+            64 * KIB,
+            PIECE_BYTES_LIMIT,
+        )?,
         token_expiry: time(typed.token_expiry, 86_400),
         certificate_expiry: time(typed.certificate_expiry, 825 * 86_400),
     })
@@ -286,7 +311,13 @@ fn positive(key: &str, typed: Option<u16>, default: u16) -> Result<u16, String> 
     }
 }
 
-fn within(key: &str, typed: Option<Size>, default: u64, least: u64, most: u64) -> Result<u64, String> {
+fn within(
+    key: &str,
+    typed: Option<Size>,
+    default: u64,
+    least: u64,
+    most: u64,
+) -> Result<u64, String> {
     let size = bytes(typed, default);
     if (least..=most).contains(&size) {
         return Ok(size);
@@ -294,10 +325,16 @@ fn within(key: &str, typed: Option<Size>, default: u64, least: u64, most: u64) -
     Err(format!("{key} is {size} bytes: it must be between {least} and {most}"))
 }
 
-fn waits(section: &str, min: Option<Span>, max: Option<Span>) -> Result<(Duration, Duration), String> {
+fn waits(
+    section: &str,
+    min: Option<Span>,
+    max: Option<Span>,
+) -> Result<(Duration, Duration), String> {
     let (min, max) = (time(min, 1), time(max, 300));
     if min > max {
-        return Err(format!("{section}.backoff_min is longer than {section}.backoff_max: swap them, or leave both out (1s and 5m)"));
+        return Err(format!(
+            "{section}.backoff_min is longer than {section}.backoff_max: swap them, or leave both out (1s and 5m)"
+        ));
     }
     Ok((min, max))
 }

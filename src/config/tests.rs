@@ -88,7 +88,11 @@ fn each_wrong_value_has_one_clear_message() {
         ("name = \"clinic-12\"", "", "missing key `name`"),
         ("\"clinic-12\"", "\"a b\"", "node.name = \"a b\" is no name"),
         ("\"clinic-12\"", "12", ":3:8: invalid type: integer `12`, expected a string"),
-        ("mysql://headwater@", "postgres://headwater@", "It looks like mysql://USER@HOST:3306/DATABASE"),
+        (
+            "mysql://headwater@",
+            "postgres://headwater@",
+            "It looks like mysql://USER@HOST:3306/DATABASE",
+        ),
         ("/openmrs\"", "\"", "it names no database"),
         ("headwater@", "", "it names no user"),
         ("[\"schema-maps/openmrs-2.x.toml\"]", "[]", "database.maps is empty"),
@@ -100,7 +104,11 @@ fn each_wrong_value_has_one_clear_message() {
         (parent, &with("piece_bytes_max = \"1GiB\""), "must be between 1024 and 16777216"),
         (parent, &with("backoff_min = \"1h\""), "parent.backoff_min is longer than"),
         (parent, &with("[listen]\naddress = \"8443\"\nnames = [\"p\"]"), "invalid socket address"),
-        (parent, &with("[listen]\naddress = \"0.0.0.0:8443\"\nnames = []"), "listen.names is empty"),
+        (
+            parent,
+            &with("[listen]\naddress = \"0.0.0.0:8443\"\nnames = []"),
+            "listen.names is empty",
+        ),
         (parent, &with("[capture]\nserver_id = 0"), "capture.server_id is 0"),
         ("[parent]", "[parent", ":10:8: "),
     ] {
@@ -136,9 +144,8 @@ fn the_password_is_never_printed_and_the_file_wins_over_the_environment() {
 
 #[test]
 fn every_node_gets_a_server_id_of_its_own_that_stays() {
-    let id = |name: &str| {
-        read(&CHILD.replace("clinic-12", name)).expect("understood").capture.server_id
-    };
+    let id =
+        |name: &str| read(&CHILD.replace("clinic-12", name)).expect("understood").capture.server_id;
     assert_eq!(id("clinic-12"), id("clinic-12"));
     assert_ne!(id("clinic-12"), id("clinic-13"));
     assert!(id("clinic-12") > 0x8000_0000);
@@ -163,9 +170,9 @@ fn the_written_configuration_states_every_key_and_its_true_default() {
     assert_eq!(format!("{plain:?}"), format!("{all:?}"));
     for key in keys() {
         let stands = written.lines().any(|line| {
-            line.trim_start_matches('#').strip_prefix(key.as_str()).is_some_and(|rest| {
-                rest.starts_with(" = ")
-            })
+            line.trim_start_matches('#')
+                .strip_prefix(key.as_str())
+                .is_some_and(|rest| rest.starts_with(" = "))
         });
         assert!(stands, "{key} does not stand in the template");
     }

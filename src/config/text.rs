@@ -98,9 +98,10 @@ impl<T> Visitor<'_> for Through<T> {
     }
 
     fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
-        u64::try_from(number).ok().and_then(self.number).ok_or_else(|| {
-            E::custom(format!("`{number}` has no unit: expected {}", self.expected))
-        })
+        u64::try_from(number)
+            .ok()
+            .and_then(self.number)
+            .ok_or_else(|| E::custom(format!("`{number}` has no unit: expected {}", self.expected)))
     }
 }
 

@@ -39,7 +39,9 @@ fn lasting(server: &Server, name: &str, value: &str) -> String {
         format!("SET PERSIST {name} = {value};")
     } else {
         let plain = value.trim_matches('\'');
-        format!("SET GLOBAL {name} = {value};  -- and in the server's configuration, below [mysqld]: {name} = {plain}")
+        format!(
+            "SET GLOBAL {name} = {value};  -- and in the server's configuration, below [mysqld]: {name} = {plain}"
+        )
     }
 }
 

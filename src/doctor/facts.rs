@@ -138,10 +138,9 @@ impl Facts {
             Err(error) => Err(error.to_string()),
         };
         let parent = match &config.parent {
-            Some(parent) => Some(ParentFacts {
-                url: parent.url.clone(),
-                answer: knock(&parent.url).await,
-            }),
+            Some(parent) => {
+                Some(ParentFacts { url: parent.url.clone(), answer: knock(&parent.url).await })
+            }
             None => None,
         };
         Facts {
@@ -163,8 +162,9 @@ impl DatabaseFacts {
         clock: &SharedClock,
     ) -> Result<DatabaseFacts, Error> {
         let server = Server::read(connection).await?;
-        let asked: Option<String> =
-            connection.query_first("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)").await?;
+        let asked: Option<String> = connection
+            .query_first("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)")
+            .await?;
         let now = clock.now();
         let theirs = asked.and_then(|text| text.parse::<i64>().ok()).unwrap_or(now.0);
         let account: Option<String> = connection.query_first("SELECT CURRENT_USER()").await?;
@@ -174,7 +174,8 @@ impl DatabaseFacts {
         let readers = readers(connection, &server).await;
         let map = match MapFile::load(&config.database.maps) {
             Ok(file) => {
-                let schema = LiveSchema::read(connection, &config.database.options.database).await?;
+                let schema =
+                    LiveSchema::read(connection, &config.database.options.database).await?;
                 let map = BoundMap::bind(&file, &schema);
                 Ok(MapFacts { schema, map })
             }

@@ -30,7 +30,8 @@ pub(super) fn checks(facts: &Facts) -> Vec<Check> {
     checks.push(data_dir(machine));
     checks.extend(disk(facts));
     checks.extend(clock(facts));
-    checks.extend(machine.certificates.iter().map(|(name, end)| certificate(name, end, machine.now)));
+    checks
+        .extend(machine.certificates.iter().map(|(name, end)| certificate(name, end, machine.now)));
     checks.extend(parent(facts));
     checks
 }
@@ -82,7 +83,9 @@ fn disk(facts: &Facts) -> Vec<Check> {
         });
     }
     let server = facts.database.as_ref().ok().and_then(|database| database.free_bytes);
-    if let Some(free) = server.filter(|free| *free < machine.free_bytes_min.saturating_mul(DISK_MARGIN)) {
+    if let Some(free) =
+        server.filter(|free| *free < machine.free_bytes_min.saturating_mul(DISK_MARGIN))
+    {
         checks.push(Check::not_good(
             "the server's disk",
             Doubtful,

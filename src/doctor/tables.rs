@@ -156,7 +156,9 @@ fn described(live: &LiveTable, key: &ForeignKey) -> String {
 fn triggers(facts: &Facts, database: &DatabaseFacts, found: &MapFacts) -> Check {
     const NAME: &str = "triggers";
     let there: Vec<String> = mapped(found)
-        .flat_map(|(_, live)| live.triggers.iter().map(move |name| format!("{name} on {}", live.name)))
+        .flat_map(|(_, live)| {
+            live.triggers.iter().map(move |name| format!("{name} on {}", live.name))
+        })
         .collect();
     if let Some(first) = there.first() {
         let name = first.split(" on ").next().unwrap_or_default();
@@ -165,7 +167,10 @@ fn triggers(facts: &Facts, database: &DatabaseFacts, found: &MapFacts) -> Check 
             Doubtful,
             some(there.iter().map(String::as_str)),
             "They fire when headwater writes what they already did at the child, so their effects come twice.",
-            format!("DROP TRIGGER `{}`.`{name}`;  -- if it may not fire for what comes from children", facts.database_name),
+            format!(
+                "DROP TRIGGER `{}`.`{name}`;  -- if it may not fire for what comes from children",
+                facts.database_name
+            ),
         );
     }
     let seen = database

@@ -46,7 +46,7 @@ pub(super) fn table(
         return (TableRule::Excluded(reason), Vec::new());
     }
     let mut remarks = Vec::new();
-    let Some(identity) = identity(live, schema, &mut remarks) else {
+    let Some(identity) = identity(live, &mut remarks) else {
         let reason = "undecided: nothing in it tells one row from another in every database; add a \
                       uuid column, or name the columns that do as its identity";
         return (TableRule::Excluded(reason.to_owned()), remarks);
@@ -67,11 +67,7 @@ pub(super) fn table(
     (TableRule::Mapped(Box::new(rule)), remarks)
 }
 
-fn identity(
-    live: &LiveTable,
-    schema: &LiveSchema,
-    remarks: &mut Vec<String>,
-) -> Option<IdentityRule> {
+fn identity(live: &LiveTable, remarks: &mut Vec<String>) -> Option<IdentityRule> {
     if let Some(column) = uuid_column(live) {
         if let [key] = primary_key(live).as_slice()
             && let Some(key) = live.columns.get(*key)
@@ -100,44 +96,27 @@ fn identity(
             }
             unique_columns(live, remarks)
         }
-        [] => match unique_columns(live, remarks) {
-            Some(found) => Some(found),
-            None => {
-                remarks.push("no key at all: a row is called by all it holds".to_owned());
-                Some(IdentityRule::WholeRow)
-            }
-        },
+        [] => unique_columns(live, remarks).or_else(|| {
+            remarks.push("no key at all: a row is called by all it holds".to_owned());
+            Some(IdentityRule::WholeRow)
+        }),
         several => {
             let local = several.iter().find(|column| {
                 column.extra.contains("auto_increment")
                     || (is_integer(column) && foreign_key(live, &column.name).is_none())
             });
-            match local {
-                None => {
-                    let names = several.iter().map(|column| Arc::clone(&column.name)).collect();
-                    Some(IdentityRule::Composite(names))
-                }
-                Some(column) => {
-                    remarks.push(format!(
-                        "{} is part of its key, but a number of this database only, or so it looks; \
-                         if it means the same everywhere, name the key's columns as its identity",
-                        column.name
-                    ));
-                    references_exist(schema, live, unique_columns(live, remarks))
-                }
-            }
+            let Some(column) = local else {
+                let names = several.iter().map(|column| Arc::clone(&column.name)).collect();
+                return Some(IdentityRule::Composite(names));
+            };
+            remarks.push(format!(
+                "{} is part of its key, but a number of this database only, or so it looks; if it \
+                 means the same everywhere, name the key's columns as its identity",
+                column.name
+            ));
+            unique_columns(live, remarks)
         }
     }
-}
-
-/// Keeps a proposal only if the tables it needs are there.
-fn references_exist(
-    schema: &LiveSchema,
-    live: &LiveTable,
-    identity: Option<IdentityRule>,
-) -> Option<IdentityRule> {
-    let all = live.foreign_keys.iter().all(|key| schema.tables.contains_key(&key.table));
-    identity.filter(|_| all)
 }
 
 /// A column that is a uuid by name or by type; one with a unique index before one without.

@@ -42,7 +42,9 @@ pub enum Acknowledged {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Stop {
     /// The parent forgot more than this end still has.
-    #[error("the parent has applied only through transaction {watermark}, although it had acknowledged {acknowledged}: it was restored from a backup older than this node's grace period, and transactions through {released} are released here; compare the two databases and copy what is missing")]
+    #[error(
+        "the parent has applied only through transaction {watermark}, although it had acknowledged {acknowledged}: it was restored from a backup older than this node's grace period, and transactions through {released} are released here; compare the two databases and copy what is missing"
+    )]
     Forgotten {
         /// What the parent has.
         watermark: Sequence,
@@ -52,7 +54,9 @@ pub enum Stop {
         released: Sequence,
     },
     /// The parent has more than this end ever made.
-    #[error("the parent has applied through transaction {watermark} of this node, but this node's own log ends at {head}: its data_dir is an older copy; start with an empty data_dir and join again with a new invitation")]
+    #[error(
+        "the parent has applied through transaction {watermark} of this node, but this node's own log ends at {head}: its data_dir is an older copy; start with an empty data_dir and join again with a new invitation"
+    )]
     Ahead {
         /// What the parent has.
         watermark: Sequence,
@@ -60,10 +64,14 @@ pub enum Stop {
         head: Sequence,
     },
     /// The parent speaks a version that was not offered.
-    #[error("the parent chose version {0} of the conversation, which this headwater does not speak: update the older one of the two")]
+    #[error(
+        "the parent chose version {0} of the conversation, which this headwater does not speak: update the older one of the two"
+    )]
     Version(u16),
     /// The maps differ, and the parent did not mind; this end does.
-    #[error("the schema maps differ (here {here}, at the parent {there}): put the same map files on both ends")]
+    #[error(
+        "the schema maps differ (here {here}, at the parent {there}): put the same map files on both ends"
+    )]
     Map {
         /// Digest here.
         here: String,
@@ -182,8 +190,7 @@ mod tests {
         BatchKey { from: Sequence(from), through: Sequence(through), bytes: 100, checksum: [0; 8] }
     }
 
-    const LOG: Log =
-        Log { head: Sequence(50), released: Sequence(10), acknowledged: Sequence(30) };
+    const LOG: Log = Log { head: Sequence(50), released: Sequence(10), acknowledged: Sequence(30) };
 
     fn meet(watermark: u64) -> Result<Start, Stop> {
         start(LOG, &hello(), &welcome(watermark))

@@ -1,3 +1,8 @@
-//! Tests against real servers.
+//! Stories on real database servers: one module for each.
 
+mod capture;
 mod map;
+mod nodes;
+mod servers;
+mod support;
+mod way;

@@ -170,9 +170,24 @@ fn capture(name: &str, typed: &file::Capture) -> Result<Capture, String> {
         inflated_bytes_max: bytes(typed.inflated_bytes_max, GIB),
         accept: typed.accept.clone().unwrap_or_default(),
         identity_cache_rows_max: rows(typed.identity_cache_rows_max, 100_000),
+        inflated_bytes_max: bytes(typed.inflated_bytes_max, GIB),
+        accept: accept(typed.accept.as_deref().unwrap_or_default())?,
         backoff_min,
         backoff_max,
     })
+}
+
+/// Places as the log's errors name them.
+fn accept(typed: &[String]) -> Result<Vec<String>, String> {
+    let place = |text: &String| {
+        text.rsplit_once(':').is_some_and(|(file, at)| !file.is_empty() && at.parse::<u64>().is_ok())
+    };
+    match typed.iter().find(|text| !place(text)) {
+        Some(wrong) => Err(format!(
+            "capture.accept has {wrong:?}, which is no place in a log: write it as the message did, such as \"binlog.000012:4711\""
+        )),
+        None => Ok(typed.to_vec()),
+    }
 }
 
 /// A number in the upper half of the range, where hand-given ids are rare, from the node's name.

@@ -14,6 +14,8 @@ pub struct Log {
     pub released: Sequence,
     /// What the parent has acknowledged, as far as this end remembers.
     pub acknowledged: Sequence,
+    /// The last transaction that was ever offered to the parent, as far as this end remembers.
+    pub offered: Sequence,
 }
 
 /// How the link goes on after a welcome.
@@ -52,12 +54,12 @@ pub enum Stop {
         released: Sequence,
     },
     /// The parent has more than this end ever made.
-    #[error("the parent has applied through transaction {watermark} of this node, but this node's own log ends at {head}: its data_dir is an older copy; start with an empty data_dir and join again with a new invitation")]
+    #[error("the parent has applied transactions through {watermark} of this node, but this node has sent them only through {sent}: its data_dir is an older copy (restored, or cloned); start with an empty data_dir and join again with a new invitation")]
     Ahead {
         /// What the parent has.
         watermark: Sequence,
-        /// Where the log ends.
-        head: Sequence,
+        /// What was sent, as far as is known here.
+        sent: Sequence,
     },
     /// The parent speaks a version that was not offered.
     #[error("the parent chose version {0} of the conversation, which this headwater does not speak: update the older one of the two")]
@@ -81,8 +83,11 @@ pub fn start(log: Log, hello: &Hello, welcome: &Welcome) -> Result<Start, Stop> 
         return Err(Stop::Map { here: hello.map.clone(), there: welcome.map.clone() });
     }
     let watermark = welcome.watermark;
-    if watermark > log.head {
-        return Err(Stop::Ahead { watermark, head: log.head });
+    // A store that was restored from a backup numbers its transactions again, so a head above the
+    // watermark proves nothing: what counts is how far this store remembers to have sent.
+    let sent = log.head.min(log.offered.max(log.acknowledged));
+    if watermark > sent {
+        return Err(Stop::Ahead { watermark, sent });
     }
     if watermark < log.released {
         let Log { released, acknowledged, .. } = log;
@@ -182,8 +187,12 @@ mod tests {
         BatchKey { from: Sequence(from), through: Sequence(through), bytes: 100, checksum: [0; 8] }
     }
 
-    const LOG: Log =
-        Log { head: Sequence(50), released: Sequence(10), acknowledged: Sequence(30) };
+    const LOG: Log = Log {
+            head: Sequence(50),
+            released: Sequence(10),
+            acknowledged: Sequence(30),
+            offered: Sequence(45),
+        };
 
     fn meet(watermark: u64) -> Result<Start, Stop> {
         start(LOG, &hello(), &welcome(watermark))
@@ -206,8 +215,11 @@ mod tests {
 
     #[test]
     fn a_restored_child_is_told_so() {
-        assert!(matches!(meet(51), Err(Stop::Ahead { .. })));
-        assert!(meet(50).is_ok());
+        // The parent has what this store never sent, although its log has grown past it since.
+        assert!(matches!(meet(46), Err(Stop::Ahead { .. })));
+        assert!(meet(45).is_ok());
+        let short = Log { head: Sequence(40), ..LOG };
+        assert!(matches!(start(short, &hello(), &welcome(41)), Err(Stop::Ahead { .. })));
     }
 
     #[test]

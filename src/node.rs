@@ -20,8 +20,8 @@ use crate::schema_map::{BoundMap, Direction, MapFile};
 use crate::spool::{self, Spool};
 use crate::transport::backoff::BackoffLimits;
 use crate::transport::client::{self, ClientError, ClientOptions};
-use crate::transport::pace::PaceLimits;
 use crate::transport::codec::Compression;
+use crate::transport::pace::PaceLimits;
 use crate::transport::server::{Server, ServerError, ServerOptions};
 use crate::transport::wire::hex;
 
@@ -251,9 +251,8 @@ impl Node {
         let options = self.client_options(parent)?;
         let (spool, clock) = (self.spool.clone(), Arc::clone(&self.clock));
         let stopping = stopping.clone();
-        parts.add(async move {
-            Ok(client::run(options, spool, clock, wanted_in, stopping).await?)
-        });
+        parts
+            .add(async move { Ok(client::run(options, spool, clock, wanted_in, stopping).await?) });
         Ok(())
     }
 

@@ -40,7 +40,7 @@ pub enum Error {
     Spool(#[from] spool::Error),
     /// The schema map cannot be used.
     #[error(transparent)]
-    Map(#[from] crate::schema_map::Error),
+    Map(#[from] crate::schema_map::file::Error),
     /// The database cannot be used as it is configured.
     #[error(transparent)]
     Database(#[from] crate::database::Error),

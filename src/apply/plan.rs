@@ -398,7 +398,10 @@ fn check_value(
         (Role::Reference(ReferenceRule::Always { table, .. }), Some(reference)) => {
             reference.table == *table
         }
-        (Role::Reference(ReferenceRule::Always { .. }), None) => value.is_null(),
+        // Some columns without a foreign key hold 0 for no row.
+        (Role::Reference(ReferenceRule::Always { .. }), None) => {
+            matches!(value, Value::Null | Value::Int(0) | Value::UInt(0))
+        }
         (Role::Reference(ReferenceRule::Conditional(rule)), Some(reference)) => {
             rule.tables.iter().any(|(_, table)| *table == reference.table)
         }

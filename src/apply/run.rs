@@ -11,6 +11,7 @@ use super::plan::{Net, Plan, Row, RowName, row_hash};
 use super::resolve::{self, Known, Located, Needs, Slot};
 use super::session::Session;
 use super::statement;
+use crate::change::Identity;
 use crate::schema_map::{BoundIdentity, BoundMap, BoundTable, Fill, ReferenceRule, Role};
 use crate::value::{Reference, Value};
 
@@ -476,6 +477,11 @@ impl<'r, 'c, 's> Writer<'r, 'c, 's> {
                 }
                 continue;
             };
+            if matches!(reference.identity, Identity::Lost(0)) {
+                // No row is called 0: some columns without a foreign key hold it for none.
+                cells.push(Cell { column: *column, form: Form::Plain, param: Param::Int(0) });
+                continue;
+            }
             let name = RowName { table: &reference.table, identity: &reference.identity };
             match self.known.get(&name) {
                 Some(Slot::At(located)) => {
@@ -626,9 +632,9 @@ impl<'c, 's> Row<'c, 's> {
     /// The rows that this row's identity refers to.
     fn identity_references(&self) -> Vec<RowName<'c, 's>> {
         let values: &'c [Value<'s>] = match self.identity {
-            crate::change::Identity::Many(values) => values,
-            crate::change::Identity::One(value) => std::slice::from_ref(value),
-            crate::change::Identity::Lost(_) => &[],
+            Identity::Many(values) => values,
+            Identity::One(value) => std::slice::from_ref(value),
+            Identity::Lost(_) => &[],
         };
         values
             .iter()

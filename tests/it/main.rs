@@ -1,5 +1,6 @@
 //! Stories on real database servers: one module for each.
 
+mod apply;
 mod capture;
 mod map;
 mod nodes;

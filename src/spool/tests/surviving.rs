@@ -13,6 +13,7 @@ const SEED: &str = "HEADWATER_TEST_SEED";
 const ROUNDS: u64 = 12;
 
 #[test]
+#[expect(clippy::print_stdout, reason = "a random test prints its seed")]
 fn a_store_killed_at_random_moments_is_whole_when_it_is_opened_again() {
     let folder = tempfile::tempdir().unwrap();
     let seed = rand::rng().random::<u64>() >> 1;

@@ -11,7 +11,9 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::OffsetDateTime;
 
-use super::credentials::{CredentialError, Credentials, Validity, folder, read, replace, write_first};
+use super::credentials::{
+    CredentialError, Credentials, Validity, folder, read, replace, write_first,
+};
 use super::token::sha256;
 use crate::change::NodeId;
 use crate::clock::Timestamp;

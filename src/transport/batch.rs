@@ -68,7 +68,9 @@ pub enum BatchError {
     #[error("this is not a batch: {0}")]
     Malformed(&'static str),
     /// Made by a version of headwater that this one cannot read.
-    #[error("the batch has {what} {found}, which this version of headwater does not know: update it")]
+    #[error(
+        "the batch has {what} {found}, which this version of headwater does not know: update it"
+    )]
     Unknown {
         /// The part that is not known.
         what: &'static str,

@@ -46,7 +46,9 @@ pub enum Taken {
 #[derive(Debug, thiserror::Error)]
 pub enum CutError {
     /// The spool gave back something else than was put in.
-    #[error("the spool's segment that starts with transaction {first} is damaged: {reason}; stop this node and keep its data_dir for a look")]
+    #[error(
+        "the spool's segment that starts with transaction {first} is damaged: {reason}; stop this node and keep its data_dir for a look"
+    )]
     Damaged {
         /// The segment's first transaction.
         first: Sequence,
@@ -249,4 +251,3 @@ impl From<io::Error> for RecordError {
         RecordError::Io(error)
     }
 }
-

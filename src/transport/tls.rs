@@ -132,8 +132,8 @@ impl ServerCertVerifier for Pinned {
             .iter()
             .find(|certificate| sha256(certificate) == self.fingerprint)
             .ok_or(CertificateError::UnknownIssuer)?;
-        let roots = roots(&authority.clone().into_owned())
-            .map_err(|_| CertificateError::BadEncoding)?;
+        let roots =
+            roots(&authority.clone().into_owned()).map_err(|_| CertificateError::BadEncoding)?;
         let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider())
             .build()
             .map_err(|_| CertificateError::BadEncoding)?;

@@ -26,10 +26,14 @@ pub struct Token {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Not one of ours at all.
-    #[error("this is not a headwater token: a token starts with {PREFIX} and is printed by `headwater invite NAME` at the parent")]
+    #[error(
+        "this is not a headwater token: a token starts with {PREFIX} and is printed by `headwater invite NAME` at the parent"
+    )]
     NotAToken,
     /// One of ours, but damaged.
-    #[error("the token was not copied exactly: a letter is wrong or missing; copy the whole word again from the parent")]
+    #[error(
+        "the token was not copied exactly: a letter is wrong or missing; copy the whole word again from the parent"
+    )]
     Mistyped,
 }
 

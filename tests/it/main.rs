@@ -1,3 +1,10 @@
-//! Headwater on real servers: one module for each story, each told on every server that is there.
+//! Stories on real database servers: one module for each.
 
+mod apply;
+mod capture;
+mod decode;
+mod map;
+mod nodes;
 mod servers;
+mod support;
+mod way;

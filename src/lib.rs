@@ -22,6 +22,7 @@ pub mod config;
 pub mod database;
 pub mod doctor;
 pub mod node;
+pub mod operate;
 pub mod position;
 pub mod record;
 pub mod schema_map;

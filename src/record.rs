@@ -294,7 +294,17 @@ fn put_hashed(bytes: &mut Vec<u8>, value: &Value<'_>) {
                 Identity::Lost(local) => put_varint(bytes, zigzag(*local)),
             }
         }
-        plain => put_value(bytes, &HashMap::new(), plain),
+        plain @ (Value::Null
+        | Value::Int(_)
+        | Value::UInt(_)
+        | Value::Float(_)
+        | Value::Double(_)
+        | Value::Decimal(_)
+        | Value::Text(_)
+        | Value::Encoded { .. }
+        | Value::Bytes(_)
+        | Value::Temporal(_)
+        | Value::Json(_)) => put_value(bytes, &HashMap::new(), plain),
     }
 }
 
@@ -373,10 +383,14 @@ fn put_bytes(bytes: &mut Vec<u8>, content: &[u8]) {
 
 fn put_varint(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
-        bytes.push((number & 0x7f) as u8 | 0x80);
+        bytes.push(low_seven_bits(number) | 0x80);
         number >>= 7;
     }
-    bytes.push(number as u8);
+    bytes.push(low_seven_bits(number));
+}
+
+fn low_seven_bits(number: u64) -> u8 {
+    (number & 0x7f) as u8
 }
 
 fn zigzag(number: i64) -> u64 {
@@ -466,7 +480,7 @@ impl<'a> SegmentReader<'a> {
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let taken = self.take(N)?;
-        taken.try_into().map_err(|_| self.malformed("cut short"))
+        taken.try_into().map_err(|_short| self.malformed("cut short"))
     }
 
     fn byte(&mut self) -> Result<u8, Malformed> {
@@ -490,7 +504,7 @@ impl<'a> SegmentReader<'a> {
 
     fn length(&mut self) -> Result<usize, Malformed> {
         let length = self.varint()?;
-        usize::try_from(length).map_err(|_| self.malformed("length too large"))
+        usize::try_from(length).map_err(|_large| self.malformed("length too large"))
     }
 
     fn content(&mut self) -> Result<&'a [u8], Malformed> {
@@ -500,7 +514,7 @@ impl<'a> SegmentReader<'a> {
 
     fn text(&mut self) -> Result<&'a str, Malformed> {
         let content = self.content()?;
-        std::str::from_utf8(content).map_err(|_| self.malformed("text is not UTF-8"))
+        std::str::from_utf8(content).map_err(|_invalid| self.malformed("text is not UTF-8"))
     }
 
     fn name(&mut self) -> Result<Name, Malformed> {

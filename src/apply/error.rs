@@ -134,12 +134,10 @@ impl From<mysql_async::Error> for Failure {
 
 /// Sorts a server's refusal. Whatever would hit every row must not set every row aside.
 fn sort(code: u16, message: &str) -> Failure {
-    let retry = |remedy: &str| {
-        Failure::Whole(Error::Retry(format!("error {code}: {message}{remedy}")))
-    };
-    let stop = |remedy: &str| {
-        Failure::Whole(Error::Stop(format!("error {code}: {message}; {remedy}")))
-    };
+    let retry =
+        |remedy: &str| Failure::Whole(Error::Retry(format!("error {code}: {message}{remedy}")));
+    let stop =
+        |remedy: &str| Failure::Whole(Error::Stop(format!("error {code}: {message}; {remedy}")));
     match code {
         // Deadlock, lock timeout, shutdown, killed, interrupted, cluster not ready, table
         // redefined meanwhile, statement has to be prepared again, time limit.
@@ -155,9 +153,9 @@ fn sort(code: u16, message: &str) -> Failure {
         1153 | 1301 => stop("raise max_allowed_packet on the target"),
         1665 => stop("set binlog_format=ROW on the target"),
         1049 => stop("the target database does not exist"),
-        1146 | 1054 | 1051 => {
-            stop("the target's tables changed: run `headwater map check`, then start headwater again")
-        }
+        1146 | 1054 | 1051 => stop(
+            "the target's tables changed: run `headwater map check`, then start headwater again",
+        ),
         _ => Failure::Row(format!("error {code}: {message}")),
     }
 }

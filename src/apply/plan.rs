@@ -7,9 +7,7 @@ use std::sync::Arc;
 use super::error::{Error, Hold};
 use crate::change::{Change, Identity, Kind, Sequence, Shape};
 use crate::record;
-use crate::schema_map::{
-    BoundIdentity, BoundMap, BoundTable, Direction, ReferenceRule, Role,
-};
+use crate::schema_map::{BoundIdentity, BoundMap, BoundTable, Direction, ReferenceRule, Role};
 use crate::value::{Name, Reference, Value};
 
 /// A change and where it came from.
@@ -116,9 +114,7 @@ pub(super) fn plan<'c, 's>(
         }
     }
     let mut rows = planner.rows;
-    rows.sort_by(|a, b| {
-        (a.table.level, &a.table.name).cmp(&(b.table.level, &b.table.name))
-    });
+    rows.sort_by(|a, b| (a.table.level, &a.table.name).cmp(&(b.table.level, &b.table.name)));
     Ok(Plan { rows, aside: planner.aside, taken })
 }
 
@@ -247,9 +243,7 @@ impl<'c, 's> Planner<'c, 's> {
         }
         let fates = self.fates(table, &change.shape);
         let mut values = Vec::with_capacity(fates.len());
-        for ((fate, value), name) in
-            fates.iter().zip(&change.values).zip(&change.shape.columns)
-        {
+        for ((fate, value), name) in fates.iter().zip(&change.values).zip(&change.shape.columns) {
             match *fate {
                 Fate::Write(column) => {
                     check_value(self.map, table, column, value)?;
@@ -344,11 +338,7 @@ fn table_of<'c>(map: &'c BoundMap, name: &Name) -> Result<&'c Arc<BoundTable>, H
 }
 
 /// Whether an identity has the form that this node's map gives the table's identities.
-fn check_identity(
-    map: &BoundMap,
-    table: &BoundTable,
-    identity: &Identity<'_>,
-) -> Result<(), Hold> {
+fn check_identity(map: &BoundMap, table: &BoundTable, identity: &Identity<'_>) -> Result<(), Hold> {
     let wrong = || {
         Err(Hold::quarantine(format!(
             "{identity} does not have the form of an identity of {} in this node's map",
@@ -370,18 +360,20 @@ fn check_identity(
         (BoundIdentity::Composite(columns), Identity::Many(parts))
             if columns.len() == parts.len() =>
         {
-            columns.iter().zip(parts).try_for_each(|(column, part)| {
-                check_value(map, table, *column, part)
-            })
+            columns
+                .iter()
+                .zip(parts)
+                .try_for_each(|(column, part)| check_value(map, table, *column, part))
         }
         (BoundIdentity::WholeRow, Identity::Many(parts)) => {
             let columns = table.identity_columns();
             if columns.len() != parts.len() {
                 return wrong();
             }
-            columns.iter().zip(parts).try_for_each(|(column, part)| {
-                check_value(map, table, *column, part)
-            })
+            columns
+                .iter()
+                .zip(parts)
+                .try_for_each(|(column, part)| check_value(map, table, *column, part))
         }
         (
             BoundIdentity::Column(_) | BoundIdentity::Composite(_) | BoundIdentity::WholeRow,
@@ -406,7 +398,10 @@ fn check_value(
         (Role::Reference(ReferenceRule::Always { table, .. }), Some(reference)) => {
             reference.table == *table
         }
-        (Role::Reference(ReferenceRule::Always { .. }), None) => value.is_null(),
+        // Some columns without a foreign key hold 0 for no row.
+        (Role::Reference(ReferenceRule::Always { .. }), None) => {
+            matches!(value, Value::Null | Value::Int(0) | Value::UInt(0))
+        }
         (Role::Reference(ReferenceRule::Conditional(rule)), Some(reference)) => {
             rule.tables.iter().any(|(_, table)| *table == reference.table)
         }

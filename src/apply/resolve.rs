@@ -161,9 +161,9 @@ impl<'c, 's> Known<'c, 's> {
     ) -> Result<(), Failure> {
         let most = match table.identity {
             BoundIdentity::Composite(_) => 64,
-            BoundIdentity::Column(_)
-            | BoundIdentity::Borrowed { .. }
-            | BoundIdentity::WholeRow => statement::KEYS_MAX,
+            BoundIdentity::Column(_) | BoundIdentity::Borrowed { .. } | BoundIdentity::WholeRow => {
+                statement::KEYS_MAX
+            }
         };
         let mut more = address_columns(table);
         if let Some(key) = table.local_key {
@@ -202,8 +202,7 @@ impl<'c, 's> Known<'c, 's> {
             let values = row.unwrap();
             let number = found.len();
             let (key, rest) = values.split_at(parts.min(values.len()));
-            for (map, bytes) in
-                [(&mut exact, joined(key, false)), (&mut folded, joined(key, true))]
+            for (map, bytes) in [(&mut exact, joined(key, false)), (&mut folded, joined(key, true))]
             {
                 map.entry(bytes).and_modify(|slot| *slot = None).or_insert(Some(number));
             }
@@ -269,8 +268,7 @@ impl<'c, 's> Known<'c, 's> {
             let bound = table.columns.get(column)?;
             params.push(match value {
                 Value::Reference(reference) => {
-                    let name =
-                        RowName { table: &reference.table, identity: &reference.identity };
+                    let name = RowName { table: &reference.table, identity: &reference.identity };
                     self.located(&name)?.local.clone()
                 }
                 plain => cell::cell(column, bound, plain).ok()?.param,

@@ -11,6 +11,7 @@ use super::plan::{Net, Plan, Row, RowName, row_hash};
 use super::resolve::{self, Known, Located, Needs, Slot};
 use super::session::Session;
 use super::statement;
+use crate::change::Identity;
 use crate::schema_map::{BoundIdentity, BoundMap, BoundTable, Fill, ReferenceRule, Role};
 use crate::value::{Reference, Value};
 
@@ -177,8 +178,7 @@ impl<'r, 'c, 's> Writer<'r, 'c, 's> {
                     Some(Slot::At(_)) => self.update(row).await?,
                     Some(Slot::Missing) if row.net == Net::Insert => inserts.push(row),
                     Some(Slot::Missing) | None => {
-                        let hold =
-                            Hold::missing(&row.table.name, row.identity, "changes a row");
+                        let hold = Hold::missing(&row.table.name, row.identity, "changes a row");
                         self.hold_all(row, hold);
                     }
                     Some(Slot::Ambiguous) => {
@@ -224,8 +224,7 @@ impl<'r, 'c, 's> Writer<'r, 'c, 's> {
                     Ready::NextWave => later.push(row),
                     Ready::Hold(hold) => self.hold(row, hold)?,
                     Ready::Cells(cells, deferred) => {
-                        let needed =
-                            !deferred.is_empty() || self.referred_to.contains(&row.name());
+                        let needed = !deferred.is_empty() || self.referred_to.contains(&row.name());
                         let cells = self.with_deferred(row, cells, deferred).await?;
                         ready.push(Insert { row, cells, needed });
                     }
@@ -277,7 +276,8 @@ impl<'r, 'c, 's> Writer<'r, 'c, 's> {
             let mut bytes = 0_usize;
             while piece.len() < step {
                 let Some(next) = rows.peek() else { break };
-                let size: usize = next.cells.iter().map(|cell| cell::param_bytes(&cell.param)).sum();
+                let size: usize =
+                    next.cells.iter().map(|cell| cell::param_bytes(&cell.param)).sum();
                 if !piece.is_empty() && bytes.saturating_add(size) > bytes_max {
                     break;
                 }
@@ -367,8 +367,7 @@ impl<'r, 'c, 's> Writer<'r, 'c, 's> {
     ) -> Result<Vec<Cell>, Failure> {
         for (column, target) in deferred {
             let nullable = row.table.columns.get(column).is_some_and(|it| it.live.nullable);
-            let param =
-                if nullable { Param::NULL } else { self.stand_in(target.table).await? };
+            let param = if nullable { Param::NULL } else { self.stand_in(target.table).await? };
             cells.push(Cell { column, form: Form::Plain, param });
             self.fixups.push(Fixup { row: row.name(), table: row.table, column, target });
         }
@@ -478,6 +477,11 @@ impl<'r, 'c, 's> Writer<'r, 'c, 's> {
                 }
                 continue;
             };
+            if matches!(reference.identity, Identity::Lost(0)) {
+                // No row is called 0: some columns without a foreign key hold it for none.
+                cells.push(Cell { column: *column, form: Form::Plain, param: Param::Int(0) });
+                continue;
+            }
             let name = RowName { table: &reference.table, identity: &reference.identity };
             match self.known.get(&name) {
                 Some(Slot::At(located)) => {
@@ -628,17 +632,14 @@ impl<'c, 's> Row<'c, 's> {
     /// The rows that this row's identity refers to.
     fn identity_references(&self) -> Vec<RowName<'c, 's>> {
         let values: &'c [Value<'s>] = match self.identity {
-            crate::change::Identity::Many(values) => values,
-            crate::change::Identity::One(value) => std::slice::from_ref(value),
-            crate::change::Identity::Lost(_) => &[],
+            Identity::Many(values) => values,
+            Identity::One(value) => std::slice::from_ref(value),
+            Identity::Lost(_) => &[],
         };
         values
             .iter()
             .filter_map(reference_of)
-            .map(|reference| RowName {
-                table: &reference.table,
-                identity: &reference.identity,
-            })
+            .map(|reference| RowName { table: &reference.table, identity: &reference.identity })
             .collect()
     }
 }
@@ -698,33 +699,25 @@ fn reference_of<'v, 's>(value: &'v Value<'s>) -> Option<&'v Reference<'s>> {
 }
 
 /// A local key as a column holds it: some columns keep it as text.
-fn reference_param(
-    role: &Role,
-    bound: &crate::schema_map::BoundColumn,
-    local: &Param,
-) -> Param {
+fn reference_param(role: &Role, bound: &crate::schema_map::BoundColumn, local: &Param) -> Param {
     match role {
         Role::Reference(ReferenceRule::Conditional(_) | ReferenceRule::Polymorphic(_))
             if cell::is_text(bound) =>
         {
             Param::Bytes(cell::comparable(local))
         }
-        Role::Reference(_)
-        | Role::Plain
-        | Role::LocalKey
-        | Role::LeftOut(_)
-        | Role::Generated => local.clone(),
+        Role::Reference(_) | Role::Plain | Role::LocalKey | Role::LeftOut(_) | Role::Generated => {
+            local.clone()
+        }
     }
 }
 
 /// What left-out columns get in a new row. Where that is the default, naming no value gives it.
 fn fills(table: &BoundTable) -> impl Iterator<Item = Cell> + '_ {
     table.columns.iter().enumerate().filter_map(|(column, bound)| match &bound.role {
-        Role::LeftOut(Fill::Text(text)) => Some(Cell {
-            column,
-            form: Form::Plain,
-            param: Param::Bytes(text.as_bytes().to_vec()),
-        }),
+        Role::LeftOut(Fill::Text(text)) => {
+            Some(Cell { column, form: Form::Plain, param: Param::Bytes(text.as_bytes().to_vec()) })
+        }
         Role::LeftOut(Fill::Default)
         | Role::Plain
         | Role::LocalKey

@@ -43,9 +43,7 @@ impl Session {
         clock: SharedClock,
         lock_wait_seconds: u32,
     ) -> Result<Session, Failure> {
-        let opts = OptsBuilder::from_opts(opts.clone())
-            .stmt_cache_size(STATEMENTS_KEPT)
-            .prefer_socket(false);
+        let opts = OptsBuilder::from_opts(opts.clone()).stmt_cache_size(STATEMENTS_KEPT);
         let mut conn = Conn::new(opts).await?;
         conn.query_drop("SET NAMES utf8mb4").await?;
         // READ COMMITTED: a row another session committed a moment ago is seen and locked, and
@@ -59,14 +57,7 @@ impl Session {
         let packet: Option<u64> = conn.query_first("SELECT @@max_allowed_packet").await?;
         let packet = packet.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(1 << 24);
         let used_at = clock.monotonic();
-        Ok(Session {
-            conn,
-            clock,
-            used_at,
-            statements: 0,
-            packet_bytes_max: packet,
-            checks: false,
-        })
+        Ok(Session { conn, clock, used_at, statements: 0, packet_bytes_max: packet, checks: false })
     }
 
     /// Whether the connection still works, asked of the server only after a long silence.
@@ -86,18 +77,11 @@ impl Session {
     }
 
     /// Runs a prepared statement that returns no rows.
-    pub(super) async fn execute(
-        &mut self,
-        sql: &str,
-        params: Vec<Param>,
-    ) -> Result<Done, Failure> {
+    pub(super) async fn execute(&mut self, sql: &str, params: Vec<Param>) -> Result<Done, Failure> {
         self.fits(&params)?;
         self.count(sql, params.len());
         self.conn.exec_drop(sql, positional(params)).await?;
-        Ok(Done {
-            affected: self.conn.affected_rows(),
-            last_insert_id: self.conn.last_insert_id(),
-        })
+        Ok(Done { affected: self.conn.affected_rows(), last_insert_id: self.conn.last_insert_id() })
     }
 
     /// Runs a prepared statement and gathers its rows. The caller bounds how many there can be.

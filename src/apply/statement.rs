@@ -152,8 +152,7 @@ pub(super) fn lookup(table: &BoundTable, more: &[usize], keys: usize, write: boo
         BoundIdentity::Column(key) | BoundIdentity::Borrowed { column: key, .. } => {
             let binary = table.columns.get(*key).is_some_and(cell::is_binary);
             let mark = if binary { "CAST(? AS BINARY)" } else { "?" };
-            let _ =
-                write!(sql, "{} IN ({})", column(table, *key), vec![mark; keys].join(","));
+            let _ = write!(sql, "{} IN ({})", column(table, *key), vec![mark; keys].join(","));
         }
         BoundIdentity::Composite(parts) => {
             let one: Vec<String> =
@@ -186,8 +185,5 @@ pub(super) fn any_row(table: &BoundTable, key: usize) -> String {
 /// The highest local key.
 pub(super) fn highest(table: &BoundTable, key: usize) -> String {
     let key = column(table, key);
-    format!(
-        "SELECT {key} FROM {} ORDER BY {key} DESC LIMIT 1 FOR UPDATE",
-        quoted(&table.name)
-    )
+    format!("SELECT {key} FROM {} ORDER BY {key} DESC LIMIT 1 FOR UPDATE", quoted(&table.name))
 }

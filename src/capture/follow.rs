@@ -12,7 +12,7 @@ use super::decode::{
 };
 use super::fetch::Fetcher;
 use super::identities::Identities;
-use super::place::{Begun, Place};
+use super::place::{Begun, Place, Spot};
 use super::plan::{Image, TablePlan};
 use super::statement::{Statement, mentions};
 use super::translate::{Decisions, Need, Pause, Translator, indexed_key, local_key};
@@ -134,7 +134,7 @@ impl Follower {
     /// Reads one event. Stops before one that needs the map to be bound again: then nothing was
     /// read, and the same event has to be given again.
     pub(super) async fn read(&mut self, raw: &[u8]) -> Result<Outcome, Error> {
-        let start = self.place.text();
+        let start = self.place.spot();
         let event = self.decoder.event(raw, false).map_err(|error| at(&start, error))?;
         if self.redefined && matches!(event.body, Body::TableMap(_) | Body::TransactionPayload(_)) {
             return Ok(Outcome::Rebind);
@@ -155,7 +155,7 @@ impl Follower {
     async fn payload(
         &mut self,
         payload: &TransactionPayload<'_>,
-        start: &str,
+        start: &Spot,
     ) -> Result<(), Error> {
         let bytes_max = self.settings.inflated_bytes_max;
         let mut reader = payload.reader(bytes_max).map_err(|error| at(start, error))?;
@@ -167,7 +167,7 @@ impl Follower {
         Ok(())
     }
 
-    async fn event(&mut self, event: &Event<'_>, start: &str) -> Result<(), Error> {
+    async fn event(&mut self, event: &Event<'_>, start: &Spot) -> Result<(), Error> {
         match &event.body {
             Body::FormatDescription { .. } => {
                 self.told.logs_begun += 1;
@@ -253,7 +253,7 @@ impl Follower {
         Ok(())
     }
 
-    fn query(&mut self, query: &Query<'_>, header: &Header, start: &str) -> Result<(), Error> {
+    fn query(&mut self, query: &Query<'_>, header: &Header, start: &Spot) -> Result<(), Error> {
         let sql = query.text();
         let statement = Statement::read(&sql);
         match statement {
@@ -325,7 +325,7 @@ impl Follower {
         }
     }
 
-    fn prepared(&mut self, start: &str) -> Result<(), Error> {
+    fn prepared(&mut self, start: &Spot) -> Result<(), Error> {
         if self.assembly.is_open() {
             if !self.is_accepted(start) {
                 return Err(refused(
@@ -343,7 +343,7 @@ impl Follower {
         Ok(())
     }
 
-    fn rowless(&mut self, body: &Body<'_>, start: &str) -> Result<(), Error> {
+    fn rowless(&mut self, body: &Body<'_>, start: &Spot) -> Result<(), Error> {
         if self.is_accepted(start) {
             return Ok(());
         }
@@ -381,8 +381,8 @@ impl Follower {
         Ok(())
     }
 
-    fn is_accepted(&self, start: &str) -> bool {
-        self.settings.accepted.iter().any(|place| place == start)
+    fn is_accepted(&self, start: &Spot) -> bool {
+        self.settings.accepted.contains(&start.to_string())
     }
 
     fn mentioned(&self, sql: &str, schema: &str) -> Option<Name> {
@@ -390,7 +390,7 @@ impl Follower {
         self.map.tables.keys().find(|table| mentions(sql, schema, database, table)).cloned()
     }
 
-    fn table_map(&mut self, event: &TableMapEvent<'_>, start: &str) -> Result<(), Error> {
+    fn table_map(&mut self, event: &TableMapEvent<'_>, start: &Spot) -> Result<(), Error> {
         let found = if *event.schema == *self.settings.database {
             match self.map.tables.get(event.table) {
                 Some(bound) => Table::Mapped(self.plan(event, bound.clone(), start)?),
@@ -409,7 +409,7 @@ impl Follower {
         &mut self,
         event: &TableMapEvent<'_>,
         bound: Arc<crate::schema_map::BoundTable>,
-        start: &str,
+        start: &Spot,
     ) -> Result<Arc<TablePlan>, Error> {
         if let Some(plan) = self.plans.get(&bound.name)
             && plan.fits(event)
@@ -430,7 +430,7 @@ impl Follower {
         Ok(plan)
     }
 
-    async fn rows(&mut self, event: &RowsEvent<'_>, start: &str) -> Result<(), Error> {
+    async fn rows(&mut self, event: &RowsEvent<'_>, start: &Spot) -> Result<(), Error> {
         let plan = match self.tables.get(&event.table_id) {
             Some(Table::Other) => return Ok(()),
             Some(Table::Mapped(plan)) => plan.clone(),
@@ -762,21 +762,21 @@ fn origin(columns: &[MapColumn], event: &RowsEvent<'_>) -> Result<Option<NodeId>
 
 const READ_AGAIN: &str = "The log is damaged there; check the server's disk";
 
-fn given_up(start: &str) -> String {
+fn given_up(start: &Spot) -> String {
     format!(
         "Copy the rows it concerns by other means, then go on with [capture] accept = [\"{start}\"]"
     )
 }
 
-fn refused(start: &str, what: &str, remedy: &str) -> Error {
-    Error::Refused { place: start.to_owned(), what: what.to_owned(), remedy: remedy.to_owned() }
+fn refused(start: &Spot, what: &str, remedy: &str) -> Error {
+    Error::Refused { place: start.to_string(), what: what.to_owned(), remedy: remedy.to_owned() }
 }
 
-fn at(start: &str, error: DecodeError) -> Error {
+fn at(start: &Spot, error: DecodeError) -> Error {
     refused(start, &error.to_string(), READ_AGAIN)
 }
 
-fn placed(start: &str, error: Error) -> Error {
+fn placed(start: &Spot, error: Error) -> Error {
     match error {
         Error::Value { .. } => refused(
             start,

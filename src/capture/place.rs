@@ -1,16 +1,32 @@
 //! Where in the log the reader is: the file and a 64-bit offset, and what has been executed by
 //! then. Only the end of a transaction is a position to resume from.
 
+use std::fmt;
+use std::sync::Arc;
+
 use super::Error;
 use super::decode::Header;
 use super::gtid::{DomainState, GtidSet};
 use crate::position::{Position, ServerIdentity};
 
+/// A file and an offset in it, to name in errors.
+#[derive(Debug, Clone)]
+pub(super) struct Spot {
+    file: Arc<str>,
+    offset: u64,
+}
+
+impl fmt::Display for Spot {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}:{}", self.file, self.offset)
+    }
+}
+
 /// A reader's place in the log.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
     server: ServerIdentity,
-    file: String,
+    file: Arc<str>,
     offset: u64,
     executed: Executed,
     /// The transaction begun and not yet committed.
@@ -43,7 +59,7 @@ impl Place {
         };
         Ok(Place {
             server: position.server.clone(),
-            file: position.file.clone(),
+            file: position.file.as_str().into(),
             offset: position.offset,
             executed,
             begun: None,
@@ -67,7 +83,7 @@ impl Place {
 
     /// The log goes on in another file.
     pub(super) fn rotated(&mut self, file: &str, offset: u64) {
-        file.clone_into(&mut self.file);
+        self.file = file.into();
         self.offset = offset;
     }
 
@@ -95,16 +111,16 @@ impl Place {
         }
     }
 
-    /// The file and offset of what is read next.
-    pub(super) fn text(&self) -> String {
-        format!("{}:{}", self.file, self.offset)
+    /// Where what is read next stands.
+    pub(super) fn spot(&self) -> Spot {
+        Spot { file: Arc::clone(&self.file), offset: self.offset }
     }
 
     /// The position after what was read last.
     pub(super) fn position(&self) -> Position {
         Position {
             server: self.server.clone(),
-            file: self.file.clone(),
+            file: self.file.to_string(),
             offset: self.offset,
             gtids: match &self.executed {
                 Executed::Unknown => None,

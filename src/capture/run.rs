@@ -31,9 +31,6 @@ const HAND_OVER_BYTES: usize = 4 << 20;
 const POSITION_EVERY: Duration = Duration::from_secs(1);
 /// Index changes that a transaction still open may gather before they are handed over.
 const INDEX_CHANGES_MAX: usize = 20_000;
-/// The first wait after an error, doubled up to the last.
-const RETRY_FIRST: Duration = Duration::from_millis(250);
-const RETRY_LAST: Duration = Duration::from_secs(30);
 /// How often something that a person has to mend is tried again.
 const STOPPED_RETRY: Duration = Duration::from_secs(30);
 
@@ -57,6 +54,10 @@ pub struct Options {
     pub inflated_bytes_max: u64,
     /// Places (`file:offset`) whose content an operator has looked at and given up.
     pub accepted: Vec<String>,
+    /// The first wait after an error, doubled up to the last.
+    pub backoff_min: Duration,
+    /// The longest wait.
+    pub backoff_max: Duration,
 }
 
 /// What capture is doing.
@@ -108,7 +109,8 @@ pub struct Capture {
 
 /// Captures until `stop` turns true, or until the store can no longer be trusted.
 pub async fn run(mut capture: Capture, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
-    let mut wait = RETRY_FIRST;
+    let (first, last) = (capture.options.backoff_min, capture.options.backoff_max);
+    let mut wait = first;
     loop {
         let session = tokio::select! {
             session = capture.session() => session,
@@ -117,15 +119,16 @@ pub async fn run(mut capture: Capture, mut stop: watch::Receiver<bool>) -> Resul
         let Err(error) = session;
         let following = capture.state.borrow().doing == Doing::Following;
         if following {
-            wait = RETRY_FIRST;
+            wait = first;
         }
         let pause = match error.disposition() {
             Disposition::Exit => return Err(error),
             Disposition::Retry => {
                 tracing::warn!(%error, "capture will try again");
                 capture.doing(Doing::Retrying(error.to_string()));
-                wait = wait.saturating_mul(2).min(RETRY_LAST);
-                wait
+                let pause = wait;
+                wait = wait.saturating_mul(2).min(last);
+                pause
             }
             Disposition::Stopped => {
                 tracing::error!(%error, "capture waits until this is mended");

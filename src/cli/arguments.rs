@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::map::MapCommand;
 use crate::config::DEFAULT_PATH;
 
 /// Keeps clinic databases in step with their parent over links and power that fail.
@@ -75,7 +76,7 @@ Exits with 1 if something keeps changes from being captured or applied.")]
     /// Write, check or explain a schema map
     Map {
         #[command(subcommand)]
-        command: Map,
+        command: MapCommand,
     },
     /// Invite a child; the last line printed is its one-time token
     #[command(after_help = "Examples:
@@ -150,23 +151,6 @@ pub(super) struct Grants {
     /// The host part of the account, as the server sees where headwater comes from
     #[arg(long, default_value = "%")]
     pub(super) host: String,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Map {
-    /// Propose a map for the database, with a comment on what could not be decided
-    #[command(after_help = "Example:
-  headwater map generate > schema-maps/our-emr.toml")]
-    Generate,
-    /// Hold the map against the database and name every disagreement
-    Check,
-    /// Say in plain words what happens to a table and each of its columns
-    #[command(after_help = "Example:
-  headwater map explain person_attribute")]
-    Explain {
-        /// The table
-        table: String,
-    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,11 +2,17 @@
 //! errors become one message and an exit code.
 
 mod arguments;
+mod compare;
 mod doctor;
 mod grants;
 mod init;
+pub mod invite;
+pub mod join;
+pub mod revoke;
 pub mod map;
 mod output;
+mod run;
+mod status;
 
 use std::io::Write;
 use std::path::Path;
@@ -103,9 +109,34 @@ async fn command(path: &Path, command: &Command) -> Result<Outcome, Error> {
     }
     match command {
         Command::Init(_) => Ok(Outcome::Well),
+        Command::Run => run::run(config).await,
         Command::Grants(grants) => grants::run(&config, grants, out).await,
         Command::Doctor(arguments) => doctor::run(&config, arguments, out).await,
+        Command::Compare(arguments) => compare::run(&config, arguments, out).await,
+        Command::Status(arguments) => status::run(&config, arguments, out).await,
+        Command::Map { command } => {
+            let Config { database, .. } = &config;
+            let done = map::run(command, &database.options, &database.maps, out.writer()).await;
+            Ok(if done.map_err(mapped)? { Outcome::Well } else { Outcome::Found })
+        }
         other => Err(Error::Usage(format!("{other:?} is not in this build"))),
+    }
+}
+
+fn mapped(error: map::MapError) -> Error {
+    match error {
+        map::MapError::Map(error) => Error::Usage(error.to_string()),
+        map::MapError::Database(error) => asked(&error),
+        map::MapError::Output(error) => Error::Output(error),
+    }
+}
+
+/// Sorts what a database server said by the exit code it means.
+fn asked(error: &crate::database::Error) -> Error {
+    if error.is_transient() {
+        Error::Unreachable(error.to_string())
+    } else {
+        Error::Failed(error.to_string())
     }
 }
 

@@ -20,6 +20,11 @@ impl Output {
         self.to.flush()
     }
 
+    /// For those who write by themselves.
+    pub(crate) fn writer(&mut self) -> &mut (dyn Write + Send) {
+        &mut *self.to
+    }
+
     /// Prints a value as indented JSON.
     pub(crate) fn json(&mut self, value: &impl serde::Serialize) -> io::Result<()> {
         serde_json::to_writer_pretty(&mut self.to, value)?;

@@ -47,22 +47,12 @@ pub(super) struct Database {
 #[serde(deny_unknown_fields)]
 pub(super) struct Capture {
     pub(super) server_id: Option<u32>,
-    pub(super) start: Option<Start>,
     pub(super) heartbeat: Option<Span>,
-    pub(super) transaction_memory_bytes_max: Option<Size>,
-    pub(super) segment_bytes_max: Option<Size>,
-    pub(super) commit_interval: Option<Span>,
-    pub(super) queue_segments_max: Option<u16>,
+    pub(super) inflated_bytes_max: Option<Size>,
+    pub(super) accept: Option<Vec<String>>,
     pub(super) identity_cache_rows_max: Option<u32>,
     pub(super) backoff_min: Option<Span>,
     pub(super) backoff_max: Option<Span>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Start {
-    Now,
-    Oldest,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::text::{Schedule, Size, Span};
 use super::{
-    Apply, Capture, Compression, Config, ConfigError, Database, Listen, Node, Parent, Spool, Start,
+    Apply, Capture, Compression, Config, ConfigError, Database, Listen, Node, Parent, Spool,
     Status, file,
 };
 use crate::database::connect::{Options, Tls};
@@ -166,29 +166,27 @@ fn capture(name: &str, typed: &file::Capture) -> Result<Capture, String> {
     let (backoff_min, backoff_max) = waits("capture", typed.backoff_min, typed.backoff_max)?;
     Ok(Capture {
         server_id,
-        start: match typed.start {
-            Some(file::Start::Oldest) => Start::Oldest,
-            Some(file::Start::Now) | None => Start::Now,
-        },
         heartbeat: time(typed.heartbeat, 10),
-        transaction_memory_bytes_max: bytes(typed.transaction_memory_bytes_max, 8 * MIB),
-        segment_bytes_max: within(
-            "capture.segment_bytes_max",
-            typed.segment_bytes_max,
-            256 * KIB,
-            4 * KIB,
-            16 * MIB,
-        )?,
-        commit_interval: typed.commit_interval.map_or(Duration::from_millis(10), |span| span.0),
-        queue_segments_max: usize::from(positive(
-            "capture.queue_segments_max",
-            typed.queue_segments_max,
-            16,
-        )?),
+        inflated_bytes_max: bytes(typed.inflated_bytes_max, GIB),
+        accept: accept(typed.accept.as_deref().unwrap_or_default())?,
         identity_cache_rows_max: rows(typed.identity_cache_rows_max, 100_000),
         backoff_min,
         backoff_max,
     })
+}
+
+/// Places as the log's errors name them.
+fn accept(typed: &[String]) -> Result<Vec<String>, String> {
+    let place = |text: &String| {
+        text.rsplit_once(':')
+            .is_some_and(|(file, at)| !file.is_empty() && at.parse::<u64>().is_ok())
+    };
+    match typed.iter().find(|text| !place(text)) {
+        Some(wrong) => Err(format!(
+            "capture.accept has {wrong:?}, which is no place in a log: write it as the message did, such as \"binlog.000012:4711\""
+        )),
+        None => Ok(typed.to_vec()),
+    }
 }
 
 /// A number in the upper half of the range, where hand-given ids are rare, from the node's name.

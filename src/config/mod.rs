@@ -78,34 +78,19 @@ pub struct Capture {
     /// The id under which the log is asked for; every reader of one server needs its own.
     /// Derived from the node's name unless stated.
     pub server_id: u32,
-    /// Where a new node begins.
-    pub start: Start,
     /// How often the server says that it is alive; after three of these without a byte it is taken
     /// for dead.
     pub heartbeat: Duration,
-    /// A transaction above this goes on as several segments, on disk.
-    pub transaction_memory_bytes_max: u64,
-    /// A segment of whole transactions is closed at this size.
-    pub segment_bytes_max: u64,
-    /// Captured transactions wait this long at most for others to share their fsync.
-    pub commit_interval: Duration,
-    /// How many segments may wait for the store.
-    pub queue_segments_max: usize,
+    /// The most bytes that one compressed event or transaction of the log may take.
+    pub inflated_bytes_max: u64,
+    /// Places in the log (`file:offset`) that stopped capture and that a person has given up.
+    pub accept: Vec<String>,
     /// How many rows of the identity index are kept in memory.
     pub identity_cache_rows_max: usize,
     /// The first wait before connecting again.
     pub backoff_min: Duration,
     /// The longest wait before connecting again.
     pub backoff_max: Duration,
-}
-
-/// Where a node begins that has no position yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    /// At the present end of the log.
-    Now,
-    /// At the oldest log file the server still has.
-    Oldest,
 }
 
 /// `[spool]`

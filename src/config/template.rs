@@ -120,18 +120,13 @@ const CAPTURE: &str = r#"
 # The id under which headwater asks the server for its log. Every reader of one server needs its
 # own; left out, it is made from the node's name.
 #server_id = 2147483649
-# Where a node begins that has never run: "now", or "oldest", the oldest log the server still has.
-#start = "now"
 # How often the server has to say that it is alive; three silent periods mean it is dead.
 #heartbeat = "10s"
-# A transaction larger than this is written to disk in parts while it is read.
-#transaction_memory_bytes_max = "8MiB"
-# How many bytes of transactions are stored together, 16MiB at most.
-#segment_bytes_max = "256KiB"
-# How long a captured transaction waits for others to share one fsync.
-#commit_interval = "10ms"
-# How many such groups may wait for the disk before reading pauses.
-#queue_segments_max = 16
+# The most that one compressed event or transaction of the log may take when it is unpacked.
+#inflated_bytes_max = "1GiB"
+# Places in the log that stopped capture and that you have given up, as its message names them.
+# Such as accept = ["binlog.000012:3456"]; what is there does not travel.
+#accept = []
 # How many rows' identities are kept in memory.
 #identity_cache_rows_max = 100000
 # The waits before connecting to the database again: the first, and the longest.

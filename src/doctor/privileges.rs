@@ -176,11 +176,10 @@ fn lacking(
     }
     if facts.duties.apply {
         let state = &facts.state_schema;
-        let missing: Vec<&str> =
-            ["CREATE", "ALTER", "INDEX", "SELECT", "INSERT", "UPDATE", "DELETE"]
-                .into_iter()
-                .filter(|right| !privileges.on_schema(right, state))
-                .collect();
+        let missing: Vec<&str> = ["CREATE", "SELECT", "INSERT", "UPDATE", "DELETE"]
+            .into_iter()
+            .filter(|right| !privileges.on_schema(right, state))
+            .collect();
         if !missing.is_empty() {
             let why = "Without it watermarks and what is set aside cannot be kept.";
             lacking.push((missing.join(", "), format!("`{state}`.*"), why));

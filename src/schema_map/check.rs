@@ -11,6 +11,7 @@ use mysql_async::{Conn, Row};
 
 use super::file::{MapFile, TableRule};
 use super::identity::is_integer;
+use super::propose;
 use super::{BoundIdentity, BoundMap, BoundTable, Direction, Problem, Role};
 use crate::database::Error;
 use crate::database::schema::{LiveSchema, LiveTable};
@@ -57,7 +58,8 @@ impl Report {
             }
             report.travelling += 1;
             if let Some(live) = schema.tables.get(&table.name) {
-                report.doubts(map, bound, table, live);
+                report.doubts(table, live);
+                report.doubtful_numbers(map, bound, schema, table);
             }
         }
         report.sort();
@@ -126,7 +128,7 @@ impl Report {
         });
     }
 
-    fn doubts(&mut self, map: &MapFile, bound: &BoundMap, table: &BoundTable, live: &LiveTable) {
+    fn doubts(&mut self, table: &BoundTable, live: &LiveTable) {
         for key in &live.foreign_keys {
             let moves = |rule: &str| ["CASCADE", "SET NULL", "SET DEFAULT"].contains(&rule);
             if moves(&key.on_delete) || moves(&key.on_update) {
@@ -144,19 +146,28 @@ impl Report {
                 live.triggers.join(", ")
             ));
         }
-        for column in &table.columns {
+    }
+
+    /// Numbers that may be local ids although neither a foreign key nor the map says so.
+    fn doubtful_numbers(
+        &mut self,
+        map: &MapFile,
+        bound: &BoundMap,
+        schema: &LiveSchema,
+        table: &BoundTable,
+    ) {
+        let identity = table.identity_columns();
+        for (index, column) in table.columns.iter().enumerate() {
             let stated = matches!(
                 map.tables.get(&table.name),
                 Some(TableRule::Mapped(rule)) if rule.plain.contains(&column.name)
             );
-            if column.role == Role::Plain
-                && !stated
-                && is_integer(&column.live)
-                && !table.identity_columns().iter().any(|index| {
-                    table.columns.get(*index).is_some_and(|part| part.name == column.name)
-                })
-                && let Some(target) = looks_like(&column.name, bound)
-            {
+            let plain = column.role == Role::Plain && is_integer(&column.live);
+            if stated || !plain || identity.contains(&index) {
+                continue;
+            }
+            let usual = propose::usual_target(schema, &column.live);
+            if let Some(target) = looks_like(&column.name, bound).or(usual) {
                 self.add(table, false, format!(
                     "its column {0} looks like a number of a row of {target}, without a foreign key: say \
                      references = {{ {0} = \"{target}\" }} if it is, plain = [\"{0}\"] if not",

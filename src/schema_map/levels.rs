@@ -17,7 +17,7 @@ pub(super) fn arrange(drafts: &mut Drafts) -> Vec<Problem> {
         let graph = hard_references(drafts);
         let Some(cycle) = cycles(&graph).into_iter().find(|cycle| cycle.len() > 1) else { break };
         let Some(chosen) = cheapest(drafts, &cycle) else {
-            let names = cycle.iter().map(|name| name.as_ref()).collect::<Vec<_>>().join(", ");
+            let names = cycle.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
             for table in &cycle {
                 problems.push(Problem {
                     table: Arc::clone(table),

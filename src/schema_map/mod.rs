@@ -22,6 +22,9 @@ use crate::value::Name;
 
 pub use file::MapFile;
 
+#[cfg(test)]
+mod tests;
+
 /// A schema map held against the tables of one live database.
 #[derive(Debug, Clone)]
 pub struct BoundMap {

@@ -37,6 +37,7 @@ pub async fn seed_with(conn: &mut Conn, id_offset: u32) -> Result<()> {
         seed.people(),
         seed.concepts(),
         seed.concept_details(),
+        seed.dictionaries(),
         seed.places(),
         seed.kinds(),
         seed.access(),
@@ -263,6 +264,27 @@ impl Seed {
             tagged.row(&[self.id("concept_name", name), self.id("concept_name_tag", tag)]);
         }
         let described = vec![vec![self.concept(5088), text("Taken under the arm."), text("en")]];
+        [
+            self.rows(
+                "concept_answer",
+                "concept_answer_id",
+                "concept_id, answer_concept",
+                &answers,
+            ),
+            self.rows("concept_set", "concept_set_id", "concept_id, concept_set", &members),
+            self.names("concept_name_tag", "concept_name_tag_id", "tag", &["default", "short"]),
+            tagged.statement(),
+            self.rows(
+                "concept_description",
+                "concept_description_id",
+                "concept_id, description, locale",
+                &described,
+            ),
+        ]
+        .concat()
+    }
+
+    fn dictionaries(&self) -> String {
         let source = vec![vec![text("CIEL"), text("Columbia International eHealth Laboratory")]];
         let terms: Vec<_> = ["5088", "116128"]
             .iter()
@@ -281,21 +303,6 @@ impl Seed {
             ],
         ];
         [
-            self.rows(
-                "concept_answer",
-                "concept_answer_id",
-                "concept_id, answer_concept",
-                &answers,
-            ),
-            self.rows("concept_set", "concept_set_id", "concept_id, concept_set", &members),
-            self.names("concept_name_tag", "concept_name_tag_id", "tag", &["default", "short"]),
-            tagged.statement(),
-            self.rows(
-                "concept_description",
-                "concept_description_id",
-                "concept_id, description, locale",
-                &described,
-            ),
             self.rows(
                 "concept_reference_source",
                 "concept_source_id",

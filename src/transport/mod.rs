@@ -1,5 +1,18 @@
 //! The link between a child and its parent. Knows segments and batches, nothing of MySQL.
 
+pub mod authority;
+pub mod backoff;
+pub mod batch;
+pub mod codec;
+pub mod content;
+pub mod credentials;
+pub mod cut;
+pub mod pace;
+pub mod session;
+pub mod tls;
+pub mod token;
+pub mod wire;
+
 use std::future::Future;
 
 use crate::change::{Epoch, Identity, NodeId, Sequence};

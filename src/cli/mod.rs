@@ -6,8 +6,12 @@ mod compare;
 mod doctor;
 mod grants;
 mod init;
+pub mod invite;
+pub mod join;
+pub mod revoke;
 pub mod map;
 mod output;
+mod run;
 mod status;
 
 use std::io::Write;
@@ -105,6 +109,7 @@ async fn command(path: &Path, command: &Command) -> Result<Outcome, Error> {
     }
     match command {
         Command::Init(_) => Ok(Outcome::Well),
+        Command::Run => run::run(config).await,
         Command::Grants(grants) => grants::run(&config, grants, out).await,
         Command::Doctor(arguments) => doctor::run(&config, arguments, out).await,
         Command::Compare(arguments) => compare::run(&config, arguments, out).await,

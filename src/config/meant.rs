@@ -168,10 +168,8 @@ fn capture(name: &str, typed: &file::Capture) -> Result<Capture, String> {
         server_id,
         heartbeat: time(typed.heartbeat, 10),
         inflated_bytes_max: bytes(typed.inflated_bytes_max, GIB),
-        accept: typed.accept.clone().unwrap_or_default(),
-        identity_cache_rows_max: rows(typed.identity_cache_rows_max, 100_000),
-        inflated_bytes_max: bytes(typed.inflated_bytes_max, GIB),
         accept: accept(typed.accept.as_deref().unwrap_or_default())?,
+        identity_cache_rows_max: rows(typed.identity_cache_rows_max, 100_000),
         backoff_min,
         backoff_max,
     })
@@ -180,7 +178,8 @@ fn capture(name: &str, typed: &file::Capture) -> Result<Capture, String> {
 /// Places as the log's errors name them.
 fn accept(typed: &[String]) -> Result<Vec<String>, String> {
     let place = |text: &String| {
-        text.rsplit_once(':').is_some_and(|(file, at)| !file.is_empty() && at.parse::<u64>().is_ok())
+        text.rsplit_once(':')
+            .is_some_and(|(file, at)| !file.is_empty() && at.parse::<u64>().is_ok())
     };
     match typed.iter().find(|text| !place(text)) {
         Some(wrong) => Err(format!(

@@ -87,10 +87,6 @@ pub struct Capture {
     pub accept: Vec<String>,
     /// How many rows of the identity index are kept in memory.
     pub identity_cache_rows_max: usize,
-    /// The most that one compressed event or transaction of the log may take when decompressed.
-    pub inflated_bytes_max: u64,
-    /// Places of the log, `file:offset`, whose content a person has looked at and given up.
-    pub accept: Vec<String>,
     /// The first wait before connecting again.
     pub backoff_min: Duration,
     /// The longest wait before connecting again.

@@ -125,14 +125,10 @@ const CAPTURE: &str = r#"
 # The most that one compressed event or transaction of the log may take when it is unpacked.
 #inflated_bytes_max = "1GiB"
 # Places in the log that stopped capture and that you have given up, as its message names them.
-#accept = ["binlog.000012:3456"]
+# Such as accept = ["binlog.000012:3456"]; what is there does not travel.
+#accept = []
 # How many rows' identities are kept in memory.
 #identity_cache_rows_max = 100000
-# The most that one compressed event or transaction of the log may take when decompressed.
-#inflated_bytes_max = "1GiB"
-# Places of the log that stopped capture and that somebody has looked at and decided to pass over,
-# as the message named them: accept = ["binlog.000012:4711"]. What is there does not travel.
-#accept = []
 # The waits before connecting to the database again: the first, and the longest.
 #backoff_min = "1s"
 #backoff_max = "5m"

@@ -209,27 +209,31 @@ impl BinlogFacts {
     /// Asks for the present end of the log. What MySQL 8.2 renamed, others still call by the old
     /// name.
     pub async fn read(connection: &mut Conn, server: &Server) -> Result<BinlogFacts, Error> {
-    let renamed = server.flavor == Flavor::Mysql && server.at_least(8, 2, 0);
-    let question = if renamed { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
-    let row: Option<Row> = connection.query_first(question).await?;
-    let Some(row) = row else {
-        return Ok(BinlogFacts { end: None, only: Vec::new(), ignored: Vec::new() });
-    };
-    let column = |index: usize| match row.as_ref(index) {
-        Some(mysql_async::Value::Bytes(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
-        Some(mysql_async::Value::UInt(number)) => number.to_string(),
-        Some(mysql_async::Value::Int(number)) => number.to_string(),
-        Some(_) | None => String::new(),
-    };
-    let list = |text: String| {
-        text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
-    };
-    Ok(BinlogFacts {
-        end: Some((column(0), column(1).parse().unwrap_or_default())),
-        only: list(column(2)),
-        ignored: list(column(3)),
-    })
-}
+        let renamed = server.flavor == Flavor::Mysql && server.at_least(8, 2, 0);
+        let question = if renamed { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
+        let row: Option<Row> = connection.query_first(question).await?;
+        let Some(row) = row else {
+            return Ok(BinlogFacts { end: None, only: Vec::new(), ignored: Vec::new() });
+        };
+        let column = |index: usize| match row.as_ref(index) {
+            Some(mysql_async::Value::Bytes(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
+            Some(mysql_async::Value::UInt(number)) => number.to_string(),
+            Some(mysql_async::Value::Int(number)) => number.to_string(),
+            Some(_) | None => String::new(),
+        };
+        let list = |text: String| {
+            text.split(',')
+                .map(str::trim)
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned)
+                .collect()
+        };
+        Ok(BinlogFacts {
+            end: Some((column(0), column(1).parse().unwrap_or_default())),
+            only: list(column(2)),
+            ignored: list(column(3)),
+        })
+    }
 }
 
 /// Who reads the log already. Asking needs a right that capture itself does not need everywhere,

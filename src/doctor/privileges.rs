@@ -48,7 +48,9 @@ impl Privileges {
 
 impl Grant {
     fn gives(&self, right: &str) -> bool {
-        self.rights.iter().any(|given| given == right || given == "ALL PRIVILEGES" || given == "ALL")
+        self.rights
+            .iter()
+            .any(|given| given == right || given == "ALL PRIVILEGES" || given == "ALL")
     }
 
     fn covers(&self, schema: &str) -> bool {
@@ -62,9 +64,7 @@ fn grant(line: &str) -> Option<Grant> {
     let (rights, rest) = rest.split_once(" ON ")?;
     let (object, _) = rest.split_once(" TO ")?;
     let (schema, table) = object.split_once('.')?;
-    let name = |part: &str| {
-        (part != "*").then(|| part.trim_matches('`').replace("``", "`"))
-    };
+    let name = |part: &str| (part != "*").then(|| part.trim_matches('`').replace("``", "`"));
     Some(Grant {
         rights: rights.split(',').map(|right| right.trim().to_ascii_uppercase()).collect(),
         schema: name(schema),
@@ -79,7 +79,9 @@ fn matches(pattern: &str, schema: &str) -> bool {
         None => schema.is_empty(),
         Some('%') => {
             let rest = letters.as_str();
-            schema.char_indices().any(|(at, _)| schema.get(at..).is_some_and(|tail| matches(rest, tail)))
+            schema
+                .char_indices()
+                .any(|(at, _)| schema.get(at..).is_some_and(|tail| matches(rest, tail)))
                 || matches(rest, "")
         }
         Some(letter) => {
@@ -158,7 +160,11 @@ fn lacking(
         privileges.on_schema(right, schema)
             || database.map.as_ref().is_ok_and(|facts| {
                 !facts.map.tables.is_empty()
-                    && facts.map.tables.keys().all(|table| privileges.on_table(right, schema, table))
+                    && facts
+                        .map
+                        .tables
+                        .keys()
+                        .all(|table| privileges.on_table(right, schema, table))
             })
     };
     let rights: &[&str] =

@@ -20,7 +20,9 @@ const UPKEEP: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; choose another [status] address, or leave the section out")]
+    #[error(
+        "cannot listen on {address}: {source}; choose another [status] address, or leave the section out"
+    )]
     Address {
         /// The address.
         address: SocketAddr,
@@ -73,17 +75,15 @@ fn routes(
     healthy: impl Fn() -> Result<(), String> + Send + Sync + 'static,
 ) -> Router {
     let healthy = Arc::new(healthy);
-    Router::new()
-        .route("/metrics", get(move || async move { figures.render() }))
-        .route(
-            "/healthz",
-            get(move || async move {
-                match healthy() {
-                    Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
-                    Err(words) => (StatusCode::SERVICE_UNAVAILABLE, format!("{words}\n")),
-                }
-            }),
-        )
+    Router::new().route("/metrics", get(move || async move { figures.render() })).route(
+        "/healthz",
+        get(move || async move {
+            match healthy() {
+                Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+                Err(words) => (StatusCode::SERVICE_UNAVAILABLE, format!("{words}\n")),
+            }
+        }),
+    )
 }
 
 /// The one recorder of this process: it is made once, and every node in it counts there.

@@ -144,12 +144,13 @@ impl NodeState {
             }
             Err(error) => return Err(error.into()),
         };
-        let at_end = match (&mut connected, &asked, stored.as_ref().and_then(|s| s.position.as_ref())) {
-            (Some(connection), Some(asked), Some(position)) => {
-                at_end(connection, asked, position).await
-            }
-            (_, _, _) => false,
-        };
+        let at_end =
+            match (&mut connected, &asked, stored.as_ref().and_then(|s| s.position.as_ref())) {
+                (Some(connection), Some(asked), Some(position)) => {
+                    at_end(connection, asked, position).await
+                }
+                (_, _, _) => false,
+            };
         if let Some(connection) = connected {
             // What was asked has been answered.
             connection.disconnect().await.ok();
@@ -219,15 +220,19 @@ async fn at_end(connection: &mut Conn, asked: &Asked, position: &Position) -> bo
     if position.server != asked.server.identity {
         return false;
     }
-    if asked.end.as_ref().is_some_and(|(file, offset)| {
-        *file == position.file && position.offset >= *offset
-    }) {
+    if asked
+        .end
+        .as_ref()
+        .is_some_and(|(file, offset)| *file == position.file && position.offset >= *offset)
+    {
         return true;
     }
     let Some(all) = &asked.gtids else { return false };
     let (question, with) = match asked.server.flavor {
         Flavor::Mysql => match &position.gtids {
-            Some(read) if !all.is_empty() => ("SELECT GTID_SUBSET(?, ?)", (all.clone(), read.clone())),
+            Some(read) if !all.is_empty() => {
+                ("SELECT GTID_SUBSET(?, ?)", (all.clone(), read.clone()))
+            }
             Some(_) | None => return false,
         },
         Flavor::Mariadb => (
@@ -252,11 +257,8 @@ struct Look<'c> {
 impl Look<'_> {
     fn state(&self, mut problems: Vec<String>) -> NodeState {
         let usage = self.stored.as_ref().map(|stored| &stored.usage);
-        let links: Vec<LinkState> = usage
-            .into_iter()
-            .flat_map(|usage| &usage.links)
-            .map(|link| self.link(link))
-            .collect();
+        let links: Vec<LinkState> =
+            usage.into_iter().flat_map(|usage| &usage.links).map(|link| self.link(link)).collect();
         problems.extend(self.behind(&links));
         let known = self.asked.is_some() && self.stored.is_some();
         let held = self.asked.as_ref().map(|asked| asked.held);

@@ -45,7 +45,7 @@ pub struct Link {
     pub node: Option<NodeId>,
     /// The epoch of the other end's store, once known.
     pub epoch: Option<Epoch>,
-    /// SHA-256 of the other end's certificate.
+    /// SHA-256 of the other end's public key, which outlives renewed certificates.
     pub certificate: Option<[u8; 32]>,
     /// The last transaction of this node's log that the other end has applied. Moved by
     /// `acknowledge` and `rewind` only.
@@ -57,7 +57,8 @@ pub struct Link {
     pub last_contact: Option<Timestamp>,
     /// What went wrong last, if nothing has gone right since.
     pub last_error: Option<String>,
-    /// SHA-256 of the invitation's secret, until it is used.
+    /// SHA-256 of the invitation's secret. It stays when the invitation is used, so that the child
+    /// it was used by may ask again.
     pub invited_token_hash: Option<[u8; 32]>,
     /// When the invitation ends.
     pub invited_expires: Option<Timestamp>,

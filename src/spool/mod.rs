@@ -9,6 +9,7 @@
 //! An I/O error ends the use of the store: every later call returns the same [`Error::Failed`], and
 //! the node ends the process with its words. A full disk is not one: see [`Error::next`].
 
+mod beside;
 mod error;
 mod file;
 mod incoming;
@@ -31,6 +32,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use self::beside::Beside;
 pub use self::error::{Error, Next};
 pub use self::incoming::{IncomingKey, IncomingReader};
 pub use self::index::{IndexChange, IndexReader};

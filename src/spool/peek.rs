@@ -44,11 +44,9 @@ impl Peek {
 
     /// When that position was stored, by the clock of the process that did.
     pub fn position_at(&self) -> Result<Option<Timestamp>, Error> {
-        let at: Option<i64> = self.connection.query_row(
-            "SELECT position_at FROM node WHERE one = 1",
-            [],
-            |row| row.get(0),
-        )?;
+        let at: Option<i64> =
+            self.connection
+                .query_row("SELECT position_at FROM node WHERE one = 1", [], |row| row.get(0))?;
         Ok(at.map(Timestamp))
     }
 

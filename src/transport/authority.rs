@@ -128,7 +128,7 @@ impl Authority {
 }
 
 /// A new Ed25519 key, whose certificates are the smallest there are.
-pub(super) fn new_key() -> Result<KeyPair, CredentialError> {
+pub(crate) fn new_key() -> Result<KeyPair, CredentialError> {
     KeyPair::generate_for(&rcgen::PKCS_ED25519).map_err(issue)
 }
 

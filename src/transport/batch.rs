@@ -83,7 +83,6 @@ pub enum BatchError {
 }
 
 /// Writes a batch frame by frame.
-#[derive(Debug)]
 pub struct BatchWriter {
     from: Sequence,
     codec: Codec,

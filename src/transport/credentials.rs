@@ -136,6 +136,12 @@ pub fn key_fingerprint(certificate: &CertificateDer<'_>) -> Result<[u8; 32], Str
     Ok(sha256(parsed.public_key().raw))
 }
 
+/// The public key of a certificate (`SubjectPublicKeyInfo`, DER).
+pub fn public_key(certificate: &CertificateDer<'_>) -> Result<Vec<u8>, String> {
+    let (_, parsed) = X509Certificate::from_der(certificate).map_err(|error| error.to_string())?;
+    Ok(parsed.public_key().raw.to_vec())
+}
+
 /// The folder of keys and certificates.
 pub fn folder(data_dir: &Path) -> PathBuf {
     data_dir.join("tls")

@@ -59,7 +59,7 @@ pub fn invite(
     if child.is_empty() || child.len() > NAME_BYTES_MAX || !child.chars().all(allowed) {
         return Err(EnrolError::Name(child.to_owned()));
     }
-    let beside = Beside::open(data_dir, now)?;
+    let mut beside = Beside::open(data_dir, now)?;
     let token = Token::new(Authority::open(data_dir, node_name, now)?.fingerprint());
     let (hash, expires) = (token.secret_hash(), now.after(life));
     beside.change_link(child, |found| {

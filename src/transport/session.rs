@@ -14,6 +14,8 @@ pub struct Log {
     pub released: Sequence,
     /// What the parent has acknowledged, as far as this end remembers.
     pub acknowledged: Sequence,
+    /// The last transaction that was ever offered to the parent, as far as this end remembers.
+    pub offered: Sequence,
 }
 
 /// How the link goes on after a welcome.
@@ -42,9 +44,7 @@ pub enum Acknowledged {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Stop {
     /// The parent forgot more than this end still has.
-    #[error(
-        "the parent has applied only through transaction {watermark}, although it had acknowledged {acknowledged}: it was restored from a backup older than this node's grace period, and transactions through {released} are released here; compare the two databases and copy what is missing"
-    )]
+    #[error("the parent has applied only through transaction {watermark}, although it had acknowledged {acknowledged}: it was restored from a backup older than this node's grace period, and transactions through {released} are released here; compare the two databases and copy what is missing")]
     Forgotten {
         /// What the parent has.
         watermark: Sequence,
@@ -54,24 +54,18 @@ pub enum Stop {
         released: Sequence,
     },
     /// The parent has more than this end ever made.
-    #[error(
-        "the parent has applied through transaction {watermark} of this node, but this node's own log ends at {head}: its data_dir is an older copy; start with an empty data_dir and join again with a new invitation"
-    )]
+    #[error("the parent has applied transactions through {watermark} of this node, but this node has sent them only through {sent}: its data_dir is an older copy (restored, or cloned); start with an empty data_dir and join again with a new invitation")]
     Ahead {
         /// What the parent has.
         watermark: Sequence,
-        /// Where the log ends.
-        head: Sequence,
+        /// What was sent, as far as is known here.
+        sent: Sequence,
     },
     /// The parent speaks a version that was not offered.
-    #[error(
-        "the parent chose version {0} of the conversation, which this headwater does not speak: update the older one of the two"
-    )]
+    #[error("the parent chose version {0} of the conversation, which this headwater does not speak: update the older one of the two")]
     Version(u16),
     /// The maps differ, and the parent did not mind; this end does.
-    #[error(
-        "the schema maps differ (here {here}, at the parent {there}): put the same map files on both ends"
-    )]
+    #[error("the schema maps differ (here {here}, at the parent {there}): put the same map files on both ends")]
     Map {
         /// Digest here.
         here: String,
@@ -89,8 +83,11 @@ pub fn start(log: Log, hello: &Hello, welcome: &Welcome) -> Result<Start, Stop> 
         return Err(Stop::Map { here: hello.map.clone(), there: welcome.map.clone() });
     }
     let watermark = welcome.watermark;
-    if watermark > log.head {
-        return Err(Stop::Ahead { watermark, head: log.head });
+    // A store that was restored from a backup numbers its transactions again, so a head above the
+    // watermark proves nothing: what counts is how far this store remembers to have sent.
+    let sent = log.head.min(log.offered.max(log.acknowledged));
+    if watermark > sent {
+        return Err(Stop::Ahead { watermark, sent });
     }
     if watermark < log.released {
         let Log { released, acknowledged, .. } = log;
@@ -190,7 +187,12 @@ mod tests {
         BatchKey { from: Sequence(from), through: Sequence(through), bytes: 100, checksum: [0; 8] }
     }
 
-    const LOG: Log = Log { head: Sequence(50), released: Sequence(10), acknowledged: Sequence(30) };
+    const LOG: Log = Log {
+            head: Sequence(50),
+            released: Sequence(10),
+            acknowledged: Sequence(30),
+            offered: Sequence(45),
+        };
 
     fn meet(watermark: u64) -> Result<Start, Stop> {
         start(LOG, &hello(), &welcome(watermark))
@@ -213,8 +215,11 @@ mod tests {
 
     #[test]
     fn a_restored_child_is_told_so() {
-        assert!(matches!(meet(51), Err(Stop::Ahead { .. })));
-        assert!(meet(50).is_ok());
+        // The parent has what this store never sent, although its log has grown past it since.
+        assert!(matches!(meet(46), Err(Stop::Ahead { .. })));
+        assert!(meet(45).is_ok());
+        let short = Log { head: Sequence(40), ..LOG };
+        assert!(matches!(start(short, &hello(), &welcome(41)), Err(Stop::Ahead { .. })));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use rustls::{
 
 use super::credentials::Credentials;
 use super::token::sha256;
-use crate::clock::{Clock, SharedClock};
+use crate::clock::SharedClock;
 
 /// Sessions kept for resumption; a child resumes one.
 const SESSIONS: usize = 4096;

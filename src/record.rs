@@ -245,7 +245,11 @@ impl SegmentWriter {
     fn intern_identity(&mut self, identity: &Identity<'_>) {
         match identity {
             Identity::One(value) => self.intern(value),
-            Identity::Many(parts) => parts.iter().for_each(|part| self.intern(part)),
+            Identity::Many(parts) => {
+                for part in parts {
+                    self.intern(part);
+                }
+            }
             Identity::Lost(_) => {}
         }
     }
@@ -299,7 +303,9 @@ fn put_hashed(bytes: &mut Vec<u8>, value: &Value<'_>) {
                 Identity::Many(parts) => {
                     bytes.push(MANY);
                     put_varint(bytes, parts.len() as u64);
-                    parts.iter().for_each(|part| put_hashed(bytes, part));
+                    for part in parts {
+                        put_hashed(bytes, part);
+                    }
                 }
                 Identity::Lost(local) => {
                     bytes.push(LOST);

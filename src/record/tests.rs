@@ -25,7 +25,9 @@ fn shape(table: &str, columns: &[&str]) -> Arc<Shape> {
 
 fn written(records: &[Record<'_>]) -> Vec<u8> {
     let mut writer = SegmentWriter::new();
-    records.iter().for_each(|record| writer.record(record));
+    for record in records {
+        writer.record(record);
+    }
     writer.finish()
 }
 
@@ -106,7 +108,9 @@ fn a_name_is_written_once_and_a_segment_stands_alone() {
     let (mut lengths, mut segments) = (Vec::new(), Vec::new());
     for _ in 0..2 {
         for _ in 0..3 {
-            example().iter().for_each(|record| writer.record(record));
+            for record in &example() {
+                writer.record(record);
+            }
             lengths.push(writer.len());
         }
         segments.push(writer.finish());

@@ -84,7 +84,7 @@ pub(super) fn store_refusal(error: &spool::Error) -> Refusal {
     refusal(code, format!("the parent's store: {error}"))
 }
 
-fn target_refusal(error: TargetError) -> Refusal {
+fn target_refusal(error: &TargetError) -> Refusal {
     let words = error.to_string();
     match error {
         TargetError::Gap { watermark, .. } => {
@@ -109,7 +109,8 @@ impl<T: Target> Receiver<T> {
     pub(super) async fn standing(&self, inbox: &Inbox, peer: &Peer) -> Result<Standing, Refusal> {
         let mut state = inbox.state.lock().await;
         state.settle();
-        let watermark = self.target.watermark(peer).await.map_err(target_refusal)?;
+        let watermark =
+            self.target.watermark(peer).await.map_err(|error| target_refusal(&error))?;
         state.watermark = Some(watermark);
         let (unfinished, wanted) = match &state.work {
             Work::Applying { key, .. } => {
@@ -174,7 +175,7 @@ impl<T: Target> Receiver<T> {
         let PieceHeader { key, offset } = header;
         let watermark = match state.watermark {
             Some(watermark) => watermark,
-            None => self.target.watermark(peer).await.map_err(target_refusal)?,
+            None => self.target.watermark(peer).await.map_err(|error| target_refusal(&error))?,
         };
         state.watermark = Some(watermark);
         if key.through <= watermark {
@@ -185,7 +186,7 @@ impl<T: Target> Receiver<T> {
         }
         if key.from > watermark {
             let from = key.from;
-            return Err(target_refusal(TargetError::Gap { from, watermark }));
+            return Err(target_refusal(&TargetError::Gap { from, watermark }));
         }
         if key.bytes > self.batch_bytes_max {
             let limit = self.batch_bytes_max;
@@ -228,10 +229,14 @@ impl<T: Target> Receiver<T> {
             return if held == offset { Ok(held) } else { Err(wrong_offset(held)) };
         }
         let put = self.spool.incoming_put(&peer.name, incoming_key(key), offset, bytes).await;
-        put.map_err(|error| match error {
-            spool::Error::Offset { held, .. } => wrong_offset(held),
-            spool::Error::TooLarge { .. } => refusal(Code::Malformed, error.to_string()),
-            other => store_refusal(&other),
+        put.map_err(|error| {
+            if let spool::Error::Offset { held, .. } = error {
+                wrong_offset(held)
+            } else if matches!(error, spool::Error::TooLarge { .. }) {
+                refusal(Code::Malformed, error.to_string())
+            } else {
+                store_refusal(&error)
+            }
         })
     }
 
@@ -284,7 +289,9 @@ impl<T: Target> Receiver<T> {
         let opened: Result<ReceivedBatch, BatchError> =
             opened.unwrap_or_else(|error| Err(std::io::Error::other(error).into()));
         let outcome = match opened {
-            Ok(batch) => self.target.apply(peer, batch).await.map_err(target_refusal),
+            Ok(batch) => {
+                self.target.apply(peer, batch).await.map_err(|error| target_refusal(&error))
+            }
             Err(error) => Err(batch_refusal(&error)),
         };
         let useless = match &outcome {

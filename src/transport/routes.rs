@@ -28,7 +28,7 @@ use crate::clock::sleep;
 use crate::spool::{self, Contact, Next};
 
 /// Clocks further apart than this are worth a word in the log.
-const CLOCK_SKEW_MAX: Duration = Duration::from_secs(300);
+const CLOCK_SKEW_MAX: Duration = Duration::from_mins(5);
 
 /// One connection, as its requests see it.
 pub(super) struct Caller {
@@ -291,7 +291,7 @@ async fn piece<T: Target>(
 /// The header in front of a piece, and the piece.
 fn split(body: &Bytes) -> Result<(PieceHeader, Bytes), Refusal> {
     let (header, rest) = postcard::take_from_bytes::<PieceHeader>(body)
-        .map_err(|_| refuse(Code::Malformed, "the piece has no header"))?;
+        .map_err(|_error| refuse(Code::Malformed, "the piece has no header"))?;
     if header.offset.saturating_add(rest.len() as u64) > header.key.bytes {
         return Err(refuse(Code::Malformed, "the piece goes beyond the end of its batch"));
     }

@@ -1,6 +1,8 @@
 //! What the two ends of a link say to each other around the batches, as JSON. `docs/wire.md`
 //! describes it for people.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -247,7 +249,7 @@ impl RowList {
         let mut writer = SegmentWriter::new();
         for row in rows.iter().take(WANTED_MAX) {
             writer.change(&Change {
-                shape: Shape { table: row.table.clone(), columns: Vec::new() }.into(),
+                shape: Shape { table: Arc::clone(&row.table), columns: Vec::new() }.into(),
                 kind: Kind::Delete,
                 identity: row.identity.clone(),
                 previous: None,
@@ -273,7 +275,7 @@ impl RowList {
             if rows.len() == WANTED_MAX {
                 return None;
             }
-            let table = change.shape.table.clone();
+            let table = Arc::clone(&change.shape.table);
             rows.push(Wanted { table, identity: change.identity.into_owned() });
         }
         Some(rows)

@@ -15,7 +15,7 @@ use http_body_util::BodyExt;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
-use rustls::{AlertDescription, CertificateError, ClientConfig};
+use rustls::{AlertDescription, CertificateError, ClientConfig, HandshakeKind};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -125,6 +125,7 @@ pub struct Connection {
     sender: SendRequest<Chunks>,
     distrust: Distrust,
     progress: Progress,
+    resumed: bool,
 }
 
 impl Dial {
@@ -142,8 +143,6 @@ impl Dial {
             .map_err(stalled("dialling"))?
             .map_err(|error| LinkError::Unreachable { address, reason: error.to_string() })?;
         stream.set_nodelay(true).map_err(|error| broken("dialling", &error))?;
-        let mut config = config;
-        Arc::make_mut(&mut config).alpn_protocols = vec![b"h2".to_vec()];
         let stream = Counted::new(stream, progress.clone());
         let handshake = TlsConnector::from(config).connect(name, stream);
         let stream = progress
@@ -151,6 +150,7 @@ impl Dial {
             .await
             .map_err(stalled("shaking hands"))?
             .map_err(|error| self.failed("shaking hands", &error))?;
+        let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
         let distrust = Distrust::default();
         let stream = Listening { inner: stream, distrust: distrust.clone() };
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
@@ -165,7 +165,7 @@ impl Dial {
                 tracing::debug!(%error, "the connection to the parent ended");
             }
         });
-        Ok(Connection { dial: self.clone(), sender, distrust, progress })
+        Ok(Connection { dial: self.clone(), sender, distrust, progress, resumed })
     }
 
     /// Sorts an error of the connection: certificates are for people, the rest mends itself.
@@ -248,6 +248,11 @@ impl Connection {
     /// Whether requests can no longer be sent.
     pub fn is_closed(&self) -> bool {
         self.sender.is_closed()
+    }
+
+    /// Whether an earlier session was resumed, which saves the certificates.
+    pub fn is_resumed(&self) -> bool {
+        self.resumed
     }
 
     /// Sends JSON and reads JSON.

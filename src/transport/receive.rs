@@ -112,6 +112,12 @@ impl<T: Target> Receiver<T> {
         let watermark =
             self.target.watermark(peer).await.map_err(|error| target_refusal(&error))?;
         state.watermark = Some(watermark);
+        if let Work::Applied { applied, .. } = &state.work
+            && applied.through > watermark
+        {
+            // The database was restored from a backup since.
+            state.work = Work::Idle;
+        }
         let (unfinished, wanted) = match &state.work {
             Work::Applying { key, .. } => {
                 (Some(Unfinished { key: *key, held: key.bytes }), RowList::default())
@@ -130,11 +136,13 @@ impl<T: Target> Receiver<T> {
         Ok(held.and_then(|(key, held)| Some(Unfinished { key: batch_key(&key)?, held })))
     }
 
-    /// Takes a piece. Of one cut short in the middle, `bytes` is what came of it.
+    /// Takes a piece. Of one cut short in the middle, `bytes` is what came of it. Waits for a batch
+    /// to be applied for less than the child's `patience`.
     pub(super) async fn piece(
         self: &Arc<Self>,
         inbox: &Arc<Inbox>,
         peer: &Peer,
+        patience: Duration,
         header: PieceHeader,
         bytes: Bytes,
     ) -> Result<PieceAnswer, Refusal> {
@@ -162,7 +170,7 @@ impl<T: Target> Receiver<T> {
                 }
             }
         };
-        self.await_outcome(inbox, done).await
+        self.await_outcome(inbox, done, self.answer_after.min(patience / 2)).await
     }
 
     async fn take(
@@ -329,11 +337,12 @@ impl<T: Target> Receiver<T> {
         &self,
         inbox: &Inbox,
         mut done: watch::Receiver<Option<Outcome>>,
+        wait: Duration,
     ) -> Result<PieceAnswer, Refusal> {
         tokio::select! {
             // Ends early if the task that applies has gone, which `settle` finds.
             _changed = done.wait_for(Option::is_some) => {}
-            () = sleep(self.answer_after) => return Ok(PieceAnswer::Applying),
+            () = sleep(wait) => return Ok(PieceAnswer::Applying),
         }
         let outcome = done.borrow().clone();
         inbox.state.lock().await.settle();

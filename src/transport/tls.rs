@@ -23,7 +23,8 @@ use crate::clock::SharedClock;
 const CHILD_RECORD_BYTES: usize = 4096;
 /// Sessions kept for resumption; a child resumes one.
 const SESSIONS: usize = 4096;
-const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+const SERVER_ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+const CHILD_ALPN: &[u8] = b"h2";
 
 /// A configuration of TLS that cannot be used.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -73,7 +74,7 @@ pub fn server(
         .with_client_cert_verifier(verifier)
         .with_single_cert(credentials.chain.clone(), key)
         .map_err(wrong)?;
-    config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
+    config.alpn_protocols = SERVER_ALPN.map(<[u8]>::to_vec).to_vec();
     config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
     config.send_tls13_tickets = 1;
     Ok(config)
@@ -92,7 +93,7 @@ pub fn child(credentials: &Credentials, clock: SharedClock) -> Result<ClientConf
         .with_client_auth_cert(vec![certificate.clone()], key)
         .map_err(wrong)?;
     config.max_fragment_size = Some(CHILD_RECORD_BYTES);
-    config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
+    config.alpn_protocols = vec![CHILD_ALPN.to_vec()];
     Ok(config)
 }
 
@@ -105,7 +106,7 @@ pub fn joining(fingerprint: [u8; 32], clock: SharedClock) -> Result<ClientConfig
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
-    config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
+    config.alpn_protocols = vec![CHILD_ALPN.to_vec()];
     Ok(config)
 }
 

@@ -17,6 +17,8 @@ use crate::record::{Record, SegmentReader, SegmentWriter};
 pub const PROTOCOL_VERSIONS: [u16; 1] = [1];
 /// More rows than this are not asked for at a time.
 pub const WANTED_MAX: usize = 500;
+/// A list of wanted rows ends when it has this many bytes: identities may be whole rows.
+const WANTED_BYTES_MAX: usize = 256 * 1024;
 /// The longest JSON body either end reads: a list of wanted rows is the longest there is.
 pub const JSON_BYTES_MAX: usize = 1024 * 1024;
 /// The largest piece a parent takes.
@@ -244,10 +246,13 @@ impl Code {
 pub struct RowList(String);
 
 impl RowList {
-    /// Writes the list; what is above [`WANTED_MAX`] is left for another time.
+    /// Writes the list; what is above its limits is left for another time.
     pub fn new(rows: &[Wanted]) -> RowList {
         let mut writer = SegmentWriter::new();
         for row in rows.iter().take(WANTED_MAX) {
+            if writer.len() >= WANTED_BYTES_MAX {
+                break;
+            }
             writer.change(&Change {
                 shape: Shape { table: Arc::clone(&row.table), columns: Vec::new() }.into(),
                 kind: Kind::Delete,

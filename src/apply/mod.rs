@@ -1,1 +1,28 @@
 //! Writes batches into the target database, exactly once: the watermark commits with the rows.
+//!
+//! ```text
+//!  batch --segments--> changes --plan--> runs --resolve, write by set--> rows + watermark, COMMIT
+//!                                          | fails: rolled back and halved, down to one change
+//!                                          +--> parked (a row is missing) or quarantined (a person
+//!                                               is needed), with the later changes of the same row
+//! ```
+//!
+//! [`Applier`] is the way in. Planning ([`plan`](self)) does no I/O.
+
+mod applier;
+mod batch;
+mod cell;
+mod error;
+mod held;
+mod plan;
+mod resolve;
+mod run;
+mod session;
+mod state;
+mod statement;
+mod target;
+mod work;
+
+pub use applier::{Applier, Limits, Report, Retried, Settings};
+pub use error::{Error, State};
+pub use held::{Shown, Waiting};

@@ -3,11 +3,27 @@
 //! A map is a TOML file ([`file`]); held against a live database it becomes a [`BoundMap`]
 //! ([`bind`]), which is what capture, apply and compare work with.
 
+mod bind;
+pub mod check;
+pub mod explain;
+pub mod file;
+pub mod generate;
+mod identity;
+mod levels;
+mod propose;
+mod roles;
+mod typed;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::database::schema::LiveColumn;
 use crate::value::Name;
+
+pub use file::MapFile;
+
+#[cfg(test)]
+mod tests;
 
 /// A schema map held against the tables of one live database.
 #[derive(Debug, Clone)]
@@ -188,7 +204,7 @@ pub struct RowCondition {
 }
 
 /// How a row condition compares; text is compared exactly, numbers by their decimal text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub enum RowTest {
     /// The value is one of these.
     In(Vec<String>),

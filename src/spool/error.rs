@@ -230,6 +230,7 @@ impl Error {
 }
 
 impl From<rusqlite::Error> for Error {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else goes wrong ends the use")]
     fn from(error: rusqlite::Error) -> Error {
         let words: Arc<str> = Arc::from(error.to_string());
         match &error {
@@ -244,6 +245,7 @@ impl From<rusqlite::Error> for Error {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "whatever else goes wrong ends the use")]
 fn classify(failure: rusqlite::ffi::Error, words: Arc<str>) -> Error {
     match failure.code {
         ErrorCode::DiskFull => Error::Full,

@@ -5,7 +5,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
 
 use super::error::Error;
 use crate::clock::Timestamp;
@@ -122,8 +122,8 @@ pub(super) fn open_writer(folder: &Path, now: Timestamp) -> Result<Connection, E
         &file,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
-    prepare(&connection, WRITER_CACHE_KIB)?;
     let version = recognise(&connection, &file)?;
+    prepare(&connection, WRITER_CACHE_KIB)?;
     // Takes effect only while the file is empty, and has to come before the journal mode.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     let mode: String =
@@ -140,7 +140,7 @@ pub(super) fn open_writer(folder: &Path, now: Timestamp) -> Result<Connection, E
     // The writer copies the log into the file itself, because SQLite's own automatic way swallows
     // a failed fsync.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    migrate(&mut connection, version, now)?;
+    migrate(&mut connection, MIGRATIONS, version, now)?;
     Ok(connection)
 }
 
@@ -154,8 +154,8 @@ pub(super) fn open_reader(folder: &Path) -> Result<Connection, Error> {
         &file,
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
-    prepare(&connection, READER_CACHE_KIB)?;
     let version = recognise(&connection, &file)?;
+    prepare(&connection, READER_CACHE_KIB)?;
     if version == 0 {
         return Err(Error::Missing { folder: folder.to_path_buf() });
     }
@@ -186,7 +186,6 @@ fn make_private(file: &Path) -> Result<(), Error> {
 }
 
 fn prepare(connection: &Connection, cache_kib: i64) -> Result<(), Error> {
-    connection.busy_timeout(Duration::from_secs(BUSY_SECONDS))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "cache_size", -cache_kib)?;
     // Temporary files would hold what patients' rows are called by, outside the data folder.
@@ -198,12 +197,16 @@ fn prepare(connection: &Connection, cache_kib: i64) -> Result<(), Error> {
 
 /// The file's schema version, 0 for an empty one; an error for what is not ours to touch.
 fn recognise(connection: &Connection, file: &Path) -> Result<u32, Error> {
+    connection.busy_timeout(Duration::from_secs(BUSY_SECONDS))?;
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
     let foreign = || Error::Foreign { file: file.to_path_buf() };
-    let application = number("application_id").map_err(|error| match Error::from(error) {
-        Error::Damaged(_) => foreign(),
-        other => other,
-    })?;
+    let application = match number("application_id") {
+        Ok(application) => application,
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
+            return Err(foreign());
+        }
+        Err(error) => return Err(error.into()),
+    };
     let version = number("user_version")?;
     let empty = "SELECT NOT EXISTS (SELECT 1 FROM sqlite_master)";
     if application != APPLICATION_ID {
@@ -218,22 +221,65 @@ fn recognise(connection: &Connection, file: &Path) -> Result<u32, Error> {
     Ok(version)
 }
 
-fn migrate(connection: &mut Connection, version: u32, now: Timestamp) -> Result<(), Error> {
+/// Takes a store from `version` to the last of `migrations`, all or nothing.
+fn migrate(
+    connection: &mut Connection,
+    migrations: &[&str],
+    version: u32,
+    now: Timestamp,
+) -> Result<(), Error> {
     let done = usize::try_from(version).unwrap_or(usize::MAX);
+    let target = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
+    if version >= target {
+        return Ok(());
+    }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for migration in MIGRATIONS.iter().skip(done) {
+    for migration in migrations.iter().skip(done) {
         transaction.execute_batch(migration)?;
     }
     if version == 0 {
+        let (node, epoch) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.execute(
             "INSERT INTO node (one, node, epoch, created_at) VALUES (1, ?1, ?2, ?3)",
-            params![uuid::Uuid::new_v4().as_bytes(), uuid::Uuid::new_v4().as_bytes(), now.0],
+            params![node.as_bytes(), epoch.as_bytes(), now.0],
         )?;
     }
-    if version < latest() {
-        transaction.pragma_update(None, "user_version", latest())?;
-    }
+    transaction.pragma_update(None, "user_version", target)?;
     transaction.commit()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_of_an_earlier_version_is_migrated_and_keeps_what_it_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = open_writer(folder.path(), Timestamp(1)).unwrap();
+        store.execute("INSERT INTO note (name, value) VALUES ('a', x'01')", []).unwrap();
+        let added = [MIGRATIONS, &["ALTER TABLE note ADD COLUMN at INTEGER NOT NULL DEFAULT 7"]];
+        migrate(&mut store, &added.concat(), latest(), Timestamp(2)).unwrap();
+        let found: (i64, i64, u32) = store
+            .query_row(
+                "SELECT at, created_at, (SELECT user_version FROM pragma_user_version)
+                 FROM note, node",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            )
+            .unwrap();
+        assert_eq!(found, (7, 1, latest() + 1));
+    }
+
+    #[test]
+    fn a_migration_that_fails_leaves_the_store_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = open_writer(folder.path(), Timestamp(1)).unwrap();
+        let added = [MIGRATIONS, &["CREATE TABLE extra (a INTEGER)", "no such statement"]];
+        migrate(&mut store, &added.concat(), latest(), Timestamp(2)).unwrap_err();
+        assert_eq!(recognise(&store, &path(folder.path())).unwrap(), latest());
+        let extra = "SELECT count(*) FROM sqlite_master WHERE name = 'extra'";
+        assert_eq!(store.query_row(extra, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+    }
 }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Statement, Transaction, params};
 
 use super::error::Error;
 use super::file;
@@ -178,7 +178,7 @@ impl IndexReader {
     /// What the row of `table` with this local key is called, if the index knows.
     pub fn get(&mut self, table: &Name, local: i64) -> Result<Option<Vec<u8>>, Error> {
         let Some(table) = self.number(table)? else { return Ok(None) };
-        look_up(&self.connection, table, local)
+        look_up(&mut *self.connection.prepare_cached(LOOK_UP)?, table, local)
     }
 
     /// What several rows of one table are called, in the order asked; cheaper than one by one.
@@ -189,7 +189,8 @@ impl IndexReader {
     ) -> Result<Vec<Option<Vec<u8>>>, Error> {
         let Some(table) = self.number(table)? else { return Ok(vec![None; locals.len()]) };
         let snapshot = self.connection.unchecked_transaction()?;
-        locals.iter().map(|local| look_up(&snapshot, table, *local)).collect()
+        let mut statement = snapshot.prepare_cached(LOOK_UP)?;
+        locals.iter().map(|local| look_up(&mut statement, table, *local)).collect()
     }
 
     /// Whether the index knows any row of this table: if not, it has yet to be filled.
@@ -213,16 +214,19 @@ impl IndexReader {
     }
 }
 
-fn look_up(connection: &Connection, table: i64, local: i64) -> Result<Option<Vec<u8>>, Error> {
-    let pending: Option<Option<Vec<u8>>> = connection
-        .prepare_cached("SELECT identity FROM identity_pending WHERE tab = ?1 AND local = ?2")?
-        .query_row(params![table, local], |row| row.get(0))
-        .optional()?;
-    if let Some(identity) = pending {
-        return Ok(identity);
-    }
-    Ok(connection
-        .prepare_cached("SELECT identity FROM identity WHERE tab = ?1 AND local = ?2")?
-        .query_row(params![table, local], |row| row.get(0))
-        .optional()?)
+/// What an unfinished transaction did to a row goes before what the index says of it.
+const LOOK_UP: &str = "
+    SELECT pending.tab IS NOT NULL, pending.identity,
+        (SELECT identity FROM identity WHERE tab = ?1 AND local = ?2)
+    FROM (SELECT 1) LEFT JOIN identity_pending AS pending ON tab = ?1 AND local = ?2";
+
+fn look_up(
+    statement: &mut Statement<'_>,
+    table: i64,
+    local: i64,
+) -> Result<Option<Vec<u8>>, Error> {
+    Ok(statement.query_row(params![table, local], |row| {
+        let pending: bool = row.get(0)?;
+        row.get(if pending { 1 } else { 2 })
+    })?)
 }

@@ -166,21 +166,16 @@ impl Spool {
     /// Carries out what is queued, closes the store and gives up the data folder. Returns when that
     /// is done; calls on other handles return [`Error::Closed`] from then on.
     pub async fn close(self) -> Result<(), Error> {
-        let closed = self
-            .call(|store| {
-                store.close();
-                Ok(())
-            })
-            .await;
+        // Past the guard: a store that has failed is closed too.
+        let close: Call = Box::new(Store::close);
+        // Refused only if the store has been closed already.
+        let _queued = self.shared.calls.send(close).await;
         let thread = locked(&self.shared.thread).take();
         if let Some(thread) = thread {
             // The thread answers nobody any more; a panic in it has been printed.
             let _ended = tokio::task::spawn_blocking(move || thread.join()).await;
         }
-        match closed {
-            Ok(()) | Err(Error::Closed) => self.shared.failure.get().cloned().map_or(Ok(()), Err),
-            Err(error) => Err(error),
-        }
+        self.shared.failure.get().cloned().map_or(Ok(()), Err)
     }
 
     /// The node's id, made together with the store.

@@ -10,6 +10,7 @@ use super::link::{self, Link};
 use super::usage::{self, Usage};
 use super::{file, log, note};
 use crate::change::{Epoch, NodeId};
+use crate::clock::Timestamp;
 use crate::position::Position;
 use crate::value::Name;
 
@@ -39,6 +40,14 @@ impl Peek {
     /// Where capture resumes.
     pub fn position(&self) -> Result<Option<Position>, Error> {
         log::position(&self.connection)
+    }
+
+    /// When that position was stored, by the clock of the process that did.
+    pub fn position_at(&self) -> Result<Option<Timestamp>, Error> {
+        let at: Option<i64> =
+            self.connection
+                .query_row("SELECT position_at FROM node WHERE one = 1", [], |row| row.get(0))?;
+        Ok(at.map(Timestamp))
     }
 
     /// How full the spool is and how far each link has come.

@@ -13,13 +13,14 @@ pub(super) fn signed(number: u64) -> i64 {
 /// A number that cannot be negative.
 pub(super) fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     let number: i64 = row.get(column)?;
-    u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
+    u64::try_from(number)
+        .map_err(|_negative| rusqlite::Error::IntegralValueOutOfRange(column, number))
 }
 
 /// A number of 32 bits.
 pub(super) fn short(row: &Row<'_>, column: usize) -> rusqlite::Result<u32> {
     let number: i64 = row.get(column)?;
-    u32::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
+    u32::try_from(number).map_err(|_wide| rusqlite::Error::IntegralValueOutOfRange(column, number))
 }
 
 /// A transaction's number.

@@ -158,7 +158,7 @@ impl Store {
     /// Segments, index changes and position in one store transaction.
     pub(super) fn append(&mut self, append: &Append) -> Result<(), Error> {
         let before = self.tail;
-        let after = append.segments.iter().try_fold(before, |tail, next| tail.then(next))?;
+        let after = append.segments.iter().try_fold(before, Tail::then)?;
         if let Some(unfinished) = after.unfinished()
             && (after.head != before.head || append.position.is_some())
         {

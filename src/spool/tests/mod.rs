@@ -1,6 +1,12 @@
 //! The store's promises, each by a test of its own.
 
 mod appending;
+mod failing;
+mod indexing;
+mod links;
+mod opening;
+mod receiving;
+mod surviving;
 
 use std::path::Path;
 use std::sync::Arc;

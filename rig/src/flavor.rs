@@ -1,0 +1,226 @@
+//! The kinds of database server the rig knows, and where on this machine they are.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::edge;
+
+/// A kind of database server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Flavor {
+    /// MySQL 9.7, or another MySQL from 9.0 on that is on the path.
+    Mysql97,
+    /// MariaDB 10.11, or a later one that is on the path.
+    Mariadb1011,
+}
+
+impl fmt::Display for Flavor {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Flavor::Mysql97 => "mysql",
+            Flavor::Mariadb1011 => "mariadb",
+        })
+    }
+}
+
+impl std::str::FromStr for Flavor {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "mysql" => Ok(Flavor::Mysql97),
+            "mariadb" => Ok(Flavor::Mariadb1011),
+            other => Err(format!("`{other}` is neither `mysql` nor `mariadb`")),
+        }
+    }
+}
+
+/// An installed server, and how its programs are run.
+#[derive(Debug, Clone)]
+pub struct Installed {
+    /// Its kind.
+    pub flavor: Flavor,
+    /// What its `--version` says, without the path.
+    pub version: String,
+    /// The unpacked system it lives in, when it isn't installed in this one.
+    root: Option<PathBuf>,
+    server: PathBuf,
+}
+
+impl Flavor {
+    /// Both kinds.
+    pub const ALL: [Flavor; 2] = [Flavor::Mysql97, Flavor::Mariadb1011];
+
+    /// Whether a server of this kind can be started here.
+    pub fn available(self) -> bool {
+        self.installed().is_ok()
+    }
+
+    /// Those of both kinds that can be started here.
+    pub fn found() -> Vec<Installed> {
+        Flavor::ALL.iter().filter_map(|flavor| flavor.installed().ok()).collect()
+    }
+
+    /// The server of this kind on this machine: first in the cache folder, then on the path.
+    pub fn installed(self) -> Result<Installed> {
+        let (folder, program) = match self {
+            Flavor::Mysql97 => ("mysql-9.7", "mysqld"),
+            Flavor::Mariadb1011 => ("mariadb-10.11", "mariadbd"),
+        };
+        let root = edge::cache_folder().join(folder);
+        let unpacked = root.join("usr/sbin").join(program);
+        let mut tried = Vec::new();
+        let here = unpacked.is_file().then_some((Some(root), unpacked));
+        for (root, server) in
+            here.into_iter().chain(edge::on_path(program).map(|server| (None, server)))
+        {
+            let mut installed = Installed { flavor: self, version: String::new(), root, server };
+            match installed.ask_version() {
+                Ok(version) => {
+                    installed.version = version;
+                    return Ok(installed);
+                }
+                Err(error) => tried.push(format!("{error:#}")),
+            }
+        }
+        let tried =
+            if tried.is_empty() { String::new() } else { format!(" ({})", tried.join("; ")) };
+        bail!("no {self} server on this machine{tried}: run scripts/get-servers {self}")
+    }
+}
+
+/// The servers that tests run on, told once on standard error. What is missing is told in
+/// capitals, and is a failure unless `HEADWATER_SERVERS_OPTIONAL` is set: a test that silently
+/// runs on half of the servers promises what it does not keep.
+///
+/// # Panics
+///
+/// If a server is missing and that isn't allowed.
+#[expect(clippy::print_stderr, clippy::panic, reason = "for tests, which speak and fail so")]
+pub fn found_servers() -> Vec<Flavor> {
+    static TOLD: std::sync::Once = std::sync::Once::new();
+    let found = Flavor::found();
+    let missing: Vec<Flavor> = Flavor::ALL
+        .into_iter()
+        .filter(|flavor| !found.iter().any(|installed| installed.flavor == *flavor))
+        .collect();
+    TOLD.call_once(|| {
+        for installed in &found {
+            eprintln!("testing on {} {}", installed.flavor, installed.version);
+        }
+        for flavor in &missing {
+            eprintln!("NOT TESTING ON {}", flavor.to_string().to_uppercase());
+        }
+    });
+    if !missing.is_empty() && edge::environment("HEADWATER_SERVERS_OPTIONAL").is_none() {
+        let names: Vec<String> = missing.iter().map(|f| f.to_string().to_uppercase()).collect();
+        panic!(
+            "MISSING: {}. Run scripts/get-servers, or set HEADWATER_SERVERS_OPTIONAL=1 to test \
+             without",
+            names.join(", ")
+        );
+    }
+    found.iter().map(|installed| installed.flavor).collect()
+}
+
+impl Installed {
+    /// The server program: what to execute, and the arguments that have to come first.
+    pub fn server(&self) -> (OsString, Vec<OsString>) {
+        self.program_at(&self.server)
+    }
+
+    /// Another program of the same package, such as `mysqlbinlog`, if it is there.
+    pub fn tool(&self, name: &str) -> Option<(OsString, Vec<OsString>)> {
+        let file = match &self.root {
+            Some(root) => Some(root.join("usr/bin").join(name)).filter(|file| file.is_file()),
+            None => edge::on_path(name),
+        }?;
+        Some(self.program_at(&file))
+    }
+
+    /// The folder with the server's messages, character sets and system tables.
+    pub fn share(&self) -> PathBuf {
+        let usr = self.root.as_ref().map_or_else(|| PathBuf::from("/usr"), |root| root.join("usr"));
+        let share = usr.join("share/mysql");
+        if share.is_dir() {
+            return share;
+        }
+        // Not a Debian: the share folder stands beside the folder of the program.
+        let beside = self.server.parent().and_then(Path::parent).map(|usr| usr.join("share"));
+        ["mysql", "mariadb"]
+            .iter()
+            .filter_map(|name| beside.as_ref().map(|beside| beside.join(name)))
+            .find(|folder| folder.is_dir())
+            .unwrap_or(share)
+    }
+
+    /// The plugins' folder, where the server's built-in path would point outside its own system.
+    pub(crate) fn plugins(&self) -> Option<PathBuf> {
+        let root = self.root.as_ref()?;
+        let lib = library_folder(root)?;
+        ["mysql/plugin", "mysql/plugins"]
+            .iter()
+            .map(|name| lib.join(name))
+            .chain([root.join("usr/lib/mysql/plugin")])
+            .find(|folder| folder.is_dir())
+    }
+
+    /// A program in an unpacked system is started with that system's own loader and libraries, so
+    /// that it runs on an older libc without chroot.
+    fn program_at(&self, file: &Path) -> (OsString, Vec<OsString>) {
+        let parts =
+            self.root.as_ref().and_then(|root| Some((loader(root)?, library_folder(root)?)));
+        match parts {
+            Some((loader, libraries)) => {
+                let mut path = OsString::from(&libraries);
+                path.push(":");
+                path.push(libraries.join("mysql/private"));
+                (loader.into_os_string(), vec!["--library-path".into(), path, file.into()])
+            }
+            None => (file.into(), Vec::new()),
+        }
+    }
+
+    fn ask_version(&self) -> Result<String> {
+        let (program, first) = self.server();
+        let output = Command::new(&program)
+            .args(first)
+            .args(["--no-defaults", "--version"])
+            .output()
+            .with_context(|| format!("cannot run {}", self.server.display()))?;
+        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let version = text.split_once("Ver ").map_or(text.as_str(), |(_, version)| version).trim();
+        let mariadb = version.contains("MariaDB");
+        let major: u32 = version
+            .split('.')
+            .next()
+            .and_then(|number| number.parse().ok())
+            .with_context(|| format!("{} does not tell its version", self.server.display()))?;
+        match self.flavor {
+            Flavor::Mysql97 if mariadb => bail!("{} is a MariaDB", self.server.display()),
+            Flavor::Mysql97 if major < 9 => bail!("{} is {version}", self.server.display()),
+            Flavor::Mariadb1011 if !mariadb || major < 10 => {
+                bail!("{} is {version}", self.server.display())
+            }
+            Flavor::Mysql97 | Flavor::Mariadb1011 => Ok(version.to_owned()),
+        }
+    }
+}
+
+fn loader(root: &Path) -> Option<PathBuf> {
+    ["lib64/ld-linux-x86-64.so.2", "lib/ld-linux-aarch64.so.1"]
+        .iter()
+        .map(|name| root.join(name))
+        .find(|file| file.exists())
+}
+
+fn library_folder(root: &Path) -> Option<PathBuf> {
+    ["usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu"]
+        .iter()
+        .map(|name| root.join(name))
+        .find(|folder| folder.is_dir())
+}

@@ -1,0 +1,458 @@
+//! One throwaway database server: started on a free port from a copied data folder, killed with
+//! the value that stands for it, or with this process.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use mysql_async::prelude::Queryable as _;
+use mysql_async::{Conn, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
+use rand::RngExt as _;
+use tempfile::TempDir;
+
+use crate::edge;
+use crate::flavor::{Flavor, Installed};
+use crate::openmrs;
+use crate::template;
+
+/// How long a server may take to be ready. Recovery after a kill reads the whole redo log, and
+/// the machine may be busy.
+const READY_SECONDS_MAX: u64 = 180;
+
+/// How a server is set up. The default is what the fine print asks of a clinic: row format, full
+/// images, and nothing lost at a power cut.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    /// Whether there is a binary log.
+    pub binlog: bool,
+    /// The server's id; every server of a test gets another one.
+    pub server_id: u32,
+    /// `sync_binlog`.
+    pub sync_binlog: u32,
+    /// `innodb_flush_log_at_trx_commit`.
+    pub flush_log_at_trx_commit: u32,
+    /// `binlog_row_metadata`, if not the server's default.
+    pub row_metadata: Option<&'static str>,
+    /// `gtid_mode` of MySQL.
+    pub gtid: bool,
+    /// `innodb_buffer_pool_size`, in MiB.
+    pub buffer_pool_mib: u32,
+    /// `innodb_redo_log_capacity` or `innodb_log_file_size`, in MiB.
+    pub redo_log_mib: u32,
+    /// More arguments for the server, which win over those above.
+    pub extra: Vec<String>,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        ServerOptions {
+            binlog: true,
+            server_id: rand::rng().random_range(1000..4_000_000_000),
+            sync_binlog: 1,
+            flush_log_at_trx_commit: 1,
+            row_metadata: None,
+            gtid: true,
+            buffer_pool_mib: 128,
+            redo_log_mib: 48,
+            extra: Vec::new(),
+        }
+    }
+}
+
+impl ServerOptions {
+    /// Adds one argument for the server.
+    #[must_use]
+    pub fn with(mut self, argument: &str) -> Self {
+        self.extra.push(argument.to_owned());
+        self
+    }
+}
+
+/// A running server, or one that was stopped and can be started again on the same data.
+#[derive(Debug)]
+pub struct Server {
+    installed: Installed,
+    options: ServerOptions,
+    port: u16,
+    child: Option<Child>,
+    // Last, so that the process is gone before its files are.
+    folder: TempDir,
+}
+
+impl Server {
+    /// Starts a new server of this kind, and waits until it answers.
+    pub async fn start(flavor: Flavor, options: ServerOptions) -> Result<Server> {
+        let installed = flavor.installed()?;
+        let folder = tempfile::Builder::new().prefix("headwater-db-").tempdir()?;
+        let data = folder.path().join("data");
+        let source = installed.clone();
+        tokio::task::spawn_blocking(move || template::copy_to(&source, &data)).await??;
+        Server::start_in(installed, folder, options).await
+    }
+
+    /// Starts a new server that has the empty OpenMRS tables already, in a database `openmrs`.
+    /// Making those takes seconds, so this too is done once and copied; nothing of it is in the
+    /// binary log.
+    pub async fn start_with_openmrs(flavor: Flavor, options: ServerOptions) -> Result<Server> {
+        let installed = flavor.installed()?;
+        let template = openmrs_template(&installed).await?;
+        let folder = tempfile::Builder::new().prefix("headwater-db-").tempdir()?;
+        let data = folder.path().join("data");
+        tokio::task::spawn_blocking(move || template::copy_template(&template, &data)).await??;
+        Server::start_in(installed, folder, options).await
+    }
+
+    async fn start_in(
+        installed: Installed,
+        folder: TempDir,
+        options: ServerOptions,
+    ) -> Result<Server> {
+        let mut server =
+            Server { installed, options, port: edge::free_port()?, child: None, folder };
+        for attempt in 1.. {
+            match server.launch().await {
+                Ok(()) => break,
+                // Somebody else was quicker with that port.
+                Err(_) if attempt < 5 && server.log().contains("Address already in use") => {
+                    server.port = edge::free_port()?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(server)
+    }
+
+    /// Its kind.
+    pub fn flavor(&self) -> Flavor {
+        self.installed.flavor
+    }
+
+    /// Where its programs are.
+    pub fn installed(&self) -> &Installed {
+        &self.installed
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its server id.
+    pub fn server_id(&self) -> u32 {
+        self.options.server_id
+    }
+
+    /// The folder that holds `data/`, the socket and the log.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Its unix socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("db.sock")
+    }
+
+    /// The server's process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// What headwater's configuration takes as `database.url`; root needs no password.
+    pub fn url(&self, database: &str) -> String {
+        format!("mysql://root@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// What the server wrote into its error log.
+    pub fn log(&self) -> String {
+        fs::read(self.folder.path().join("error.log"))
+            .map(|text| String::from_utf8_lossy(&text).into_owned())
+            .unwrap_or_default()
+    }
+
+    /// How to connect to one of its databases; an empty name stands for none.
+    pub fn opts(&self, database: &str) -> Opts {
+        client_opts(self.port, database).into()
+    }
+
+    /// A connection as root.
+    pub async fn conn(&self, database: &str) -> Result<Conn> {
+        connect(self.port, database).await
+    }
+
+    /// A pool of at most `connections_max` connections as root.
+    pub fn pool(&self, database: &str, connections_max: usize) -> Result<Pool> {
+        let constraints =
+            PoolConstraints::new(0, connections_max.max(1)).context("a pool of no connections")?;
+        Ok(Pool::new(
+            client_opts(self.port, database)
+                .pool_opts(PoolOpts::default().with_constraints(constraints)),
+        ))
+    }
+
+    /// Runs any number of statements, separated by semicolons, outside any database.
+    pub async fn sql(&self, statements: &str) -> Result<()> {
+        self.sql_in("", statements).await
+    }
+
+    /// Runs any number of statements, separated by semicolons, in this database.
+    pub async fn sql_in(&self, database: &str, statements: &str) -> Result<()> {
+        let mut conn = self.conn(database).await?;
+        let outcome = conn.query_drop(statements).await;
+        drop(conn.disconnect().await);
+        outcome.with_context(|| {
+            let start: String = statements.chars().take(300).collect();
+            format!("{} said no to: {start}", self.installed.flavor)
+        })
+    }
+
+    /// The first column of the first row of a query, as text; `None` if there is no row or it is NULL.
+    pub async fn ask(&self, database: &str, query: &str) -> Result<Option<String>> {
+        let mut conn = self.conn(database).await?;
+        let row: Option<Option<String>> =
+            conn.query_first(query).await.with_context(|| query.to_owned())?;
+        drop(conn.disconnect().await);
+        Ok(row.flatten())
+    }
+
+    /// Takes the server's power away: SIGKILL.
+    pub fn kill9(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+
+    /// Stops the server as an administrator does, and waits until it is gone.
+    pub async fn stop(&mut self) -> Result<()> {
+        let Some(mut child) = self.child.take() else { return Ok(()) };
+        if let Ok(mut conn) = self.conn("").await {
+            // The server may hang up before it answers.
+            drop(conn.query_drop("SHUTDOWN").await);
+        }
+        for _ in 0..READY_SECONDS_MAX * 20 {
+            if child.try_wait()?.is_some() {
+                return Ok(());
+            }
+            edge::sleep(Duration::from_millis(50)).await;
+        }
+        drop(child.kill());
+        drop(child.wait());
+        bail!("{} on port {} did not stop", self.installed.flavor, self.port)
+    }
+
+    /// Starts the server again on the same data and the same port. One that still runs is stopped first.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.stop().await?;
+        self.launch().await
+    }
+
+    /// Starts the server again with other options, on the same data and the same port.
+    pub async fn restart_with(&mut self, change: impl FnOnce(&mut ServerOptions)) -> Result<()> {
+        self.stop().await?;
+        change(&mut self.options);
+        self.launch().await
+    }
+
+    /// Stops the server's process where it is, as a machine that hangs does; see [`Server::thaw`].
+    pub fn freeze(&self) -> Result<()> {
+        self.signal("-STOP")
+    }
+
+    /// Lets a frozen server go on.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal("-CONT")
+    }
+
+    fn signal(&self, signal: &str) -> Result<()> {
+        let pid = self.pid().context("the server does not run")?;
+        let status =
+            std::process::Command::new("kill").args([signal, &pid.to_string()]).status()?;
+        anyhow::ensure!(status.success(), "cannot send {signal} to {pid}");
+        Ok(())
+    }
+
+    async fn launch(&mut self) -> Result<()> {
+        let log =
+            File::options().create(true).append(true).open(self.folder.path().join("error.log"))?;
+        let (program, first) = self.installed.server();
+        let data = self.data();
+        let arguments = self.arguments();
+        let (installed, errors) = (self.installed.clone(), log.try_clone()?);
+        self.child = Some(edge::spawn_tied(&program, |command| {
+            command.args(first);
+            template::add_common_options(command, &installed, &data);
+            command.args(arguments).stdin(Stdio::null()).stdout(log).stderr(errors);
+        })?);
+        self.wait_until_ready().await
+    }
+
+    fn arguments(&self) -> Vec<std::ffi::OsString> {
+        let folder = self.folder.path();
+        let options = &self.options;
+        let mut arguments: Vec<std::ffi::OsString> = vec![
+            template::option("--socket=", &self.socket()),
+            template::option("--pid-file=", &folder.join("db.pid")),
+            template::option("--tmpdir=", folder),
+        ];
+        let mut add = |text: String| arguments.push(text.into());
+        add(format!("--port={}", self.port));
+        add(format!("--server-id={}", options.server_id));
+        add(format!("--innodb-buffer-pool-size={}M", options.buffer_pool_mib));
+        add(format!("--innodb-flush-log-at-trx-commit={}", options.flush_log_at_trx_commit));
+        for fixed in [
+            "--bind-address=127.0.0.1",
+            "--skip-name-resolve",
+            "--performance-schema=OFF",
+            "--max-allowed-packet=1G",
+            "--max-connections=100",
+            "--character-set-server=utf8mb4",
+            "--collation-server=utf8mb4_general_ci",
+            "--innodb-buffer-pool-load-at-startup=OFF",
+            "--innodb-buffer-pool-dump-at-shutdown=OFF",
+            "--table-open-cache=1000",
+        ] {
+            add(fixed.to_owned());
+        }
+        match self.installed.flavor {
+            Flavor::Mysql97 => {
+                add("--mysqlx=OFF".to_owned());
+                add(format!("--innodb-redo-log-capacity={}M", options.redo_log_mib));
+                // The built-in default names a folder that only an installed package has.
+                add("--secure-file-priv=".to_owned());
+            }
+            Flavor::Mariadb1011 => {
+                add(format!("--innodb-log-file-size={}M", options.redo_log_mib));
+            }
+        }
+        self.add_binlog_options(&mut arguments);
+        arguments.extend(self.options.extra.iter().map(Into::into));
+        arguments
+    }
+
+    fn add_binlog_options(&self, arguments: &mut Vec<std::ffi::OsString>) {
+        let options = &self.options;
+        let mut add = |text: String| arguments.push(text.into());
+        if !options.binlog {
+            add("--skip-log-bin".to_owned());
+            return;
+        }
+        add("--log-bin=binlog".to_owned());
+        add("--binlog-row-image=FULL".to_owned());
+        add(format!("--sync-binlog={}", options.sync_binlog));
+        if let Some(metadata) = options.row_metadata {
+            add(format!("--binlog-row-metadata={metadata}"));
+        }
+        match self.installed.flavor {
+            Flavor::Mysql97 if options.gtid => {
+                add("--gtid-mode=ON".to_owned());
+                add("--enforce-gtid-consistency=ON".to_owned());
+            }
+            Flavor::Mysql97 => {
+                add("--gtid-mode=OFF".to_owned());
+                add("--enforce-gtid-consistency=OFF".to_owned());
+            }
+            Flavor::Mariadb1011 => add("--binlog-format=ROW".to_owned()),
+        }
+    }
+
+    async fn wait_until_ready(&mut self) -> Result<()> {
+        for _ in 0..READY_SECONDS_MAX * 20 {
+            if let Some(child) = &mut self.child
+                && let Some(status) = child.try_wait()?
+            {
+                self.child = None;
+                bail!("{} ended with {status}:\n{}", self.installed.version, tail(&self.log(), 30));
+            }
+            let trial = tokio::time::timeout(Duration::from_secs(5), self.conn("")).await;
+            if let Ok(Ok(conn)) = trial {
+                drop(conn.disconnect().await);
+                return Ok(());
+            }
+            edge::sleep(Duration::from_millis(50)).await;
+        }
+        self.kill9();
+        bail!(
+            "{} was not ready after {READY_SECONDS_MAX} s:\n{}",
+            self.installed.version,
+            tail(&self.log(), 30)
+        )
+    }
+}
+
+/// A data folder with the OpenMRS tables in it, named after what they are made from.
+async fn openmrs_template(installed: &Installed) -> Result<PathBuf> {
+    let (folder, name) = template::place(installed)?;
+    let mut digest = std::hash::DefaultHasher::new();
+    std::hash::Hash::hash(openmrs::SCHEMA, &mut digest);
+    let digest = std::hash::Hasher::finish(&digest);
+    let ready = folder.join(format!("{name}-openmrs-{digest:016x}"));
+    if ready.is_dir() {
+        return Ok(ready);
+    }
+    let lock = File::create(folder.join(format!("{name}-openmrs.lock")))?;
+    let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await??;
+    if ready.is_dir() {
+        return Ok(ready);
+    }
+    let options =
+        ServerOptions { binlog: false, flush_log_at_trx_commit: 0, ..ServerOptions::default() };
+    let mut server = Server::start(installed.flavor, options).await?;
+    openmrs::create(&server, "openmrs").await?;
+    server.stop().await?;
+    let (data, target) = (server.data(), ready.clone());
+    let making = folder.join(format!("{name}-openmrs.making"));
+    tokio::task::spawn_blocking(move || -> Result<()> {
+        if making.exists() {
+            fs::remove_dir_all(&making)?;
+        }
+        template::copy_template(&data, &making)?;
+        // Two servers must not have one uuid; MariaDB has no such file.
+        drop(fs::remove_file(making.join("auto.cnf")));
+        fs::rename(&making, &target)?;
+        Ok(())
+    })
+    .await??;
+    drop(lock);
+    Ok(ready)
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill9();
+        if edge::environment("HEADWATER_KEEP").is_some() {
+            self.folder.disable_cleanup(true);
+        }
+    }
+}
+
+/// The last lines of a text.
+pub fn tail(text: &str, lines: usize) -> String {
+    let all: Vec<&str> = text.lines().collect();
+    all.iter().skip(all.len().saturating_sub(lines)).copied().collect::<Vec<_>>().join("\n")
+}
+
+/// Never by socket: the crate would follow the path that the server names, which may be another
+/// server's.
+fn client_opts(port: u16, database: &str) -> OptsBuilder {
+    OptsBuilder::default()
+        .ip_or_hostname("127.0.0.1")
+        .tcp_port(port)
+        .user(Some("root"))
+        .db_name(Some(database).filter(|name| !name.is_empty()))
+        .prefer_socket(false)
+        .max_allowed_packet(Some(1_073_741_824))
+}
+
+/// A connection as root to a server on this port.
+pub async fn connect(port: u16, database: &str) -> Result<Conn> {
+    Conn::new(client_opts(port, database))
+        .await
+        .with_context(|| format!("cannot connect to 127.0.0.1:{port}"))
+}

@@ -1,0 +1,382 @@
+//! The way in: batches, and another try for what was set aside, each in one transaction.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mysql_async::Opts;
+use tokio::sync::{Mutex, Semaphore};
+
+use super::batch::{self, Progress, Standing};
+use super::error::{Error, Failure, State};
+use super::held::{self, Shown, Waiting};
+use super::session::Session;
+use super::state::{self, Names};
+use super::work::Work;
+use crate::change::{Epoch, NodeId, Sequence};
+use crate::clock::{self, SharedClock};
+use crate::record::SegmentReader;
+use crate::schema_map::{BoundMap, Direction};
+use crate::transport::{Applied, Peer, ReceivedBatch, Wanted};
+
+/// What apply takes at most.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Changes planned together; a larger batch is worked through in chunks, in one transaction.
+    pub chunk_changes_max: usize,
+    /// Bytes of raw segments planned together, unless a single segment is larger.
+    pub chunk_bytes_max: usize,
+    /// Connections to the target, and so batches applied at the same time.
+    pub connections_max: usize,
+    /// How long a statement waits for another session's lock.
+    pub lock_wait_seconds: u32,
+    /// How often a batch is tried at once after a deadlock or a lost connection.
+    pub tries: u32,
+    /// Entries kept in the list of touched rows, one per table and chunk; 0 keeps no list.
+    pub touched_entries_max: u64,
+    /// Missing rows asked for in one answer.
+    pub wanted_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            chunk_changes_max: 8_192,
+            chunk_bytes_max: 16 << 20,
+            connections_max: 8,
+            lock_wait_seconds: 20,
+            tries: 3,
+            touched_entries_max: 10_000,
+            wanted_max: 256,
+        }
+    }
+}
+
+/// How batches are applied.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The schema in the target that holds watermarks and what is set aside.
+    pub schema: String,
+    /// The direction of the tables that may come in: up at a parent, down at a child.
+    pub incoming: Direction,
+    /// What is taken at most.
+    pub limits: Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            schema: "headwater".to_owned(),
+            incoming: Direction::Up,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// What applying a batch came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The link's watermark now.
+    pub through: Sequence,
+    /// Rows written.
+    pub rows: u64,
+    /// Statements executed, with BEGIN and COMMIT.
+    pub statements: u64,
+    /// Runs that could not be written as they were planned.
+    pub halved: u64,
+    /// Changes of the batch that were set aside.
+    pub held: u64,
+    /// Changes set aside, from this batch or before, that were applied.
+    pub released: u64,
+    /// Changes of the batch that still wait for a row.
+    pub parked: u64,
+    /// Changes of the batch that wait for a person.
+    pub quarantined: u64,
+    /// Rows that are missing here.
+    pub wanted: Vec<Wanted>,
+    pub(super) tried_together: bool,
+}
+
+/// What another try came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retried {
+    /// Changes applied.
+    pub released: u64,
+}
+
+/// Writes batches into one target database.
+pub struct Applier {
+    opts: Opts,
+    map: Arc<BoundMap>,
+    clock: SharedClock,
+    settings: Settings,
+    names: Names,
+    permits: Semaphore,
+    idle: Mutex<Vec<Session>>,
+}
+
+impl Applier {
+    /// Connects nowhere yet; `opts` names the target database.
+    pub fn new(opts: Opts, map: Arc<BoundMap>, clock: SharedClock, settings: Settings) -> Applier {
+        Applier {
+            names: Names::new(&settings.schema),
+            permits: Semaphore::new(settings.limits.connections_max.max(1)),
+            idle: Mutex::new(Vec::new()),
+            opts,
+            map,
+            clock,
+            settings,
+        }
+    }
+
+    /// Makes the schema and the tables that apply keeps in the target, if they are not there.
+    pub async fn prepare(&self) -> Result<(), Error> {
+        self.with_session(async |session| state::prepare(session, &self.names).await).await
+    }
+
+    /// The last sequence applied from a node; 0 for one never heard of.
+    pub async fn watermark(&self, node: NodeId, epoch: Epoch) -> Result<Sequence, Error> {
+        self.with_session(async |session| state::read(session, &self.names, node, epoch).await)
+            .await
+    }
+
+    /// Applies a batch in one transaction together with the watermark.
+    pub async fn apply(&self, peer: &Peer, batch: ReceivedBatch) -> Result<Applied, Error> {
+        let report = self.apply_counted(peer, &batch).await?;
+        Ok(Applied {
+            through: report.through,
+            parked: report.parked,
+            quarantined: report.quarantined,
+            wanted: report.wanted,
+        })
+    }
+
+    /// [`Applier::apply`], telling what it took.
+    pub async fn apply_counted(&self, peer: &Peer, batch: &ReceivedBatch) -> Result<Report, Error> {
+        let tries = self.settings.limits.tries.max(1);
+        let mut attempt = 1;
+        let report = loop {
+            let result = self
+                .with_session(async |session| self.transaction(session, peer, batch).await)
+                .await;
+            match result {
+                Err(Error::Retry(reason)) if attempt < tries => {
+                    tracing::debug!(attempt, reason, "the batch is tried again");
+                    clock::sleep(Duration::from_millis(20 << attempt.min(6))).await;
+                    attempt += 1;
+                }
+                result => break result?,
+            }
+        };
+        tracing::debug!(
+            link = %peer.name,
+            through = %report.through,
+            rows = report.rows,
+            statements = report.statements,
+            held = report.held,
+            released = report.released,
+            halved = report.halved,
+            "batch applied"
+        );
+        Ok(report)
+    }
+
+    /// Tries all parked changes again that were not tried for a while. To be called now and then:
+    /// rows also arrive by other ways than links.
+    pub async fn retry_parked(&self, not_tried_for: Duration) -> Result<Retried, Error> {
+        let since = self.clock.now().after(Duration::ZERO);
+        let micros = i64::try_from(not_tried_for.as_micros()).unwrap_or(i64::MAX);
+        let since = clock::Timestamp(since.0.saturating_sub(micros));
+        let nodes = self
+            .with_session(async |session| held::nodes_parked(session, &self.names, since).await)
+            .await?;
+        let mut retried = Retried::default();
+        for (node, rows) in nodes {
+            retried.released += self.retry_rows(node, &rows).await?.released;
+        }
+        Ok(retried)
+    }
+
+    /// Tries a waiting change again, with the earlier and later ones of its row. `None` if there
+    /// is no such change.
+    pub async fn retry(&self, id: u64) -> Result<Option<Retried>, Error> {
+        let found =
+            self.with_session(async |session| held::find(session, &self.names, id).await).await?;
+        match found {
+            Some((node, row)) => self.retry_rows(node, &[row]).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Removes a waiting change for good; the later changes of its row stay. `false` if there is
+    /// no such change.
+    pub async fn discard(&self, id: u64) -> Result<bool, Error> {
+        let removed = self
+            .with_session(async |session| held::remove(session, &self.names, &[id]).await)
+            .await?;
+        Ok(removed > 0)
+    }
+
+    /// The changes that wait, oldest first, at most `limit`.
+    pub async fn list(&self, state: State, limit: u32) -> Result<Vec<Waiting>, Error> {
+        self.with_session(async |session| held::list(session, &self.names, state, limit).await)
+            .await
+    }
+
+    /// One waiting change with its values.
+    pub async fn show(&self, id: u64) -> Result<Option<Shown>, Error> {
+        self.with_session(async |session| held::show(session, &self.names, id).await).await
+    }
+
+    /// How many changes wait: parked, quarantined.
+    pub async fn counts(&self) -> Result<(u64, u64), Error> {
+        self.with_session(async |session| held::counts(session, &self.names).await).await
+    }
+
+    async fn transaction(
+        &self,
+        session: &mut Session,
+        peer: &Peer,
+        batch: &ReceivedBatch,
+    ) -> Result<Report, Failure> {
+        let before = session.statements;
+        let now = self.clock.now();
+        session.run("START TRANSACTION").await?;
+        let mark = state::lock(session, &self.names, peer.node, peer.epoch, now).await?;
+        match batch::standing(mark.sequence, batch.from, batch.through) {
+            Standing::Duplicate => {
+                session.run("ROLLBACK").await?;
+                return Ok(Report { through: mark.sequence, ..Report::default() });
+            }
+            Standing::Gap => {
+                return Err(Failure::Whole(Error::Gap {
+                    from: batch.from,
+                    watermark: mark.sequence,
+                }));
+            }
+            Standing::Apply => {}
+        }
+        state::advance(session, &self.names, peer.node, batch.through, now).await?;
+        let mut work = self.work(session, peer.node, now, mark.any_held);
+        let progress = Progress::new(mark.sequence, batch.from, batch.through);
+        self.work_through(&mut work, progress, batch).await?;
+        work.release().await?;
+        let mut report = work.report;
+        if report.held > 0 {
+            let counts = held::counts_since(session, &self.names, peer.node, mark.sequence);
+            (report.parked, report.quarantined) = counts.await?;
+        }
+        session.run("COMMIT").await?;
+        report.through = batch.through;
+        report.statements = session.statements - before;
+        Ok(report)
+    }
+
+    fn work<'w>(
+        &'w self,
+        session: &'w mut Session,
+        node: NodeId,
+        now: clock::Timestamp,
+        any_held: bool,
+    ) -> Work<'w> {
+        Work {
+            session,
+            names: &self.names,
+            map: &self.map,
+            incoming: self.settings.incoming,
+            limits: self.settings.limits,
+            node,
+            now,
+            any_held,
+            blocked: HashMap::new(),
+            arrived: Vec::new(),
+            report: Report::default(),
+        }
+    }
+
+    /// Chunk by chunk, so that a batch of any size takes bounded memory.
+    async fn work_through(
+        &self,
+        work: &mut Work<'_>,
+        mut progress: Progress,
+        batch: &ReceivedBatch,
+    ) -> Result<(), Failure> {
+        let limits = self.settings.limits;
+        let mut segments = batch.segments.segments();
+        loop {
+            let group = batch::next_group(&mut *segments, limits.chunk_bytes_max)?;
+            if group.is_empty() {
+                break;
+            }
+            let mut items = Vec::new();
+            for segment in &group {
+                let mut reader = SegmentReader::new(segment);
+                while let Some(record) = reader.read().map_err(Error::from)? {
+                    items.extend(progress.take(record)?);
+                    if items.len() >= limits.chunk_changes_max {
+                        work.apply(&items).await?;
+                        items.clear();
+                    }
+                }
+            }
+            work.apply(&items).await?;
+        }
+        Ok(progress.finish()?)
+    }
+
+    async fn retry_rows(&self, node: NodeId, rows: &[u64]) -> Result<Retried, Error> {
+        self.with_session(async |session| {
+            let now = self.clock.now();
+            session.run("START TRANSACTION").await?;
+            // Also the lock that keeps batches of the same link out meanwhile.
+            state::advance(session, &self.names, node, Sequence(0), now).await?;
+            let mut work = self.work(session, node, now, true);
+            work.retry(rows).await?;
+            let released = work.report.released;
+            session.run("COMMIT").await?;
+            Ok(Retried { released })
+        })
+        .await
+    }
+
+    /// Lends a connection. One on which something failed is not used again: closing it also ends
+    /// whatever it had begun.
+    async fn with_session<T>(
+        &self,
+        act: impl AsyncFnOnce(&mut Session) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        let permit = self.permits.acquire().await;
+        let _permit = permit.map_err(|_| Error::Retry("apply is shutting down".to_owned()))?;
+        let mut session = self.connected().await?;
+        match act(&mut session).await {
+            Ok(outcome) => {
+                self.idle.lock().await.push(session);
+                Ok(outcome)
+            }
+            Err(failure) => {
+                drop(session.run("ROLLBACK").await);
+                Err(whole(failure))
+            }
+        }
+    }
+
+    async fn connected(&self) -> Result<Session, Error> {
+        loop {
+            let idle = self.idle.lock().await.pop();
+            let Some(mut session) = idle else { break };
+            if session.is_alive().await {
+                return Ok(session);
+            }
+        }
+        let seconds = self.settings.limits.lock_wait_seconds;
+        Session::open(&self.opts, Arc::clone(&self.clock), seconds).await.map_err(whole)
+    }
+}
+
+fn whole(failure: Failure) -> Error {
+    match failure {
+        Failure::Whole(error) => error,
+        Failure::Row(words) => Error::Stop(words),
+        Failure::Split => Error::Stop("the plan of a batch failed in no place".to_owned()),
+    }
+}

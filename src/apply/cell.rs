@@ -1,0 +1,166 @@
+//! Values as statement parameters: exact, or not at all.
+
+use std::fmt::Write as _;
+
+use mysql_async::Value as Param;
+
+use super::error::Hold;
+use crate::schema_map::BoundColumn;
+use crate::value::Value;
+
+/// How a parameter stands in a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Form {
+    /// `?`, taken as UTF-8 text or as a number.
+    Plain,
+    /// Bytes that no character set applies to.
+    Binary,
+}
+
+/// One column's new value.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Cell {
+    /// An index into the table's columns.
+    pub(super) column: usize,
+    pub(super) form: Form,
+    pub(super) param: Param,
+}
+
+/// What a parameter takes on its way to the server, near enough.
+pub(super) fn param_bytes(param: &Param) -> usize {
+    match param {
+        Param::Bytes(bytes) => bytes.len().saturating_add(9),
+        Param::NULL
+        | Param::Int(_)
+        | Param::UInt(_)
+        | Param::Float(_)
+        | Param::Double(_)
+        | Param::Date(..)
+        | Param::Time(..) => 9,
+    }
+}
+
+/// What kinds of values a column of this type takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Text,
+    Binary,
+    Temporal,
+    Decimal,
+    Other,
+}
+
+fn family(column: &BoundColumn) -> Family {
+    match column.live.data_type.as_str() {
+        "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "enum" | "set" => {
+            Family::Text
+        }
+        "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" | "geometry"
+        | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring"
+        | "multipolygon" | "geomcollection" | "geometrycollection" | "vector" => Family::Binary,
+        "time" | "datetime" | "timestamp" => Family::Temporal,
+        "decimal" | "numeric" => Family::Decimal,
+        _ => Family::Other,
+    }
+}
+
+/// Whether a column holds bytes rather than text.
+pub(super) fn is_binary(column: &BoundColumn) -> bool {
+    family(column) == Family::Binary
+}
+
+/// Whether a column holds text.
+pub(super) fn is_text(column: &BoundColumn) -> bool {
+    family(column) == Family::Text
+}
+
+/// The parameter for a plain value in a column, or why the column cannot hold it exactly. The
+/// server refuses most of what does not fit by itself; what it would round in silence is caught
+/// here.
+pub(super) fn cell(column: usize, bound: &BoundColumn, value: &Value<'_>) -> Result<Cell, Hold> {
+    let plain = |param| Ok(Cell { column, form: Form::Plain, param });
+    let family = family(bound);
+    match value {
+        Value::Null => plain(Param::NULL),
+        Value::Int(number) => plain(Param::Int(*number)),
+        Value::UInt(number) => plain(Param::UInt(*number)),
+        Value::Float(bits) => plain(Param::Float(f32::from_bits(*bits))),
+        Value::Double(bits) => plain(Param::Double(f64::from_bits(*bits))),
+        Value::Decimal(digits) => {
+            if family == Family::Decimal {
+                fits_scale(bound, digits)?;
+            }
+            plain(text(digits))
+        }
+        Value::Temporal(content) => {
+            if family == Family::Temporal {
+                fits_scale(bound, content)?;
+            }
+            plain(text(content))
+        }
+        Value::Text(content) | Value::Json(content) => plain(text(content)),
+        Value::Bytes(bytes) => {
+            if family == Family::Text {
+                return Err(Hold::quarantine(format!(
+                    "column {} holds text here and bytes at its source",
+                    bound.name
+                )));
+            }
+            Ok(Cell { column, form: Form::Binary, param: Param::Bytes(bytes.to_vec()) })
+        }
+        Value::Encoded { charset, bytes } => {
+            if bound.live.charset.as_deref() != Some(&**charset) {
+                return Err(Hold::quarantine(format!(
+                    "column {} holds bytes that are not valid {charset} and so cannot be \
+                     converted to the column's character set here",
+                    bound.name
+                )));
+            }
+            Ok(Cell { column, form: Form::Binary, param: Param::Bytes(bytes.to_vec()) })
+        }
+        Value::Reference(_) => Err(Hold::quarantine(format!(
+            "column {} is a reference at its source and is not one in this node's map",
+            bound.name
+        ))),
+    }
+}
+
+fn text(content: &str) -> Param {
+    Param::Bytes(content.as_bytes().to_vec())
+}
+
+fn fits_scale(bound: &BoundColumn, number: &str) -> Result<(), Hold> {
+    let scale = bound.live.scale.and_then(|scale| usize::try_from(scale).ok()).unwrap_or(0);
+    let digits = number.rsplit_once('.').map_or("", |(_, fraction)| fraction);
+    if digits.trim_end_matches('0').len() <= scale {
+        return Ok(());
+    }
+    Err(Hold::quarantine(format!(
+        "column {} has {scale} digits after the point here, and {number} has more",
+        bound.name
+    )))
+}
+
+/// A parameter or a returned column as the bytes it is compared by.
+pub(super) fn comparable(param: &Param) -> Vec<u8> {
+    match param {
+        Param::NULL => Vec::new(),
+        Param::Bytes(bytes) => bytes.clone(),
+        Param::Int(number) => number.to_string().into_bytes(),
+        Param::UInt(number) => number.to_string().into_bytes(),
+        Param::Float(number) => number.to_string().into_bytes(),
+        Param::Double(number) => number.to_string().into_bytes(),
+        Param::Date(year, month, day, hour, minute, second, micros) => {
+            let mut shown = format!("{year:04}-{month:02}-{day:02}");
+            if (*hour, *minute, *second, *micros) != (0, 0, 0, 0) {
+                let _ = write!(shown, " {hour:02}:{minute:02}:{second:02}.{micros:06}");
+            }
+            shown.into_bytes()
+        }
+        Param::Time(negative, days, hours, minutes, seconds, micros) => {
+            let sign = if *negative { "-" } else { "" };
+            let hours = u64::from(*days) * 24 + u64::from(*hours);
+            format!("{sign}{hours:02}:{minutes:02}:{seconds:02}.{micros:06}").into_bytes()
+        }
+    }
+}

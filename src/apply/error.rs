@@ -1,0 +1,161 @@
+//! What can go wrong while a batch is written, sorted by what happens next.
+
+use crate::change::{Identity, Sequence};
+use crate::record::{Malformed, SegmentError};
+use crate::value::Name;
+
+/// Why a batch was not applied. Nothing of it is in the target then.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The batch starts above the watermark: what lies between has to come first.
+    #[error("batch starts after {from}, but only {watermark} is applied here")]
+    Gap {
+        /// Where the batch starts.
+        from: Sequence,
+        /// What has been applied.
+        watermark: Sequence,
+    },
+    /// The batch can never be taken as it is.
+    #[error("{0}")]
+    Refused(String),
+    /// Nothing is wrong with the batch: the same again later.
+    #[error("{0}")]
+    Retry(String),
+    /// Every batch would fail the same way until a person mends the target; the words say how.
+    #[error("{0}")]
+    Stop(String),
+}
+
+impl From<SegmentError> for Error {
+    fn from(error: SegmentError) -> Error {
+        match error {
+            SegmentError::Malformed(_) | SegmentError::Compression { .. } => {
+                Error::Refused(format!("the batch is damaged: {error}"))
+            }
+            SegmentError::Io(_) => Error::Retry(error.to_string()),
+        }
+    }
+}
+
+impl From<Malformed> for Error {
+    fn from(error: Malformed) -> Error {
+        Error::Refused(format!("the batch is damaged: {error}"))
+    }
+}
+
+/// Which of the two ways a change waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It waits for a row it refers to, and is retried by itself.
+    Parked,
+    /// It waits for a person.
+    Quarantined,
+}
+
+impl State {
+    /// The word used in the database and on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Parked => "parked",
+            State::Quarantined => "quarantined",
+        }
+    }
+}
+
+/// Why one change is set aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Hold {
+    pub(super) state: State,
+    pub(super) reason: String,
+    /// The row whose arrival releases it.
+    pub(super) awaits: Option<(Name, Identity<'static>)>,
+}
+
+impl Hold {
+    pub(super) fn quarantine(reason: impl Into<String>) -> Hold {
+        Hold { state: State::Quarantined, reason: reason.into(), awaits: None }
+    }
+
+    pub(super) fn park(reason: impl Into<String>) -> Hold {
+        Hold { state: State::Parked, reason: reason.into(), awaits: None }
+    }
+
+    pub(super) fn missing(table: &Name, identity: &Identity<'_>, what: &str) -> Hold {
+        let reason = match identity {
+            Identity::Lost(local) => format!(
+                "{what} of {table} that was gone at its source before its identity was known \
+                 (local key {local} there)"
+            ),
+            Identity::One(_) | Identity::Many(_) => {
+                format!("{what} of {table} that is not here: {identity}")
+            }
+        };
+        let awaits = match identity {
+            Identity::Lost(_) => None,
+            Identity::One(_) | Identity::Many(_) => {
+                Some((Name::clone(table), identity.clone().into_owned()))
+            }
+        };
+        Hold { state: State::Parked, reason, awaits }
+    }
+}
+
+/// How a step inside the transaction failed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The server refused a row; its own words. The rest of the batch is not concerned.
+    Row(String),
+    /// Changes that were planned together have to be looked at one by one.
+    Split,
+    /// The whole batch is concerned.
+    Whole(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Whole(error)
+    }
+}
+
+impl From<mysql_async::Error> for Failure {
+    fn from(error: mysql_async::Error) -> Failure {
+        match error {
+            mysql_async::Error::Server(server) => sort(server.code, &server.message),
+            mysql_async::Error::Driver(_)
+            | mysql_async::Error::Io(_)
+            | mysql_async::Error::Other(_)
+            | mysql_async::Error::Url(_) => Failure::Whole(Error::Retry(format!(
+                "the connection to the target database failed: {error}"
+            ))),
+        }
+    }
+}
+
+/// Sorts a server's refusal. Whatever would hit every row must not set every row aside.
+fn sort(code: u16, message: &str) -> Failure {
+    let retry =
+        |remedy: &str| Failure::Whole(Error::Retry(format!("error {code}: {message}{remedy}")));
+    let stop =
+        |remedy: &str| Failure::Whole(Error::Stop(format!("error {code}: {message}; {remedy}")));
+    match code {
+        // Deadlock, lock timeout, shutdown, killed, interrupted, cluster not ready, table
+        // redefined meanwhile, statement has to be prepared again, time limit.
+        1213 | 1205 | 1053 | 1927 | 1317 | 1047 | 1412 | 1615 | 3024 | 1969 | 3058 => retry(""),
+        1040 | 1203 | 1226 => retry("; raise max_connections, or lower what else connects"),
+        1290 | 1836 | 1792 | 3100 | 3101 => {
+            retry("; the target is read-only: make it writable (read_only, super_read_only)")
+        }
+        1114 | 1021 | 1030 | 3 | 28 | 1026 => retry("; make room on the target's disk"),
+        1044 | 1045 | 1142 | 1143 | 1227 | 1370 | 1410 => {
+            stop("`headwater grants` prints the privileges that apply needs")
+        }
+        1153 | 1301 => stop("raise max_allowed_packet on the target"),
+        1665 => stop("set binlog_format=ROW on the target"),
+        1049 => stop("the target database does not exist"),
+        1146 | 1054 | 1051 => stop(
+            "the target's tables changed: run `headwater map check`, then start headwater again",
+        ),
+        _ => Failure::Row(format!("error {code}: {message}")),
+    }
+}

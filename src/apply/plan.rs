@@ -1,0 +1,434 @@
+//! From changes in commit order to a run: one net effect per row, in an order that can be written
+//! by set. No I/O: what cannot be decided without the database is left to the run's execution.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::error::{Error, Hold};
+use crate::change::{Change, Identity, Kind, Sequence, Shape};
+use crate::record;
+use crate::schema_map::{BoundIdentity, BoundMap, BoundTable, Direction, ReferenceRule, Role};
+use crate::value::{Name, Reference, Value};
+
+/// A change and where it came from.
+#[derive(Debug)]
+pub(super) struct Item<'s> {
+    pub(super) change: Change<'s>,
+    pub(super) source: Source,
+}
+
+/// Where a change came from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Source {
+    /// A batch: the transaction, and the change's number in it.
+    Fresh { sequence: Sequence, place: u64 },
+    /// The changes set aside earlier.
+    Held { id: u64 },
+}
+
+/// A row, named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct RowName<'c, 's> {
+    pub(super) table: &'c str,
+    pub(super) identity: &'c Identity<'s>,
+}
+
+/// What becomes of a row in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Net {
+    Insert,
+    Update,
+    Delete,
+}
+
+/// One row and everything a run does to it.
+#[derive(Debug)]
+pub(super) struct Row<'c, 's> {
+    pub(super) table: &'c Arc<BoundTable>,
+    pub(super) net: Net,
+    pub(super) identity: &'c Identity<'s>,
+    pub(super) previous: Option<&'c Identity<'s>>,
+    /// Columns of the table and their values in the end.
+    pub(super) values: Vec<(usize, &'c Value<'s>)>,
+    /// The changes it is made of, as numbers in the run's items.
+    pub(super) items: Vec<usize>,
+}
+
+impl<'c, 's> Row<'c, 's> {
+    pub(super) fn name(&self) -> RowName<'c, 's> {
+        RowName { table: &self.table.name, identity: self.identity }
+    }
+}
+
+/// The longest start of some changes whose rows can be written in any order that respects their
+/// references.
+#[derive(Debug)]
+pub(super) struct Plan<'c, 's> {
+    /// In order of tables' levels.
+    pub(super) rows: Vec<Row<'c, 's>>,
+    /// Changes that cannot be applied whatever the database holds.
+    pub(super) aside: Vec<(usize, Hold)>,
+    /// How many changes the run takes.
+    pub(super) taken: usize,
+}
+
+/// A 64-bit name of a row, for indexes over rows that wait.
+pub(super) fn row_hash(table: &str, identity: &Identity<'_>) -> u64 {
+    let reference = Reference { table: Name::from(table), identity: identity.clone() };
+    record::fingerprint([&Value::Reference(Box::new(reference))]).0
+}
+
+/// What becomes of a carried column.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Write(usize),
+    /// This node's map leaves the column out: a peer has no say in it.
+    Drop,
+    Unknown,
+    Forbidden,
+}
+
+/// Plans the start of `items`. Refuses what this node's map does not let in.
+pub(super) fn plan<'c, 's>(
+    map: &'c BoundMap,
+    incoming: Direction,
+    items: &'c [Item<'s>],
+) -> Result<Plan<'c, 's>, Error> {
+    let mut planner = Planner {
+        map,
+        incoming,
+        rows: Vec::new(),
+        by_name: HashMap::new(),
+        shapes: HashMap::new(),
+        aside: Vec::new(),
+        referenced_row_deleted: false,
+    };
+    let mut taken = 0;
+    for (number, item) in items.iter().enumerate() {
+        if !planner.take(number, &item.change)? {
+            break;
+        }
+        taken = number + 1;
+        if item.change.previous.is_some() {
+            break;
+        }
+    }
+    let mut rows = planner.rows;
+    rows.sort_by(|a, b| (a.table.level, &a.table.name).cmp(&(b.table.level, &b.table.name)));
+    Ok(Plan { rows, aside: planner.aside, taken })
+}
+
+struct Planner<'c, 's> {
+    map: &'c BoundMap,
+    incoming: Direction,
+    rows: Vec<Row<'c, 's>>,
+    by_name: HashMap<RowName<'c, 's>, Taken>,
+    shapes: HashMap<*const Shape, Arc<[Fate]>>,
+    aside: Vec<(usize, Hold)>,
+    /// A row that others may refer to goes in this run. Its delete runs last and cascades, so
+    /// nothing that was written after it may share the run.
+    referenced_row_deleted: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Taken {
+    Row(usize),
+    Aside,
+}
+
+impl<'c, 's> Planner<'c, 's> {
+    /// Takes one more change; `false` if it has to wait for the next run.
+    fn take(&mut self, number: usize, change: &'c Change<'s>) -> Result<bool, Error> {
+        let table = match admit(self.map, self.incoming, &change.shape.table)? {
+            Ok(table) => table,
+            Err(hold) => {
+                self.aside.push((number, hold));
+                return Ok(true);
+            }
+        };
+        let name = RowName { table: &table.name, identity: &change.identity };
+        let known = self.by_name.get(&name).copied();
+        if !self.rows.is_empty() && self.must_wait(table, change, known) {
+            return Ok(false);
+        }
+        if matches!(known, Some(Taken::Aside)) {
+            self.aside.push((number, Hold::park("waits behind an earlier change of the same row")));
+            return Ok(true);
+        }
+        match self.bind(table, change) {
+            Err(hold) => {
+                self.aside.push((number, hold));
+                self.by_name.insert(name, Taken::Aside);
+            }
+            Ok(values) => self.fold(number, table, change, values, known),
+        }
+        Ok(true)
+    }
+
+    fn must_wait(&self, table: &BoundTable, change: &Change<'_>, known: Option<Taken>) -> bool {
+        if change.previous.is_some() {
+            return true;
+        }
+        if self.referenced_row_deleted && change.kind != Kind::Delete {
+            return true;
+        }
+        let Some(Taken::Row(row)) = known else { return false };
+        let net = self.rows.get(row).map(|row| row.net);
+        match change.kind {
+            Kind::Insert | Kind::Update => net == Some(Net::Delete),
+            // A row that came and goes again may have been referred to in between, and those
+            // rows go with it by cascade: the insert has to be real.
+            Kind::Delete => net == Some(Net::Insert) && table.referenced,
+        }
+    }
+
+    fn fold(
+        &mut self,
+        number: usize,
+        table: &'c Arc<BoundTable>,
+        change: &'c Change<'s>,
+        values: Vec<(usize, &'c Value<'s>)>,
+        known: Option<Taken>,
+    ) {
+        let net = match change.kind {
+            Kind::Insert => Net::Insert,
+            Kind::Update => Net::Update,
+            Kind::Delete => Net::Delete,
+        };
+        if net == Net::Delete && table.referenced {
+            self.referenced_row_deleted = true;
+        }
+        if let Some(Taken::Row(at)) = known
+            && let Some(row) = self.rows.get_mut(at)
+        {
+            row.items.push(number);
+            if net != Net::Update {
+                row.net = net;
+            }
+            for (column, value) in values {
+                match row.values.iter_mut().find(|(known, _)| *known == column) {
+                    Some(slot) => slot.1 = value,
+                    None => row.values.push((column, value)),
+                }
+            }
+            return;
+        }
+        // Rows without a key can be equal: each is a row of its own.
+        if !matches!(table.identity, BoundIdentity::WholeRow) {
+            let name = RowName { table: &table.name, identity: &change.identity };
+            self.by_name.insert(name, Taken::Row(self.rows.len()));
+        }
+        self.rows.push(Row {
+            table,
+            net,
+            identity: &change.identity,
+            previous: change.previous.as_ref(),
+            values,
+            items: vec![number],
+        });
+    }
+
+    /// The change's values by the target's columns, each allowed to stand there.
+    fn bind(
+        &mut self,
+        table: &'c Arc<BoundTable>,
+        change: &'c Change<'s>,
+    ) -> Result<Vec<(usize, &'c Value<'s>)>, Hold> {
+        if matches!(change.identity, Identity::Lost(_)) {
+            return Err(Hold::missing(&table.name, &change.identity, "is a row"));
+        }
+        check_identity(self.map, table, &change.identity)?;
+        if let Some(previous) = &change.previous {
+            check_identity(self.map, table, previous)?;
+        }
+        let fates = self.fates(table, &change.shape);
+        let mut values = Vec::with_capacity(fates.len());
+        for ((fate, value), name) in fates.iter().zip(&change.values).zip(&change.shape.columns) {
+            match *fate {
+                Fate::Write(column) => {
+                    check_value(self.map, table, column, value)?;
+                    values.push((column, value));
+                }
+                Fate::Drop => {}
+                // NULL in a column that is not here is what not having it means.
+                Fate::Unknown if value.is_null() => {}
+                Fate::Unknown => {
+                    return Err(Hold::park(format!(
+                        "table {} has no column {name} here: add it, then retry",
+                        table.name
+                    )));
+                }
+                Fate::Forbidden => {
+                    return Err(Hold::quarantine(format!(
+                        "column {name} of {} is this node's own and cannot be sent",
+                        table.name
+                    )));
+                }
+            }
+        }
+        Ok(values)
+    }
+
+    fn fates(&mut self, table: &BoundTable, shape: &Arc<Shape>) -> Arc<[Fate]> {
+        if let Some(fates) = self.shapes.get(&Arc::as_ptr(shape)) {
+            return Arc::clone(fates);
+        }
+        let identity = table.identity_columns();
+        let fates: Arc<[Fate]> = shape
+            .columns
+            .iter()
+            .map(|name| {
+                let Some(index) = table.column(name) else { return Fate::Unknown };
+                if identity.contains(&index) {
+                    return Fate::Forbidden;
+                }
+                match table.columns.get(index).map(|column| &column.role) {
+                    Some(Role::Plain | Role::Reference(_)) => Fate::Write(index),
+                    Some(Role::LeftOut(_) | Role::Generated) => Fate::Drop,
+                    Some(Role::LocalKey) | None => Fate::Forbidden,
+                }
+            })
+            .collect();
+        self.shapes.insert(Arc::as_ptr(shape), Arc::clone(&fates));
+        fates
+    }
+}
+
+/// The table a change is for, if this node's map lets its rows in.
+fn admit<'c>(
+    map: &'c BoundMap,
+    incoming: Direction,
+    name: &Name,
+) -> Result<Result<&'c Arc<BoundTable>, Hold>, Error> {
+    if let Some(table) = map.tables.get(name) {
+        if table.direction == incoming || table.direction == Direction::Both {
+            return Ok(Ok(table));
+        }
+        return Err(Error::Refused(format!(
+            "table {name} may not be written by this link: the schema map here sends class {} \
+             another way; nothing of the batch was written",
+            table.class
+        )));
+    }
+    if let Some((_, reason)) = map.left_out.iter().find(|(table, _)| table == name) {
+        return Err(Error::Refused(format!(
+            "table {name} may not be written by this link: the schema map here leaves it out \
+             ({reason}); nothing of the batch was written"
+        )));
+    }
+    if map.unmapped.contains(name) {
+        return Err(Error::Refused(format!(
+            "table {name} may not be written by this link: the schema map here does not mention \
+             it; nothing of the batch was written"
+        )));
+    }
+    let problem = map.problems.iter().find(|problem| problem.table == *name && problem.fatal);
+    Ok(Err(Hold::park(match problem {
+        Some(problem) => {
+            format!("table {name} cannot be written here: {}", problem.message)
+        }
+        None => format!("there is no table {name} here: create it, restart, then retry"),
+    })))
+}
+
+fn table_of<'c>(map: &'c BoundMap, name: &Name) -> Result<&'c Arc<BoundTable>, Hold> {
+    map.tables.get(name).ok_or_else(|| {
+        Hold::park(format!("it refers to a row of table {name}, which is not mapped here"))
+    })
+}
+
+/// Whether an identity has the form that this node's map gives the table's identities.
+fn check_identity(map: &BoundMap, table: &BoundTable, identity: &Identity<'_>) -> Result<(), Hold> {
+    let wrong = || {
+        Err(Hold::quarantine(format!(
+            "{identity} does not have the form of an identity of {} in this node's map",
+            table.name
+        )))
+    };
+    match (&table.identity, identity) {
+        (_, Identity::Lost(_)) => Ok(()),
+        (BoundIdentity::Column(column), Identity::One(value)) => {
+            if matches!(value, Value::Reference(_)) {
+                check_value(map, table, *column, value)
+            } else {
+                Ok(())
+            }
+        }
+        (BoundIdentity::Borrowed { table: lender, .. }, _) => {
+            check_identity(map, table_of(map, lender)?, identity)
+        }
+        (BoundIdentity::Composite(columns), Identity::Many(parts))
+            if columns.len() == parts.len() =>
+        {
+            columns
+                .iter()
+                .zip(parts)
+                .try_for_each(|(column, part)| check_value(map, table, *column, part))
+        }
+        (BoundIdentity::WholeRow, Identity::Many(parts)) => {
+            let columns = table.identity_columns();
+            if columns.len() != parts.len() {
+                return wrong();
+            }
+            columns
+                .iter()
+                .zip(parts)
+                .try_for_each(|(column, part)| check_value(map, table, *column, part))
+        }
+        (
+            BoundIdentity::Column(_) | BoundIdentity::Composite(_) | BoundIdentity::WholeRow,
+            Identity::One(_) | Identity::Many(_),
+        ) => wrong(),
+    }
+}
+
+/// Whether a value may stand in a column: references exactly where the map has them.
+fn check_value(
+    map: &BoundMap,
+    table: &BoundTable,
+    column: usize,
+    value: &Value<'_>,
+) -> Result<(), Hold> {
+    let Some(bound) = table.columns.get(column) else { return Ok(()) };
+    let reference = match value {
+        Value::Reference(reference) => Some(reference),
+        _ => None,
+    };
+    let allowed = match (&bound.role, reference) {
+        (Role::Reference(ReferenceRule::Always { table, .. }), Some(reference)) => {
+            reference.table == *table
+        }
+        // Some columns without a foreign key hold 0 for no row.
+        (Role::Reference(ReferenceRule::Always { .. }), None) => {
+            matches!(value, Value::Null | Value::Int(0) | Value::UInt(0))
+        }
+        (Role::Reference(ReferenceRule::Conditional(rule)), Some(reference)) => {
+            rule.tables.iter().any(|(_, table)| *table == reference.table)
+        }
+        (Role::Reference(ReferenceRule::Polymorphic(rule)), Some(reference)) => {
+            rule.tables.iter().any(|(_, table)| *table == reference.table)
+        }
+        (
+            Role::Reference(ReferenceRule::Conditional(_) | ReferenceRule::Polymorphic(_))
+            | Role::Plain
+            | Role::LocalKey
+            | Role::LeftOut(_)
+            | Role::Generated,
+            None,
+        ) => true,
+        (Role::Plain | Role::LocalKey | Role::LeftOut(_) | Role::Generated, Some(_)) => false,
+    };
+    if !allowed {
+        return Err(Hold::quarantine(format!(
+            "the value of {}.{} is not what this node's map says of that column: the two ends' \
+             maps differ",
+            table.name, bound.name
+        )));
+    }
+    match reference {
+        Some(reference) => {
+            check_identity(map, table_of(map, &reference.table)?, &reference.identity)
+        }
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,232 @@
+//! What apply keeps in the target, in a schema of its own because it must commit with the rows:
+//! the links' watermarks, the changes set aside, and the list of touched rows.
+
+use mysql_async::{Value as Param, from_value_opt};
+
+use super::error::{Error, Failure};
+use super::session::Session;
+use super::statement::quoted;
+use crate::change::{Epoch, NodeId, Sequence};
+use crate::clock::Timestamp;
+
+/// The version of the tables below.
+const VERSION: u32 = 1;
+
+/// The names of the state's tables, quoted.
+#[derive(Debug, Clone)]
+pub(super) struct Names {
+    schema: String,
+    pub(super) watermark: String,
+    pub(super) held: String,
+    pub(super) touched: String,
+    version: String,
+}
+
+impl Names {
+    pub(super) fn new(schema: &str) -> Names {
+        let schema = quoted(schema);
+        let table = |name: &str| format!("{schema}.{}", quoted(name));
+        Names {
+            watermark: table("watermark"),
+            held: table("held"),
+            touched: table("touched"),
+            version: table("version"),
+            schema,
+        }
+    }
+}
+
+/// How far a link has been applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) sequence: Sequence,
+    /// Whether any change at all is set aside.
+    pub(super) any_held: bool,
+}
+
+/// Makes what is not there yet. Statements that are not needed are not run, so that a user
+/// without the privilege to create tables can apply once the tables exist.
+pub(super) async fn prepare(session: &mut Session, names: &Names) -> Result<(), Failure> {
+    let sql = format!("SELECT number FROM {}", names.version);
+    let found = match session.rows(&sql, Vec::new()).await {
+        Ok(rows) => rows.into_iter().next().and_then(|row| row.unwrap().into_iter().next()),
+        // No such table or database; every other trouble shows again below.
+        Err(_) => None,
+    };
+    match found.and_then(|value| from_value_opt::<u32>(value).ok()) {
+        Some(VERSION) => return Ok(()),
+        Some(number) => {
+            return Err(Failure::Whole(Error::Stop(format!(
+                "the tables in schema {} are of version {number}, and this headwater knows \
+                 version {VERSION}: run the newer headwater",
+                names.schema
+            ))));
+        }
+        None => {}
+    }
+    create_schema(session, names).await?;
+    for sql in tables(names) {
+        session.run(&sql).await?;
+    }
+    session.run(&format!("INSERT IGNORE INTO {} (number) VALUES ({VERSION})", names.version)).await
+}
+
+/// Makes the schema unless it is there: an administrator may have made it and granted no more.
+async fn create_schema(session: &mut Session, names: &Names) -> Result<(), Failure> {
+    let bare = names.schema.trim_matches('`').replace("``", "`");
+    let there = session
+        .rows(
+            "SELECT 1 FROM information_schema.schemata WHERE schema_name = ?",
+            vec![Param::from(bare)],
+        )
+        .await?;
+    if there.is_empty() {
+        let sql = format!("CREATE DATABASE IF NOT EXISTS {} CHARACTER SET utf8mb4", names.schema);
+        session.run(&sql).await?;
+    }
+    Ok(())
+}
+
+fn tables(names: &Names) -> Vec<String> {
+    let ending = "ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
+    let Names { watermark, held, touched, version, .. } = names;
+    vec![
+        format!(
+            "CREATE TABLE IF NOT EXISTS {version} (number INT UNSIGNED NOT NULL PRIMARY KEY) \
+             {ending}"
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {watermark} (
+               node CHAR(36) NOT NULL PRIMARY KEY COMMENT 'the node at the other end of the link',
+               epoch CHAR(36) NOT NULL COMMENT 'of its store: sequences count within it',
+               sequence BIGINT UNSIGNED NOT NULL COMMENT 'the last transaction applied',
+               applied_at DATETIME(6) NOT NULL COMMENT 'UTC'
+             ) {ending}"
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {held} (
+               id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
+               state ENUM('parked', 'quarantined') NOT NULL,
+               node CHAR(36) NOT NULL,
+               sequence BIGINT UNSIGNED NOT NULL,
+               place BIGINT UNSIGNED NOT NULL COMMENT 'of the change in its transaction',
+               row_table VARCHAR(64) NOT NULL,
+               row_hash BIGINT UNSIGNED NOT NULL,
+               row_identity TEXT NOT NULL,
+               kind ENUM('insert', 'update', 'delete') NOT NULL,
+               reason TEXT NOT NULL,
+               awaits_hash BIGINT UNSIGNED NULL COMMENT 'the row whose arrival releases it',
+               held_at DATETIME(6) NOT NULL,
+               tried_at DATETIME(6) NOT NULL,
+               tries INT UNSIGNED NOT NULL DEFAULT 1,
+               content LONGBLOB NOT NULL COMMENT 'the change, as one segment',
+               KEY row_hash (row_hash), KEY awaits_hash (awaits_hash), KEY state (state, tried_at)
+             ) {ending}"
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {touched} (
+               id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
+               node CHAR(36) NOT NULL,
+               row_table VARCHAR(64) NOT NULL,
+               identities LONGTEXT NOT NULL COMMENT 'one a line, + inserted, * updated, - deleted',
+               touched_at DATETIME(6) NOT NULL
+             ) {ending}"
+        ),
+    ]
+}
+
+/// Locks the link's watermark row, which is made if it is not there. Only one session at a time
+/// applies what comes through a link.
+pub(super) async fn lock(
+    session: &mut Session,
+    names: &Names,
+    node: NodeId,
+    epoch: Epoch,
+    now: Timestamp,
+) -> Result<Mark, Failure> {
+    let Names { watermark, held, .. } = names;
+    let sql = format!(
+        "SELECT sequence, epoch, EXISTS (SELECT 1 FROM {held}) FROM {watermark} WHERE node = ? \
+         FOR UPDATE"
+    );
+    let mut rows = session.rows(&sql, vec![Param::from(node.to_string())]).await?;
+    if rows.is_empty() {
+        let insert = format!(
+            "INSERT INTO {watermark} (node, epoch, sequence, applied_at) VALUES (?, ?, 0, ?) \
+             ON DUPLICATE KEY UPDATE node = node"
+        );
+        session
+            .execute(
+                &insert,
+                vec![Param::from(node.to_string()), Param::from(epoch.to_string()), moment(now)],
+            )
+            .await?;
+        rows = session.rows(&sql, vec![Param::from(node.to_string())]).await?;
+    }
+    let row = rows.into_iter().next().map(mysql_async::Row::unwrap).unwrap_or_default();
+    let mut columns = row.into_iter();
+    let mut next = || columns.next().unwrap_or(Param::NULL);
+    let sequence = number(next());
+    same_epoch(&text(next()), epoch)?;
+    Ok(Mark { sequence: Sequence(sequence), any_held: number(next()) != 0 })
+}
+
+/// Reads a link's watermark without locking it.
+pub(super) async fn read(
+    session: &mut Session,
+    names: &Names,
+    node: NodeId,
+    epoch: Epoch,
+) -> Result<Sequence, Failure> {
+    let sql = format!("SELECT sequence, epoch FROM {} WHERE node = ?", names.watermark);
+    let rows = session.rows(&sql, vec![Param::from(node.to_string())]).await?;
+    let Some(row) = rows.into_iter().next() else { return Ok(Sequence(0)) };
+    let mut columns = row.unwrap().into_iter();
+    let sequence = number(columns.next().unwrap_or(Param::NULL));
+    same_epoch(&text(columns.next().unwrap_or(Param::NULL)), epoch)?;
+    Ok(Sequence(sequence))
+}
+
+fn same_epoch(known: &str, epoch: Epoch) -> Result<(), Failure> {
+    if known == epoch.to_string() {
+        return Ok(());
+    }
+    Err(Failure::Whole(Error::Refused(format!(
+        "the node's store has epoch {epoch}, and what was applied from it here had epoch {known}: \
+         it was restored, cloned or made anew, and its transactions cannot be told from earlier \
+         ones; invite it again under a new name"
+    ))))
+}
+
+/// Moves the watermark. Always the first row a transaction writes: capture at this node tells
+/// by it that the transaction is headwater's own, and through which link it came.
+pub(super) async fn advance(
+    session: &mut Session,
+    names: &Names,
+    node: NodeId,
+    through: Sequence,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let sql = format!(
+        "UPDATE {} SET sequence = GREATEST(sequence, ?), applied_at = ? WHERE node = ?",
+        names.watermark
+    );
+    let params = vec![Param::from(through.0), moment(now), Param::from(node.to_string())];
+    session.execute(&sql, params).await.map(|_| ())
+}
+
+/// A moment as a `DATETIME(6)` in UTC.
+pub(super) fn moment(now: Timestamp) -> Param {
+    let shown = now.to_string();
+    let micros = now.0.rem_euclid(1_000_000);
+    let shown = shown.trim_end_matches('Z').replace('T', " ");
+    Param::from(format!("{shown}.{micros:06}"))
+}
+
+pub(super) fn number(value: Param) -> u64 {
+    from_value_opt::<u64>(value).unwrap_or(0)
+}
+
+pub(super) fn text(value: Param) -> String {
+    from_value_opt::<String>(value).unwrap_or_default()
+}

@@ -1,0 +1,189 @@
+//! The text of every statement that touches a mapped table. Values never appear in it.
+
+use std::fmt::Write as _;
+
+use super::cell::{self, Form};
+use crate::schema_map::{BoundIdentity, BoundTable};
+
+/// A server takes at most 65,535 parameters in one statement.
+const PARAMS_MAX: usize = 65_535;
+/// Rows in one statement at most: more gains little and makes each statement dear to keep.
+const ROWS_MAX: usize = 256;
+/// Up to this many rows a statement has exactly as many as are left.
+const ROWS_EXACT: usize = 32;
+/// Keys in one lookup at most.
+pub(super) const KEYS_MAX: usize = 1024;
+
+/// A name in backticks.
+pub(super) fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+fn column(table: &BoundTable, index: usize) -> String {
+    table.columns.get(index).map(|column| quoted(&column.name)).unwrap_or_default()
+}
+
+fn mark(form: Form) -> &'static str {
+    match form {
+        Form::Plain => "?",
+        Form::Binary => "CAST(? AS BINARY)",
+    }
+}
+
+/// How many of `left` rows the next statement takes. Few different sizes, so that the prepared
+/// statements of one batch serve the next.
+pub(super) fn rows_per_statement(left: usize, columns: usize) -> usize {
+    let most = (PARAMS_MAX / columns.max(1)).clamp(1, ROWS_MAX);
+    let step = if left >= ROWS_MAX {
+        ROWS_MAX
+    } else if left >= 64 {
+        64
+    } else {
+        left.min(ROWS_EXACT)
+    };
+    step.min(most).max(1)
+}
+
+/// How many keys a lookup of `wanted` keys is padded to.
+pub(super) fn padded(wanted: usize) -> usize {
+    wanted.next_power_of_two().min(KEYS_MAX)
+}
+
+/// `INSERT` of some rows with these columns each.
+pub(super) fn insert(table: &BoundTable, columns: &[(usize, Form)], rows: usize) -> String {
+    let names: Vec<String> = columns.iter().map(|(index, _)| column(table, *index)).collect();
+    let marks: Vec<&str> = columns.iter().map(|(_, form)| mark(*form)).collect();
+    let row = format!("({})", marks.join(","));
+    let mut sql = format!("INSERT INTO {} ({}) VALUES ", quoted(&table.name), names.join(","));
+    for number in 0..rows {
+        if number > 0 {
+            sql.push(',');
+        }
+        sql.push_str(&row);
+    }
+    sql
+}
+
+/// `UPDATE` of the row at an address.
+pub(super) fn update(table: &BoundTable, columns: &[(usize, Form)], at: &[usize]) -> String {
+    let sets: Vec<String> = columns
+        .iter()
+        .map(|(index, form)| format!("{} = {}", column(table, *index), mark(*form)))
+        .collect();
+    let mut sql = format!("UPDATE {} SET {} WHERE ", quoted(&table.name), sets.join(", "));
+    sql.push_str(&place(table, at));
+    limit_without_key(table, &mut sql);
+    sql
+}
+
+/// `DELETE` of the rows at some values of a single column, youngest first: a row that refers to
+/// an older one of its own table has to go before it.
+pub(super) fn delete_many(table: &BoundTable, key: usize, rows: usize) -> String {
+    let key = column(table, key);
+    let marks = vec!["?"; rows].join(",");
+    format!("DELETE FROM {} WHERE {key} IN ({marks}) ORDER BY {key} DESC", quoted(&table.name))
+}
+
+/// `DELETE` of the row at an address.
+pub(super) fn delete_one(table: &BoundTable, at: &[usize]) -> String {
+    let mut sql = format!("DELETE FROM {} WHERE {}", quoted(&table.name), place(table, at));
+    limit_without_key(table, &mut sql);
+    sql
+}
+
+/// Of several equal rows without a key, one is meant.
+fn limit_without_key(table: &BoundTable, sql: &mut String) {
+    if table.primary_key.is_empty() {
+        sql.push_str(" LIMIT 1");
+    }
+}
+
+fn place(table: &BoundTable, at: &[usize]) -> String {
+    let tests: Vec<String> = at
+        .iter()
+        .map(|index| {
+            let bound = table.columns.get(*index);
+            let name = column(table, *index);
+            // Text without a key is compared byte for byte: its collation may ignore case.
+            if table.primary_key.is_empty() && bound.is_some_and(cell::is_text) {
+                format!("{name} <=> ? AND CAST({name} AS BINARY) <=> CAST(? AS BINARY)")
+            } else if bound.is_some_and(cell::is_binary) {
+                format!("{name} <=> CAST(? AS BINARY)")
+            } else {
+                format!("{name} <=> ?")
+            }
+        })
+        .collect();
+    tests.join(" AND ")
+}
+
+/// The parameters that [`update`] and [`delete_one`] take for an address.
+pub(super) fn place_params(
+    table: &BoundTable,
+    at: &[usize],
+    values: &[mysql_async::Value],
+) -> Vec<mysql_async::Value> {
+    let mut params = Vec::with_capacity(values.len());
+    for (index, value) in at.iter().zip(values) {
+        let text = table.columns.get(*index).is_some_and(cell::is_text);
+        if table.primary_key.is_empty() && text {
+            params.push(value.clone());
+        }
+        params.push(value.clone());
+    }
+    params
+}
+
+/// `SELECT` of the rows of some identities: the identity's columns first, then those asked for.
+/// The rows found are locked until the transaction ends: shared, as a foreign key check would, or
+/// for writing.
+pub(super) fn lookup(table: &BoundTable, more: &[usize], keys: usize, write: bool) -> String {
+    let identity = table.identity_columns();
+    let mut sql = String::from("SELECT ");
+    for index in &identity {
+        let _ = write!(sql, "{},", shown(table, *index));
+    }
+    for index in more {
+        let _ = write!(sql, "{},", column(table, *index));
+    }
+    sql.pop();
+    let _ = write!(sql, " FROM {} WHERE ", quoted(&table.name));
+    match &table.identity {
+        BoundIdentity::Column(key) | BoundIdentity::Borrowed { column: key, .. } => {
+            let binary = table.columns.get(*key).is_some_and(cell::is_binary);
+            let mark = if binary { "CAST(? AS BINARY)" } else { "?" };
+            let _ = write!(sql, "{} IN ({})", column(table, *key), vec![mark; keys].join(","));
+        }
+        BoundIdentity::Composite(parts) => {
+            let one: Vec<String> =
+                parts.iter().map(|part| format!("{} <=> ?", column(table, *part))).collect();
+            let one = format!("({})", one.join(" AND "));
+            sql.push_str(&vec![one; keys].join(" OR "));
+        }
+        BoundIdentity::WholeRow => sql.push_str("FALSE"),
+    }
+    sql.push_str(if write { " FOR UPDATE" } else { " LOCK IN SHARE MODE" });
+    sql
+}
+
+/// A column as it is compared with what was sent: text, bytes or digits.
+fn shown(table: &BoundTable, index: usize) -> String {
+    let name = column(table, index);
+    match table.columns.get(index).map(|column| column.live.data_type.as_str()) {
+        Some("date" | "datetime" | "timestamp" | "time" | "decimal" | "uuid") => {
+            format!("CAST({name} AS CHAR)")
+        }
+        _ => name,
+    }
+}
+
+/// Any row a NOT NULL reference may point at for a moment.
+pub(super) fn any_row(table: &BoundTable, key: usize) -> String {
+    format!("SELECT {} FROM {} LIMIT 1 LOCK IN SHARE MODE", column(table, key), quoted(&table.name))
+}
+
+/// The highest local key.
+pub(super) fn highest(table: &BoundTable, key: usize) -> String {
+    let key = column(table, key);
+    format!("SELECT {key} FROM {} ORDER BY {key} DESC LIMIT 1 FOR UPDATE", quoted(&table.name))
+}

@@ -1,0 +1,27 @@
+//! The database as the place where a link's batches go.
+
+use super::applier::Applier;
+use super::error::Error;
+use crate::change::Sequence;
+use crate::transport::{Applied, Peer, ReceivedBatch, Target, TargetError};
+
+impl From<Error> for TargetError {
+    fn from(error: Error) -> TargetError {
+        match error {
+            Error::Gap { from, watermark } => TargetError::Gap { from, watermark },
+            // What a person mends may be mended while the link keeps trying.
+            Error::Retry(words) | Error::Stop(words) => TargetError::Retry(words),
+            Error::Refused(words) => TargetError::Refused(words),
+        }
+    }
+}
+
+impl Target for Applier {
+    async fn watermark(&self, peer: &Peer) -> Result<Sequence, TargetError> {
+        Ok(Applier::watermark(self, peer.node, peer.epoch).await?)
+    }
+
+    async fn apply(&self, peer: &Peer, batch: ReceivedBatch) -> Result<Applied, TargetError> {
+        Ok(Applier::apply(self, peer, batch).await?)
+    }
+}

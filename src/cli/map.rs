@@ -1,0 +1,109 @@
+//! `headwater map generate`, `check` and `explain`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use crate::database;
+use crate::database::connect::Options;
+use crate::database::schema::LiveSchema;
+use crate::database::server::Server;
+use crate::schema_map::BoundMap;
+use crate::schema_map::check::Report;
+use crate::schema_map::explain::explain;
+use crate::schema_map::file::{self, MapFile};
+use crate::schema_map::generate::generate;
+
+/// What can be done with schema maps.
+#[derive(Debug, Clone, Subcommand)]
+pub enum MapCommand {
+    /// Propose a map for the database, with a comment on what could not be decided
+    #[command(after_help = "Examples:
+  headwater map generate > schema-maps/our-emr.toml
+  headwater map generate --unmapped > schema-maps/our-modules.toml
+
+Nothing is changed. Read the proposal, name it in [database] maps, then run headwater map check.")]
+    Generate {
+        /// Only the tables that the configured maps do not mention, such as those of modules
+        #[arg(long)]
+        unmapped: bool,
+    },
+    /// Hold the maps against the database and name every disagreement
+    #[command(after_help = "Examples:
+  headwater map check
+  headwater map check --quick        without counting rows: for large tables and slow disks
+
+Exits with 1 if a table that should travel cannot.")]
+    Check {
+        /// Do not look for missing and double identities in the rows
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Say in plain words what happens to a table and each of its columns
+    #[command(after_help = "Examples:
+  headwater map explain person_attribute
+  headwater map explain users | grep 'does not travel'")]
+    Explain {
+        /// The table
+        table: String,
+    },
+}
+
+/// Why a command could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum MapError {
+    /// A map cannot be used.
+    #[error(transparent)]
+    Map(#[from] file::Error),
+    /// The database cannot be asked.
+    #[error(transparent)]
+    Database(#[from] database::Error),
+    /// The answer cannot be printed.
+    #[error("cannot write the answer: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+/// Runs one command; `false` if something was found that a person must mend.
+pub async fn run(
+    command: &MapCommand,
+    options: &Options,
+    maps: &[PathBuf],
+    out: &mut (dyn Write + Send),
+) -> Result<bool, MapError> {
+    // What is wrong with the files is told before the database is asked.
+    let map = match command {
+        MapCommand::Generate { unmapped: false } => MapFile::default(),
+        MapCommand::Generate { unmapped: true }
+        | MapCommand::Check { .. }
+        | MapCommand::Explain { .. } => MapFile::load(maps)?,
+    };
+    let mut connection = options.connect(&[]).await?;
+    let schema = LiveSchema::read(&mut connection, &options.database).await?;
+    let good = match command {
+        MapCommand::Generate { .. } => {
+            write!(out, "{}", generate(&schema, &map))?;
+            true
+        }
+        MapCommand::Explain { table } => {
+            let bound = BoundMap::bind(&map, &schema);
+            write!(out, "{}", explain(&map, &bound, &schema, table))?;
+            bound.tables.contains_key(table.as_str()) || map.tables.contains_key(table.as_str())
+        }
+        MapCommand::Check { quick } => {
+            let server = Server::read(&mut connection).await?;
+            let bound = BoundMap::bind(&map, &schema);
+            let mut report = Report::of(&map, &bound, &schema);
+            if !quick {
+                report.read_rows(&bound, &schema, &mut connection).await?;
+            }
+            let database = &options.database;
+            writeln!(out, "Database {database} on {server} at {}:", options.address())?;
+            write!(out, "{report}")?;
+            !report.is_fatal()
+        }
+    };
+    // The answer is out; whether the server hears the farewell changes nothing.
+    drop(connection.disconnect().await);
+    Ok(good)
+}

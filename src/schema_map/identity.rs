@@ -1,0 +1,137 @@
+//! How the rows of one table are identified, and what is worth a remark about it.
+
+use std::sync::Arc;
+
+use super::file::{IdentityRule, MappedTable};
+use super::roles::{place, primary_key};
+use super::{BoundColumn, BoundIdentity, Role};
+use crate::database::schema::{LiveColumn, LiveTable};
+use crate::value::Name;
+
+/// Types whose values can be equal without being the same, or that no index holds whole.
+const NO_IDENTITY: [&str; 4] = ["float", "double", "json", "vector"];
+
+/// Finds the identity's columns; the error says what is wrong and what to do.
+pub(super) fn bind(
+    rule: &MappedTable,
+    live: &LiveTable,
+    columns: &[BoundColumn],
+) -> Result<BoundIdentity, String> {
+    match &rule.identity {
+        IdentityRule::Column(name) => {
+            let index = part(live, columns, name)?;
+            let reference =
+                columns.get(index).is_some_and(|column| matches!(column.role, Role::Reference(_)));
+            // A row that is called by what it refers to has a composite identity of one part.
+            Ok(if reference {
+                BoundIdentity::Composite(vec![index])
+            } else {
+                BoundIdentity::Column(index)
+            })
+        }
+        IdentityRule::Composite(names) => {
+            let parts = names.iter().map(|name| part(live, columns, name));
+            parts.collect::<Result<_, _>>().map(BoundIdentity::Composite)
+        }
+        IdentityRule::Borrowed(table) => match primary_key(live).as_slice() {
+            [column] if *table != live.name => {
+                Ok(BoundIdentity::Borrowed { column: *column, table: Arc::clone(table) })
+            }
+            _ => Err(format!(
+                "an identity borrowed from {table} needs a primary key of one column, shared with {table}"
+            )),
+        },
+        IdentityRule::WholeRow => Ok(BoundIdentity::WholeRow),
+    }
+}
+
+fn part(live: &LiveTable, columns: &[BoundColumn], name: &Name) -> Result<usize, String> {
+    let index = place(live, name).ok_or_else(|| {
+        format!(
+            "its identity column {name} is not there; say in the map how its rows are identified"
+        )
+    })?;
+    let column = columns.get(index).ok_or_else(|| format!("column {name} is not there"))?;
+    match column.role {
+        Role::Plain | Role::Reference(_) => {}
+        Role::Generated => {
+            return Err(format!("its identity column {name} is computed by the server"));
+        }
+        Role::LocalKey | Role::LeftOut(_) => {
+            return Err(format!("its identity column {name} does not travel"));
+        }
+    }
+    if NO_IDENTITY.contains(&column.live.data_type.as_str()) {
+        return Err(format!(
+            "its identity column {name} is of the type {}, whose values cannot name a row",
+            column.live.data_type
+        ));
+    }
+    Ok(index)
+}
+
+/// What does not stop the table, but somebody should know.
+pub(super) fn remarks(identity: &BoundIdentity, live: &LiveTable) -> Vec<String> {
+    match identity {
+        BoundIdentity::Column(index) => {
+            live.columns.get(*index).map(|column| column_remarks(column, live)).unwrap_or_default()
+        }
+        BoundIdentity::Composite(indexes) => {
+            let names: Vec<&Name> = indexes
+                .iter()
+                .filter_map(|index| live.columns.get(*index))
+                .map(|column| &column.name)
+                .collect();
+            let unique = live.indexes.iter().any(|index| {
+                index.unique && index.columns.iter().all(|column| names.contains(&column))
+            });
+            if unique { Vec::new() } else { vec![not_unique(&names, live)] }
+        }
+        BoundIdentity::Borrowed { .. } | BoundIdentity::WholeRow => Vec::new(),
+    }
+}
+
+fn column_remarks(column: &LiveColumn, live: &LiveTable) -> Vec<String> {
+    let mut remarks = Vec::new();
+    let name = &column.name;
+    let unique =
+        live.indexes.iter().any(|index| index.unique && index.columns == [Arc::clone(name)]);
+    let indexed = live.indexes.iter().any(|index| index.columns.first() == Some(name));
+    if !unique {
+        let slow = if indexed { "" } else { ", and finding a row reads the whole table" };
+        remarks.push(format!(
+            "{}{slow}: CREATE UNIQUE INDEX `headwater_{name}` ON `{}` (`{name}`)",
+            not_unique(&[name], live),
+            live.name
+        ));
+    }
+    if column.nullable {
+        remarks.push(format!(
+            "its identity column {name} may be NULL: a row without it cannot travel; \
+             UPDATE `{}` SET `{name}` = UUID() WHERE `{name}` IS NULL mends such rows",
+            live.name
+        ));
+    }
+    if column.extra.contains("auto_increment") {
+        remarks.push(format!(
+            "its identity {name} is AUTO_INCREMENT: two databases give the same number to \
+             different rows, unless only one of them makes rows"
+        ));
+    }
+    remarks
+}
+
+fn not_unique(names: &[&Name], live: &LiveTable) -> String {
+    let names = names.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    format!(
+        "no unique index of {} keeps two rows from having the same identity ({names})",
+        live.name
+    )
+}
+
+pub(super) fn is_integer(column: &LiveColumn) -> bool {
+    matches!(
+        column.data_type.as_str(),
+        "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint"
+    )
+}

@@ -1,0 +1,28 @@
+//! Batches built by hand, applied to real servers that hold the OpenMRS tables: each trap of that
+//! data model has a test named for it, on MySQL and on MariaDB.
+
+mod exactly_once;
+mod hazards;
+mod set_aside;
+mod speed;
+mod stage;
+mod values;
+
+/// Runs each story on both kinds of server.
+macro_rules! on_both {
+    ($($story:ident),* $(,)?) => {
+        mod mysql {
+            $(#[tokio::test]
+            async fn $story() {
+                super::$story(crate::apply::stage::Stage::on(headwater_rig::Flavor::Mysql97).await).await;
+            })*
+        }
+        mod mariadb {
+            $(#[tokio::test]
+            async fn $story() {
+                super::$story(crate::apply::stage::Stage::on(headwater_rig::Flavor::Mariadb1011).await).await;
+            })*
+        }
+    };
+}
+use on_both;

@@ -1,0 +1,10 @@
+//! Stories on real database servers: one module for each.
+
+mod apply;
+mod capture;
+mod decode;
+mod map;
+mod nodes;
+mod servers;
+mod support;
+mod way;

@@ -30,12 +30,15 @@ const COMMON: &[(&str, &[&str])] = &[
     ("BIGINT UNSIGNED", &["18446744073709551615", "0"]),
     ("FLOAT", &["1.5", "-3.4e38", "1e-38", "0.1"]),
     ("DOUBLE", &["-1.7976931348623157e308", "0.1", "-0.0", "5e-324"]),
-    ("DECIMAL(65,30)", &[
-        "99999999999999999999999999999999999.999999999999999999999999999999",
-        "-0.000000000000000000000000000001",
-        "-99999999999999999999999999999999999.999999999999999999999999999999",
-        "0",
-    ]),
+    (
+        "DECIMAL(65,30)",
+        &[
+            "99999999999999999999999999999999999.999999999999999999999999999999",
+            "-0.000000000000000000000000000001",
+            "-99999999999999999999999999999999999.999999999999999999999999999999",
+            "0",
+        ],
+    ),
     ("DECIMAL(10,2)", &["-0.00", "-12.34", "99999999.99", "1"]),
     ("DECIMAL(5,5)", &["0.00001", "-0.99999"]),
     ("DECIMAL(9,0) UNSIGNED", &["999999999", "0"]),
@@ -50,7 +53,10 @@ const COMMON: &[(&str, &[&str])] = &[
     ("DATETIME", &["'0000-00-00 00:00:00'", "'9999-12-31 23:59:59'", "'2026-11-00 01:02:03'"]),
     ("DATETIME(2)", &["'2026-11-22 01:02:03.04'", "'0000-00-00 00:00:00'"]),
     ("DATETIME(6)", &["'2026-02-28 23:59:59.999999'", "'1000-01-01 00:00:00.000001'"]),
-    ("TIMESTAMP NULL", &["'1970-01-01 00:00:01'", "'2038-01-19 03:14:07'", "'0000-00-00 00:00:00'"]),
+    (
+        "TIMESTAMP NULL",
+        &["'1970-01-01 00:00:01'", "'2038-01-19 03:14:07'", "'0000-00-00 00:00:00'"],
+    ),
     ("TIMESTAMP(5) NULL", &["'2026-02-28 23:59:59.12345'", "'0000-00-00 00:00:00'"]),
     ("CHAR(36)", &["'162552AAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'", "''", "'é'"]),
     ("CHAR(255) CHARACTER SET utf8mb4", &["'😀'", "REPEAT('😀', 255)"]),
@@ -85,17 +91,20 @@ const COMMON: &[(&str, &[&str])] = &[
 ];
 
 const MYSQL: &[(&str, &[&str])] = &[
-    ("JSON", &[
-        r#"'{"a": [1, -1, 65536, 18446744073709551615, -9223372036854775808, 1.0, 0.1, null, true]}'"#,
-        r#"'"quote \\" and \\\\ and \\u0001 and 😀"'"#,
-        "JSON_OBJECT('d', CAST('2026-11-22' AS DATE), 't', CAST('-01:02:03.5' AS TIME(6)))",
-        "JSON_ARRAY(CAST('2026-11-22 01:02:03.000004' AS DATETIME(6)), CAST(-1.50 AS DECIMAL(10,2)))",
-        "JSON_ARRAY(b'101', 0x00FF, CAST(1 AS UNSIGNED))",
-        "CAST(CONCAT('[', REPEAT('123456789, ', 20000), '\"end\"]') AS JSON)",
-        "CAST(CONCAT('{\"k\": \"', REPEAT('x', 70000), '\", \"l\": {}}') AS JSON)",
-        "'[]'",
-        "'null'",
-    ]),
+    (
+        "JSON",
+        &[
+            r#"'{"a": [1, -1, 65536, 18446744073709551615, -9223372036854775808, 1.0, 0.1, null, true]}'"#,
+            r#"'"quote \\" and \\\\ and \\u0001 and 😀"'"#,
+            "JSON_OBJECT('d', CAST('2026-11-22' AS DATE), 't', CAST('-01:02:03.5' AS TIME(6)))",
+            "JSON_ARRAY(CAST('2026-11-22 01:02:03.000004' AS DATETIME(6)), CAST(-1.50 AS DECIMAL(10,2)))",
+            "JSON_ARRAY(b'101', 0x00FF, CAST(1 AS UNSIGNED))",
+            "CAST(CONCAT('[', REPEAT('123456789, ', 20000), '\"end\"]') AS JSON)",
+            "CAST(CONCAT('{\"k\": \"', REPEAT('x', 70000), '\", \"l\": {}}') AS JSON)",
+            "'[]'",
+            "'null'",
+        ],
+    ),
     ("VECTOR(3)", &["STRING_TO_VECTOR('[1,-2.5,3e10]')"]),
     ("VARCHAR(20) CHARACTER SET latin5", &["'ğış'"]),
 ];
@@ -119,11 +128,9 @@ fn columns(flavor: Flavor) -> Vec<(&'static str, &'static [&'static str])> {
 /// A session as headwater's own, which may write zero dates.
 async fn connect(server: &Server) -> Conn {
     let mut conn = server.conn("kinds").await.unwrap();
-    conn.query_drop(
-        "SET NAMES utf8mb4, time_zone = '+00:00', sql_mode = 'NO_AUTO_VALUE_ON_ZERO'",
-    )
-    .await
-    .unwrap();
+    conn.query_drop("SET NAMES utf8mb4, time_zone = '+00:00', sql_mode = 'NO_AUTO_VALUE_ON_ZERO'")
+        .await
+        .unwrap();
     conn
 }
 
@@ -392,10 +399,7 @@ async fn mysql_prints_what_is_decoded() {
     assert!(told.columns.values().flatten().all(|column| column.name.is_none()));
     let told = told_right(
         &server,
-        &[
-            "SET GLOBAL binlog_transaction_compression = ON",
-            "SET GLOBAL binlog_checksum = CRC32",
-        ],
+        &["SET GLOBAL binlog_transaction_compression = ON", "SET GLOBAL binlog_checksum = CRC32"],
     )
     .await;
     assert!(told.payloads > 10);
@@ -530,11 +534,10 @@ async fn minimal_images_have_absent_columns_not_nulls() {
                 let mut row = Row::default();
                 assert!(rows.rows(&columns).unwrap().read(&mut row).unwrap());
                 let one: Cow<'_, [u8]> = Cow::Borrowed(&[1, 0, 0, 0]);
-                assert_eq!(row.before, [
-                    RawColumn::Bytes(&one),
-                    RawColumn::Absent,
-                    RawColumn::Absent
-                ]);
+                assert_eq!(
+                    row.before,
+                    [RawColumn::Bytes(&one), RawColumn::Absent, RawColumn::Absent]
+                );
                 assert_eq!(row.after, [RawColumn::Absent, RawColumn::Absent, RawColumn::Null]);
                 return;
             }

@@ -78,7 +78,7 @@ const COMMON: &[(&str, &[&str])] = &[
     ("LONGTEXT CHARACTER SET utf8mb4", &["'\\\\ \\' \\n 😀'"]),
     ("TINYBLOB", &["0x00"]),
     ("BLOB", &["REPEAT(0x00FF, 300)"]),
-    ("MEDIUMBLOB", &["0x"]),
+    ("MEDIUMBLOB", &["X''"]),
     ("LONGBLOB", &["0x4100"]),
     ("ENUM('a','é','c') CHARACTER SET latin1", &["'é'", "'c'", "''"]),
     ("SET('a','b','ж')", &["'a,ж'", "''", "'b'"]),

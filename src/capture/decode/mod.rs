@@ -21,6 +21,8 @@ mod error;
 mod event;
 mod facts;
 mod gtid;
+#[cfg(test)]
+mod hostile;
 mod json;
 mod payload;
 mod rows;

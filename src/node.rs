@@ -168,8 +168,13 @@ impl Node {
                 Err(error) => return Err(error.into()),
             }
         };
+        let wanted = &self.config.apply;
         let limits = apply::Limits {
+            chunk_changes_max: wanted.chunk_changes_max,
+            chunk_bytes_max: usize::try_from(wanted.chunk_bytes_max).unwrap_or(usize::MAX),
             connections_max: self.config.database.connections_max,
+            lock_wait_seconds: u32::try_from(wanted.lock_wait.as_secs()).unwrap_or(u32::MAX).max(1),
+            tries: wanted.tries_max,
             ..apply::Limits::default()
         };
         let settings = apply::Settings {

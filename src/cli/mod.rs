@@ -4,22 +4,25 @@
 mod arguments;
 mod compare;
 mod doctor;
+mod enrol;
 mod grants;
 mod init;
 pub mod invite;
 pub mod join;
-pub mod revoke;
 pub mod map;
 mod output;
+pub mod revoke;
 mod run;
+mod set_aside;
 mod status;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::apply::State;
 use crate::config::{Config, ConfigError};
 use arguments::{Arguments, Command, LogFormat};
 pub(crate) use output::Output;
@@ -119,7 +122,13 @@ async fn command(path: &Path, command: &Command) -> Result<Outcome, Error> {
             let done = map::run(command, &database.options, &database.maps, out.writer()).await;
             Ok(if done.map_err(mapped)? { Outcome::Well } else { Outcome::Found })
         }
-        other => Err(Error::Usage(format!("{other:?} is not in this build"))),
+        Command::Invite { name } => enrol::invite(&config, name, out),
+        Command::Join { token } => enrol::join(&config, token, out).await,
+        Command::Revoke { name } => enrol::revoke(&config, name, out),
+        Command::Parked { command } => set_aside::run(&config, State::Parked, command, out).await,
+        Command::Quarantine { command } => {
+            set_aside::run(&config, State::Quarantined, command, out).await
+        }
     }
 }
 
@@ -156,7 +165,10 @@ fn log(arguments: &Arguments) -> Result<(), Error> {
             crate::config::LOG_VARIABLE
         ))
     })?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match arguments.log_format {
         LogFormat::Text => subscriber.with_target(false).init(),
         LogFormat::Json => subscriber.json().init(),

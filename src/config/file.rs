@@ -66,10 +66,9 @@ pub(super) struct Spool {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Apply {
-    pub(super) statement_rows_max: Option<u16>,
-    pub(super) statement_bytes_max: Option<Size>,
-    pub(super) identity_cache_rows_max: Option<u32>,
-    pub(super) batch_memory_bytes_max: Option<Size>,
+    pub(super) chunk_changes_max: Option<u16>,
+    pub(super) chunk_bytes_max: Option<Size>,
+    pub(super) lock_wait: Option<Span>,
     pub(super) tries_max: Option<u16>,
     pub(super) parked_retry: Option<Span>,
 }
@@ -85,8 +84,6 @@ pub(super) struct Parent {
     pub(super) backoff_max: Option<Span>,
     pub(super) batch_bytes_max: Option<Size>,
     pub(super) piece_bytes_max: Option<Size>,
-    pub(super) piece_time: Option<Span>,
-    pub(super) batch_time: Option<Span>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -105,9 +102,7 @@ pub(super) struct Listen {
     pub(super) connections_max: Option<u16>,
     pub(super) timeout: Option<Span>,
     pub(super) batch_bytes_max: Option<Size>,
-    pub(super) piece_bytes_max: Option<Size>,
     pub(super) token_expiry: Option<Span>,
-    pub(super) certificate_expiry: Option<Span>,
 }
 
 #[derive(Debug, Deserialize)]

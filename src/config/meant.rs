@@ -15,8 +15,8 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-/// The largest body one request may have, at either end: a piece never exceeds it.
-const PIECE_BYTES_LIMIT: u64 = 16 * MIB;
+/// A parent takes no larger piece.
+const PIECE_BYTES_LIMIT: u64 = MIB;
 
 pub(super) fn config(
     path: &Path,
@@ -204,16 +204,18 @@ fn spool(typed: &file::Spool) -> Spool {
 }
 
 fn apply(typed: &file::Apply) -> Result<Apply, String> {
+    let changes = positive("apply.chunk_changes_max", typed.chunk_changes_max, 8_192)?;
     Ok(Apply {
-        statement_rows_max: usize::from(positive(
-            "apply.statement_rows_max",
-            typed.statement_rows_max,
-            500,
-        )?),
-        statement_bytes_max: bytes(typed.statement_bytes_max, 4 * MIB),
-        identity_cache_rows_max: rows(typed.identity_cache_rows_max, 200_000),
-        batch_memory_bytes_max: bytes(typed.batch_memory_bytes_max, 64 * MIB),
-        tries_max: u32::from(positive("apply.tries_max", typed.tries_max, 5)?),
+        chunk_changes_max: usize::from(changes),
+        chunk_bytes_max: within(
+            "apply.chunk_bytes_max",
+            typed.chunk_bytes_max,
+            16 * MIB,
+            64 * KIB,
+            GIB,
+        )?,
+        lock_wait: time(typed.lock_wait, 20),
+        tries_max: u32::from(positive("apply.tries_max", typed.tries_max, 3)?),
         parked_retry: time(typed.parked_retry, 60),
     })
 }
@@ -242,8 +244,8 @@ fn parent(typed: file::Parent) -> Result<Parent, String> {
         batch_bytes_max: within(
             "parent.batch_bytes_max",
             typed.batch_bytes_max,
-            4 * MIB,
-            4 * KIB,
+            8 * MIB,
+            64 * KIB,
             GIB,
         )?,
         piece_bytes_max: within(
@@ -253,8 +255,6 @@ fn parent(typed: file::Parent) -> Result<Parent, String> {
             KIB,
             PIECE_BYTES_LIMIT,
         )?,
-        piece_time: time(typed.piece_time, 5),
-        batch_time: time(typed.batch_time, 30),
     })
 }
 
@@ -278,15 +278,7 @@ fn listen(typed: file::Listen) -> Result<Listen, String> {
             64 * KIB,
             64 * GIB,
         )?,
-        piece_bytes_max: within(
-            "listen.piece_bytes_max",
-            typed.piece_bytes_max,
-            PIECE_BYTES_LIMIT,
-            64 * KIB,
-            PIECE_BYTES_LIMIT,
-        )?,
-        token_expiry: time(typed.token_expiry, 86_400),
-        certificate_expiry: time(typed.certificate_expiry, 825 * 86_400),
+        token_expiry: time(typed.token_expiry, 7 * 86_400),
     })
 }
 

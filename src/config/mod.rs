@@ -100,21 +100,20 @@ pub struct Spool {
     pub bytes_max: u64,
     /// How long what is acknowledged is kept, for a parent restored from a backup.
     pub grace: Duration,
-    /// Capture waits when the disk has less than this left.
+    /// The doctor complains when the disk has less than this left.
     pub disk_free_bytes_min: u64,
 }
 
 /// `[apply]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Apply {
-    /// How many rows one statement writes at most.
-    pub statement_rows_max: usize,
-    /// How large one statement may be.
-    pub statement_bytes_max: u64,
-    /// How many identities are remembered with their local ids.
-    pub identity_cache_rows_max: usize,
-    /// How much memory a batch may take while it is planned; a larger one is written row by row.
-    pub batch_memory_bytes_max: u64,
+    /// How many changes are planned together; a larger batch is worked through in such chunks, in
+    /// one transaction.
+    pub chunk_changes_max: usize,
+    /// How many bytes of changes are planned together.
+    pub chunk_bytes_max: u64,
+    /// How long a statement waits for another session's lock.
+    pub lock_wait: Duration,
     /// How often deadlocks, lock timeouts and lost connections are retried before the link waits.
     pub tries_max: u32,
     /// How often parked changes are looked at again, beside when what they wait for arrives.
@@ -140,10 +139,6 @@ pub struct Parent {
     pub batch_bytes_max: u64,
     /// A piece is cut at this size.
     pub piece_bytes_max: u64,
-    /// A piece is made small enough to take about this long.
-    pub piece_time: Duration,
-    /// A batch is made small enough to take about this long.
-    pub batch_time: Duration,
 }
 
 /// How batches are compressed.
@@ -170,12 +165,8 @@ pub struct Listen {
     pub timeout: Duration,
     /// The largest batch that is taken.
     pub batch_bytes_max: u64,
-    /// The largest piece that is taken.
-    pub piece_bytes_max: u64,
     /// How long an invitation is good for.
     pub token_expiry: Duration,
-    /// How long a child's certificate is good for.
-    pub certificate_expiry: Duration,
 }
 
 /// `[status]`

@@ -78,13 +78,11 @@ url = "https://parent.example.org:8443"
 # added, and never end for good.
 #backoff_min = "1s"
 #backoff_max = "5m"
-# The largest batch, the unit that is applied and acknowledged.
-#batch_bytes_max = "4MiB"
-# The largest piece, the unit that is sent; what is lost at a cut is part of one piece.
+# The largest batch, the unit that is applied and acknowledged, before compression. On slow links
+# batches and pieces shrink by themselves until they take some ten seconds and a few seconds.
+#batch_bytes_max = "8MiB"
+# The largest piece, the unit that is sent; what is lost at a cut is part of one piece. 1MiB at most.
 #piece_bytes_max = "1MiB"
-# On slow links pieces and batches shrink until they take about this long.
-#piece_time = "5s"
-#batch_time = "30s"
 "#;
 
 const LISTEN: &str = r#"
@@ -98,14 +96,10 @@ names = ["parent.example.org"]
 #connections_max = 1000
 # A child's request that makes no progress for this long is given up.
 #timeout = "30s"
-# The largest batch that is taken from a child, before and after decompression.
+# The largest batch that is taken from a child.
 #batch_bytes_max = "1GiB"
-# The largest piece that is taken, 16MiB at most.
-#piece_bytes_max = "16MiB"
 # How long an invitation is good for.
-#token_expiry = "24h"
-# How long a child's certificate is good for.
-#certificate_expiry = "825d"
+#token_expiry = "7d"
 "#;
 
 const STATUS: &str = r#"
@@ -141,22 +135,20 @@ const SPOOL: &str = r#"
 #bytes_max = "10GiB"
 # How long acknowledged changes are kept, in case the parent has to be restored from a backup.
 #grace = "7d"
-# Capture pauses when the disk has less than this left.
+# headwater doctor complains when the disk has less than this left.
 #disk_free_bytes_min = "256MiB"
 "#;
 
 const APPLY: &str = r#"
 [apply]
-# Rows and bytes one statement writes, at most.
-#statement_rows_max = 500
-#statement_bytes_max = "4MiB"
-# How many rows' local ids are kept in memory.
-#identity_cache_rows_max = 200000
-# How much memory a batch may take while it is planned; a larger one is written in several plans
-# of the same transaction.
-#batch_memory_bytes_max = "64MiB"
+# How many changes, and bytes of changes, are planned together. A larger batch is worked through in
+# such chunks, still in one transaction. Memory for each child that sends: about four times the bytes.
+#chunk_changes_max = 8192
+#chunk_bytes_max = "16MiB"
+# How long a statement waits for another session's lock.
+#lock_wait = "20s"
 # How often a deadlock, a lock timeout or a lost connection is tried again at once.
-#tries_max = 5
+#tries_max = 3
 # How often parked changes are looked at again, beside when what they wait for arrives.
 #parked_retry = "1m"
 "#;

@@ -2,6 +2,7 @@
 
 mod apply;
 mod capture;
+mod cli;
 mod decode;
 mod map;
 mod nodes;

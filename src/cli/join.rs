@@ -145,7 +145,9 @@ fn accept(
 ) -> Result<Credentials, JoinError> {
     let decode = |what: &str, text: &str| {
         let bytes = BASE64.decode(text);
-        bytes.map(CertificateDer::from).map_err(|_| JoinError::Answer(format!("{what} cannot be read")))
+        bytes
+            .map(CertificateDer::from)
+            .map_err(|_| JoinError::Answer(format!("{what} cannot be read")))
     };
     let certificate = decode("the certificate", &answer.certificate)?;
     let authority = decode("the authority's certificate", &answer.authority)?;

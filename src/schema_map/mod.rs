@@ -28,7 +28,9 @@ mod tests;
 /// A schema map held against the tables of one live database.
 #[derive(Debug, Clone)]
 pub struct BoundMap {
-    /// The mapped tables that this database has and that travel in some direction, by name.
+    /// The mapped tables that this database has and that travel in some direction, by name; also
+    /// those of [`Direction::None`] that one of them refers to: their rows stay, but are known by
+    /// identity.
     pub tables: HashMap<Name, Arc<BoundTable>>,
     /// SHA-256 over the meaning of the map files (not their comments): both ends compare it.
     pub digest: [u8; 32],
@@ -88,7 +90,7 @@ pub struct BoundTable {
     pub local_key: Option<usize>,
     /// The primary key's columns; empty for a table without one.
     pub primary_key: Vec<usize>,
-    /// The auto-increment column.
+    /// The auto-increment column, where its numbers are local (its role is [`Role::LocalKey`]).
     pub auto_increment: Option<usize>,
     /// Whether a mapped column of any mapped table refers to this table (or borrows from it): its
     /// rows are then kept in the identity index.

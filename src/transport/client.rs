@@ -11,7 +11,6 @@ use bytes::Bytes;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{mpsc, watch};
 
-use super::{Wanted, stopped};
 use super::authority::CERTIFICATE_LIFE;
 use super::backoff::{Backoff, BackoffLimits};
 use super::batch::Batch;
@@ -27,9 +26,10 @@ use super::wire::{
     Hello, JoinAnswer, PIECE_BYTES_MAX, PROTOCOL_VERSIONS, PieceAnswer, PieceHeader, RowList,
     Unfinished, Welcome, path,
 };
+use super::{Wanted, stopped};
 use crate::change::{NodeId, Sequence};
-use crate::clock::{SharedClock, sleep};
 use crate::cli::join::{child_file, credentials as joined};
+use crate::clock::{SharedClock, sleep};
 use crate::spool::{self, Contact, Direction, Segment, Spool, State};
 
 /// Compressed bytes of segments read from the spool at a time.
@@ -97,7 +97,9 @@ impl ClientOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// This node has not joined a parent.
-    #[error("this node has not joined a parent yet: ask for a token (`headwater invite NAME` at the parent) and run `headwater join TOKEN`")]
+    #[error(
+        "this node has not joined a parent yet: ask for a token (`headwater invite NAME` at the parent) and run `headwater join TOKEN`"
+    )]
     NotJoined,
     /// The keys and certificates cannot be used.
     #[error(transparent)]
@@ -215,8 +217,7 @@ impl Client {
                 Ended::Fatal(error) => return Err(error),
                 Ended::Closed => continue,
                 Ended::Failed(words) => {
-                    let wait =
-                        self.backoff.after_failure(&self.options.backoff, rand::random());
+                    let wait = self.backoff.after_failure(&self.options.backoff, rand::random());
                     tracing::info!(link = %self.link, seconds = wait.as_secs(), "{words}; trying again");
                     (words, wait)
                 }
@@ -352,11 +353,7 @@ impl Client {
 
     /// Sends what there is, then waits for more, for as long as the connection lives. Returns when
     /// the two ends have to meet again, with whether anything got through.
-    async fn send_all(
-        &mut self,
-        connection: &mut Connection,
-        start: Start,
-    ) -> Result<bool, Ended> {
+    async fn send_all(&mut self, connection: &mut Connection, start: Start) -> Result<bool, Ended> {
         let (mut cursor, mut resume) = (start.cursor, start.resume);
         let mut moved = false;
         loop {

@@ -335,7 +335,9 @@ mod tests {
         assert_eq!(read("https://parent.example.org/").unwrap(), "parent.example.org:443");
         assert_eq!(read("https://[::1]:9").unwrap(), "[::1]:9");
         assert_eq!(read("https://10.0.0.1:9").unwrap(), "10.0.0.1:9");
-        for wrong in ["http://x:1", "parent:8443", "https://", "https://x:1/path", "", "https://a b"] {
+        for wrong in
+            ["http://x:1", "parent:8443", "https://", "https://x:1/path", "", "https://a b"]
+        {
             assert!(read(wrong).unwrap_err().contains("is not a parent's address"), "{wrong}");
         }
     }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 
+use super::Peer;
 use super::authority::Authority;
 use super::credentials::CredentialError;
 use super::token::{Token, secret_hash, sha256};
 use super::wire::{Code, JoinAnswer, JoinRequest, Refusal};
-use super::Peer;
 use crate::change::NodeId;
 use crate::clock::Timestamp;
 use crate::spool::{self, Beside, Direction, Link, Spool, State};
@@ -31,7 +31,9 @@ pub enum EnrolError {
     #[error("`{0}` cannot be a child's name: use up to 64 letters, digits, `-`, `_` and `.`")]
     Name(String),
     /// The name is in use.
-    #[error("`{0}` has joined already; to let another machine take its place, run `headwater revoke {0}` first")]
+    #[error(
+        "`{0}` has joined already; to let another machine take its place, run `headwater revoke {0}` first"
+    )]
     InUse(String),
     /// It is this node's own link to its parent.
     #[error("`{0}` is this node's own parent, not a child of it")]
@@ -160,8 +162,7 @@ impl Enrolment<'_> {
 
     fn issue(&self, public_key: &[u8], name: &str, node: NodeId) -> Result<Vec<u8>, Refusal> {
         let issued = self.authority.issue_child(public_key, name, node, self.now);
-        let certificate =
-            issued.map_err(|error| refuse(Code::Malformed, error.to_string()))?;
+        let certificate = issued.map_err(|error| refuse(Code::Malformed, error.to_string()))?;
         Ok(certificate.to_vec())
     }
 

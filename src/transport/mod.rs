@@ -17,10 +17,10 @@ mod receive;
 mod routes;
 pub mod server;
 pub mod session;
-pub mod tls;
-pub mod token;
 #[cfg(test)]
 mod tests;
+pub mod tls;
+pub mod token;
 pub mod wire;
 
 use std::future::Future;

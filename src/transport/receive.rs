@@ -52,8 +52,14 @@ struct State {
 enum Work {
     #[default]
     Idle,
-    Applying { key: BatchKey, done: watch::Receiver<Option<Outcome>> },
-    Applied { key: BatchKey, applied: Applied },
+    Applying {
+        key: BatchKey,
+        done: watch::Receiver<Option<Outcome>>,
+    },
+    Applied {
+        key: BatchKey,
+        applied: Applied,
+    },
 }
 
 type Outcome = Result<Applied, Refusal>;
@@ -138,7 +144,10 @@ impl<T: Target> Receiver<T> {
             match &state.work {
                 Work::Applying { key: applying, done } if *applying == key => done.clone(),
                 Work::Applying { .. } => {
-                    return Err(refusal(Code::Busy, "another batch of this child is being applied"));
+                    return Err(refusal(
+                        Code::Busy,
+                        "another batch of this child is being applied",
+                    ));
                 }
                 Work::Applied { key: last, applied } if *last == key => {
                     return Ok(answer(applied));
@@ -169,7 +178,10 @@ impl<T: Target> Receiver<T> {
         };
         state.watermark = Some(watermark);
         if key.through <= watermark {
-            return Ok(Taken::Answer(answer(&Applied { through: watermark, ..Applied::default() })));
+            return Ok(Taken::Answer(answer(&Applied {
+                through: watermark,
+                ..Applied::default()
+            })));
         }
         if key.from > watermark {
             let from = key.from;
@@ -177,7 +189,10 @@ impl<T: Target> Receiver<T> {
         }
         if key.bytes > self.batch_bytes_max {
             let limit = self.batch_bytes_max;
-            let words = format!("a batch of {} bytes is more than the {limit} this parent takes: raise `batch_bytes_max` there", key.bytes);
+            let words = format!(
+                "a batch of {} bytes is more than the {limit} this parent takes: raise `batch_bytes_max` there",
+                key.bytes
+            );
             return Err(refusal(Code::TooLarge, words));
         }
         if offset == 0 && bytes.len() as u64 == key.bytes {
@@ -202,7 +217,10 @@ impl<T: Target> Receiver<T> {
     ) -> Result<u64, Refusal> {
         let wrong_offset = |held: u64| Refusal {
             expected: Some(held),
-            ..refusal(Code::Offset, format!("a piece starts at {offset}, but {held} bytes are held"))
+            ..refusal(
+                Code::Offset,
+                format!("a piece starts at {offset}, but {held} bytes are held"),
+            )
         };
         if bytes.is_empty() {
             let held = self.held(peer).await?.filter(|held| held.key == *key);

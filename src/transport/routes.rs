@@ -20,7 +20,7 @@ use super::peers::PeerError;
 use super::receive::store_refusal;
 use super::server::Shared;
 use super::wire::{
-    Code, Hello, JoinRequest, JSON_BYTES_MAX, PIECE_BYTES_MAX, PIECE_HEADER_BYTES_MAX,
+    Code, Hello, JSON_BYTES_MAX, JoinRequest, PIECE_BYTES_MAX, PIECE_HEADER_BYTES_MAX,
     PROTOCOL_VERSIONS, PieceAnswer, PieceHeader, Refusal, Welcome, path,
 };
 use super::{Peer, Target};
@@ -140,8 +140,9 @@ impl<T: Target> Shared<T> {
     async fn json<R: DeserializeOwned>(&self, body: Body) -> Result<R, Refusal> {
         let (bytes, whole) = self.body(body, JSON_BYTES_MAX).await;
         whole?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| refuse(Code::Malformed, format!("the request cannot be read: {error}")))
+        serde_json::from_slice(&bytes).map_err(|error| {
+            refuse(Code::Malformed, format!("the request cannot be read: {error}"))
+        })
     }
 
     fn check_hello(&self, peer: &Peer, hello: &Hello) -> Result<u16, Refusal> {
@@ -155,23 +156,35 @@ impl<T: Target> Shared<T> {
             refuse(Code::Protocol, words)
         })?;
         if hello.node != peer.node {
-            return Err(refuse(Code::UnknownChild, format!(
-                "the certificate belongs to node {}, not to {}: data_dir/tls was copied from \
-                 another machine; join with a token of its own", peer.node, hello.node
-            )));
+            return Err(refuse(
+                Code::UnknownChild,
+                format!(
+                    "the certificate belongs to node {}, not to {}: data_dir/tls was copied from \
+                 another machine; join with a token of its own",
+                    peer.node, hello.node
+                ),
+            ));
         }
         if hello.epoch != peer.epoch {
-            return Err(refuse(Code::Epoch, format!(
-                "`{}` joined with epoch {}, but its store has epoch {}: the store was made anew or \
+            return Err(refuse(
+                Code::Epoch,
+                format!(
+                    "`{}` joined with epoch {}, but its store has epoch {}: the store was made anew or \
                  restored, or this is a copy of the machine; at the parent run `headwater revoke \
-                 {0}` and `headwater invite {0}`, then join again", peer.name, peer.epoch, hello.epoch
-            )));
+                 {0}` and `headwater invite {0}`, then join again",
+                    peer.name, peer.epoch, hello.epoch
+                ),
+            ));
         }
         if hello.map != self.options.map_digest {
-            return Err(refuse(Code::Map, format!(
-                "the schema maps differ (digest {} at the child, {} at the parent): put the same \
-                 map files on both and start both again", hello.map, self.options.map_digest
-            )));
+            return Err(refuse(
+                Code::Map,
+                format!(
+                    "the schema maps differ (digest {} at the child, {} at the parent): put the same \
+                 map files on both and start both again",
+                    hello.map, self.options.map_digest
+                ),
+            ));
         }
         Ok(version)
     }
@@ -215,10 +228,7 @@ impl<T: Target> Shared<T> {
     }
 }
 
-async fn join<T: Target>(
-    State(shared): Shares<T>,
-    request: Body,
-) -> Result<Response, Refusal> {
+async fn join<T: Target>(State(shared): Shares<T>, request: Body) -> Result<Response, Refusal> {
     let request: JoinRequest = shared.json(request).await?;
     let answer = shared.enrolment().join(&request).await?;
     shared.peers.forget();
@@ -249,7 +259,10 @@ async fn piece<T: Target>(
 ) -> Result<Response, Refusal> {
     let peer = shared.peer(&caller).await?;
     if !caller.greeted.load(Ordering::Acquire) {
-        return Err(refuse(Code::HelloFirst, "the first request of a connection has to be a hello"));
+        return Err(refuse(
+            Code::HelloFirst,
+            "the first request of a connection has to be a hello",
+        ));
     }
     let limit = PIECE_BYTES_MAX + PIECE_HEADER_BYTES_MAX;
     let (read, whole) = shared.body(request, limit).await;

@@ -19,7 +19,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
-use super::{Target, stopped};
 use super::authority::Authority;
 use super::content::Room;
 use super::credentials::{CredentialError, Validity, key_fingerprint, public_key};
@@ -28,6 +27,7 @@ use super::progress::{Counted, Progress};
 use super::receive::{Inbox, Receiver};
 use super::routes::{Caller, router};
 use super::tls::{self, TlsError};
+use super::{Target, stopped};
 use crate::clock::{SharedClock, sleep};
 use crate::spool::{self, Spool};
 

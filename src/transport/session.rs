@@ -44,7 +44,9 @@ pub enum Acknowledged {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Stop {
     /// The parent forgot more than this end still has.
-    #[error("the parent has applied only through transaction {watermark}, although it had acknowledged {acknowledged}: it was restored from a backup older than this node's grace period, and transactions through {released} are released here; compare the two databases and copy what is missing")]
+    #[error(
+        "the parent has applied only through transaction {watermark}, although it had acknowledged {acknowledged}: it was restored from a backup older than this node's grace period, and transactions through {released} are released here; compare the two databases and copy what is missing"
+    )]
     Forgotten {
         /// What the parent has.
         watermark: Sequence,
@@ -54,7 +56,9 @@ pub enum Stop {
         released: Sequence,
     },
     /// The parent has more than this end ever made.
-    #[error("the parent has applied transactions through {watermark} of this node, but this node has sent them only through {sent}: its data_dir is an older copy (restored, or cloned); start with an empty data_dir and join again with a new invitation")]
+    #[error(
+        "the parent has applied transactions through {watermark} of this node, but this node has sent them only through {sent}: its data_dir is an older copy (restored, or cloned); start with an empty data_dir and join again with a new invitation"
+    )]
     Ahead {
         /// What the parent has.
         watermark: Sequence,
@@ -62,10 +66,14 @@ pub enum Stop {
         sent: Sequence,
     },
     /// The parent speaks a version that was not offered.
-    #[error("the parent chose version {0} of the conversation, which this headwater does not speak: update the older one of the two")]
+    #[error(
+        "the parent chose version {0} of the conversation, which this headwater does not speak: update the older one of the two"
+    )]
     Version(u16),
     /// The maps differ, and the parent did not mind; this end does.
-    #[error("the schema maps differ (here {here}, at the parent {there}): put the same map files on both ends")]
+    #[error(
+        "the schema maps differ (here {here}, at the parent {there}): put the same map files on both ends"
+    )]
     Map {
         /// Digest here.
         here: String,
@@ -188,11 +196,11 @@ mod tests {
     }
 
     const LOG: Log = Log {
-            head: Sequence(50),
-            released: Sequence(10),
-            acknowledged: Sequence(30),
-            offered: Sequence(45),
-        };
+        head: Sequence(50),
+        released: Sequence(10),
+        acknowledged: Sequence(30),
+        offered: Sequence(45),
+    };
 
     fn meet(watermark: u64) -> Result<Start, Stop> {
         start(LOG, &hello(), &welcome(watermark))

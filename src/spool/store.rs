@@ -161,6 +161,8 @@ impl Store {
         })();
         if durable == Durable::Soon {
             self.connection.pragma_update(None, "synchronous", "FULL")?;
+        } else if result.is_ok() {
+            metrics::counter!("headwater_store_commits_total").increment(1);
         }
         result
     }

@@ -70,7 +70,7 @@ impl Store {
         limits: Limits,
         failure: Failure,
     ) -> Result<Store, Error> {
-        let lock = Lock::take(folder)?;
+        let lock = Lock::wait(folder)?;
         let connection = file::open_writer(folder, clock.now())?;
         let (head, released) = log::ends(&connection)?;
         let bytes = log::bytes(&connection)?;

@@ -273,7 +273,10 @@ async fn piece<T: Target>(
     let parsed = split(&read.freeze());
     let answer = match (parsed, whole) {
         (Ok((header, bytes)), Ok(())) => {
-            shared.receiver.piece(&shared.inbox(&peer).inbox, &peer, patience, header, bytes).await?
+            shared
+                .receiver
+                .piece(&shared.inbox(&peer).inbox, &peer, patience, header, bytes)
+                .await?
         }
         (Ok((header, bytes)), Err(refusal)) => {
             // What came before the link broke off need not come again. Nobody hears the answer.

@@ -13,6 +13,9 @@ use crate::change::{Change, Fingerprint, Identity, Kind, NodeId, Sequence, Shape
 use crate::clock::Timestamp;
 use crate::value::{Name, Reference, Value};
 
+#[cfg(test)]
+mod tests;
+
 /// References inside identities inside references: deeper than any real schema nests them.
 const DEPTH_MAX: u8 = 16;
 /// More columns than any server allows in a table.
@@ -242,7 +245,11 @@ impl SegmentWriter {
     fn intern_identity(&mut self, identity: &Identity<'_>) {
         match identity {
             Identity::One(value) => self.intern(value),
-            Identity::Many(parts) => parts.iter().for_each(|part| self.intern(part)),
+            Identity::Many(parts) => {
+                for part in parts {
+                    self.intern(part);
+                }
+            }
             Identity::Lost(_) => {}
         }
     }
@@ -289,9 +296,21 @@ fn put_hashed(bytes: &mut Vec<u8>, value: &Value<'_>) {
             bytes.push(REFERENCE);
             put_bytes(bytes, reference.table.as_bytes());
             match &reference.identity {
-                Identity::One(value) => put_hashed(bytes, value),
-                Identity::Many(parts) => parts.iter().for_each(|part| put_hashed(bytes, part)),
-                Identity::Lost(local) => put_varint(bytes, zigzag(*local)),
+                Identity::One(value) => {
+                    bytes.push(ONE);
+                    put_hashed(bytes, value);
+                }
+                Identity::Many(parts) => {
+                    bytes.push(MANY);
+                    put_varint(bytes, parts.len() as u64);
+                    for part in parts {
+                        put_hashed(bytes, part);
+                    }
+                }
+                Identity::Lost(local) => {
+                    bytes.push(LOST);
+                    put_varint(bytes, zigzag(*local));
+                }
             }
         }
         plain @ (Value::Null

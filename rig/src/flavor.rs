@@ -127,6 +127,11 @@ pub fn found_servers() -> Vec<Flavor> {
     found.iter().map(|installed| installed.flavor).collect()
 }
 
+/// Whether a test is to run on this kind of server: see [`found_servers`].
+pub fn tested_on(flavor: Flavor) -> bool {
+    found_servers().contains(&flavor)
+}
+
 impl Installed {
     /// The server program: what to execute, and the arguments that have to come first.
     pub fn server(&self) -> (OsString, Vec<OsString>) {

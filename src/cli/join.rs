@@ -112,12 +112,11 @@ struct JoiningKey {
 /// the same one: the token works only once for any other.
 fn joining_key(data_dir: &Path) -> Result<JoiningKey, CredentialError> {
     let path = folder(data_dir).join(JOINING_FILE);
-    let kept = match read(&path, REMEDY)? {
-        Some(kept) => kept,
-        None => {
-            let key = PrivatePkcs8KeyDer::from(new_key()?.serialize_der());
-            write_first(&path, Credentials { key, chain: Vec::new() }, REMEDY)?
-        }
+    let kept = if let Some(kept) = read(&path, REMEDY)? {
+        kept
+    } else {
+        let key = PrivatePkcs8KeyDer::from(new_key()?.serialize_der());
+        write_first(&path, Credentials { key, chain: Vec::new() }, REMEDY)?
     };
     let pair = rcgen::KeyPair::try_from(&PrivateKeyDer::Pkcs8(kept.key.clone_key()));
     let pair = pair.map_err(|error| CredentialError::Damaged {
@@ -147,7 +146,7 @@ fn accept(
         let bytes = BASE64.decode(text);
         bytes
             .map(CertificateDer::from)
-            .map_err(|_| JoinError::Answer(format!("{what} cannot be read")))
+            .map_err(|_error| JoinError::Answer(format!("{what} cannot be read")))
     };
     let certificate = decode("the certificate", &answer.certificate)?;
     let authority = decode("the authority's certificate", &answer.authority)?;

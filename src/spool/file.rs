@@ -17,7 +17,7 @@ const BUSY_SECONDS: u64 = 5;
 /// The page cache of the writing connection.
 const WRITER_CACHE_KIB: i64 = 8 * 1024;
 /// The page cache of each reading connection.
-const READER_CACHE_KIB: i64 = 2 * 1024;
+const READER_CACHE_KIB: i64 = 4 * 1024;
 /// The write-ahead log is cut back to this once all of it has been copied into the file.
 const LOG_BYTES_KEPT: i64 = 32 * 1024 * 1024;
 /// Prepared statements kept by each connection.

@@ -2,12 +2,10 @@
 //! Foreign keys in the binary log are local integers; this is where they become identities.
 
 use std::collections::HashMap;
-use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Statement, Transaction, params};
 
 use super::error::Error;
-use super::file;
 use super::sql::unsigned;
 use crate::value::Name;
 
@@ -63,7 +61,7 @@ impl Tables {
     }
 }
 
-fn find(connection: &Connection, table: &str) -> Result<Option<i64>, Error> {
+pub(super) fn find(connection: &Connection, table: &str) -> Result<Option<i64>, Error> {
     Ok(connection
         .prepare_cached("SELECT id FROM indexed_table WHERE name = ?1")?
         .query_row(params![table], |row| row.get(0))
@@ -162,67 +160,19 @@ pub(super) fn counts(connection: &Connection) -> Result<Vec<(Name, u64)>, Error>
     Ok(counts)
 }
 
-/// Looks identities up, on the thread that asks, through a connection of its own. It sees what has
-/// been appended, including the parts of a transaction that is still unfinished.
-#[derive(Debug)]
-pub struct IndexReader {
-    connection: Connection,
-    numbers: HashMap<Name, i64>,
-}
+/// What an unfinished transaction did to a row goes before what the index says of it.
+pub(super) const LOOK_UP: &str = "
+    SELECT pending.tab IS NOT NULL, pending.identity,
+        (SELECT identity FROM identity WHERE tab = ?1 AND local = ?2)
+    FROM (SELECT 1) LEFT JOIN identity_pending AS pending ON tab = ?1 AND local = ?2";
 
-impl IndexReader {
-    pub(super) fn open(folder: &Path) -> Result<IndexReader, Error> {
-        Ok(IndexReader { connection: file::open_reader(folder)?, numbers: HashMap::new() })
-    }
-
-    /// What the row of `table` with this local key is called, if the index knows.
-    pub fn get(&mut self, table: &Name, local: i64) -> Result<Option<Vec<u8>>, Error> {
-        let Some(table) = self.number(table)? else { return Ok(None) };
-        look_up(&self.connection, table, local)
-    }
-
-    /// What several rows of one table are called, in the order asked; cheaper than one by one.
-    pub fn get_many(
-        &mut self,
-        table: &Name,
-        locals: &[i64],
-    ) -> Result<Vec<Option<Vec<u8>>>, Error> {
-        let Some(table) = self.number(table)? else { return Ok(vec![None; locals.len()]) };
-        let snapshot = self.connection.unchecked_transaction()?;
-        locals.iter().map(|local| look_up(&snapshot, table, *local)).collect()
-    }
-
-    /// Whether the index knows any row of this table: if not, it has yet to be filled.
-    pub fn knows(&mut self, table: &Name) -> Result<bool, Error> {
-        let Some(table) = self.number(table)? else { return Ok(false) };
-        Ok(self
-            .connection
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM identity WHERE tab = ?1)")?
-            .query_row(params![table], |row| row.get(0))?)
-    }
-
-    fn number(&mut self, table: &Name) -> Result<Option<i64>, Error> {
-        if let Some(number) = self.numbers.get(table) {
-            return Ok(Some(*number));
-        }
-        let number = find(&self.connection, table)?;
-        if let Some(number) = number {
-            self.numbers.insert(Name::clone(table), number);
-        }
-        Ok(number)
-    }
-}
-
-fn look_up(connection: &Connection, table: i64, local: i64) -> Result<Option<Vec<u8>>, Error> {
-    let pending: Option<Option<Vec<u8>>> = connection
-        .prepare_cached("SELECT identity FROM identity_pending WHERE tab = ?1 AND local = ?2")?
-        .query_row(params![table, local], |row| row.get(0))
-        .optional()?;
-    if let Some(identity) = pending {
-        return Ok(identity);
-    }
-    Ok(connection
-        .prepare_cached("SELECT identity FROM identity WHERE tab = ?1 AND local = ?2")?
-        .query_row(params![table, local], |row| row.get(0))
-        .optional()?)
+pub(super) fn look_up(
+    statement: &mut Statement<'_>,
+    table: i64,
+    local: i64,
+) -> Result<Option<Vec<u8>>, Error> {
+    Ok(statement.query_row(params![table, local], |row| {
+        let pending: bool = row.get(0)?;
+        row.get(if pending { 1 } else { 2 })
+    })?)
 }

@@ -5,6 +5,7 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use super::error::Error;
 
@@ -14,7 +15,23 @@ pub(super) struct Lock {
     _file: File,
 }
 
+/// How often, and with what pauses, a node's start asks for a folder that another process has:
+/// `headwater invite` holds it for a moment, and so does a predecessor that is just ending.
+const TRIES: u32 = 60;
+const PAUSE: Duration = Duration::from_millis(50);
+
 impl Lock {
+    /// [`Lock::take`], waiting up to three seconds for its holder to be gone.
+    pub(super) fn wait(folder: &Path) -> Result<Lock, Error> {
+        for _ in 1..TRIES {
+            match Lock::take(folder) {
+                Err(Error::Locked { .. }) => std::thread::sleep(PAUSE),
+                result => return result,
+            }
+        }
+        Lock::take(folder)
+    }
+
     /// Makes the folder if there is none, and takes it for this process.
     pub(super) fn take(folder: &Path) -> Result<Lock, Error> {
         DirBuilder::new()

@@ -18,6 +18,7 @@ mod link;
 mod lock;
 mod log;
 mod peek;
+mod reader;
 mod sql;
 mod store;
 #[cfg(test)]
@@ -35,12 +36,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use self::beside::Beside;
 pub use self::error::{Error, Next};
 pub use self::incoming::{IncomingKey, IncomingReader};
-pub use self::index::{IndexChange, IndexReader};
+pub use self::index::IndexChange;
 pub use self::link::{Contact, Direction, Link, State};
 pub use self::log::Released;
 pub use self::peek::Peek;
+pub use self::reader::IndexReader;
 pub use self::usage::{LinkUsage, Usage};
 
+use self::reader::Readers;
 use self::store::{Call, Failure, Store};
 use crate::change::{Epoch, NodeId, Sequence};
 use crate::clock::{SharedClock, Timestamp};
@@ -118,6 +121,7 @@ struct Shared {
     head: watch::Receiver<Sequence>,
     /// Reads segments, beside the thread that writes.
     reader: Mutex<Connection>,
+    readers: Arc<Readers>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     folder: PathBuf,
     node: NodeId,
@@ -140,6 +144,7 @@ impl Spool {
         let store = Store::open(data_dir, clock, limits, Arc::clone(&failure))?;
         let head = store.heads();
         let (node, epoch) = log::node(store.connection())?;
+        let readers = store.readers();
         let reader = Mutex::new(file::open_reader(data_dir)?);
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
@@ -150,6 +155,7 @@ impl Spool {
             failure,
             head,
             reader,
+            readers,
             thread: Mutex::new(Some(thread)),
             folder: data_dir.to_path_buf(),
             node,
@@ -339,7 +345,7 @@ impl Spool {
 
     /// A reader of the identity index with a connection of its own, for the thread that captures.
     pub fn index_reader(&self) -> Result<IndexReader, Error> {
-        IndexReader::open(&self.shared.folder)
+        IndexReader::open(&self.shared.folder, Some(Arc::clone(&self.shared.readers)))
     }
 
     /// How many rows of each table the identity index knows. Counts them, so not for every second.

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use super::error::Error;
-use super::index::{self, IndexReader};
+use super::index;
 use super::link::{self, Link};
+use super::reader::IndexReader;
 use super::usage::{self, Usage};
 use super::{file, log, note};
 use crate::change::{Epoch, NodeId};
@@ -72,6 +73,6 @@ impl Peek {
 
     /// A reader of the identity index.
     pub fn index_reader(&self) -> Result<IndexReader, Error> {
-        IndexReader::open(&self.folder)
+        IndexReader::open(&self.folder, None)
     }
 }

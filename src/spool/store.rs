@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use super::error::Error;
 use super::link;
 use super::log::{self, Released, Tail};
+use super::reader::Readers;
 use super::sql::unsigned;
 use super::{Append, Limits, file, incoming, index, lock::Lock};
 use crate::change::Sequence;
@@ -24,6 +25,9 @@ const CHECKPOINT_PAGES: i64 = 4096;
 const FREE_PAGES_KEPT: i64 = 4096;
 /// Pages given back to the file system at a time.
 const FREE_PAGES_AT_ONCE: i64 = 2048;
+
+/// What SQLite can keep in one row, less what is beside the blob.
+const SEGMENT_BYTES_MAX: u64 = 999_000_000;
 
 /// One call, carried out on the store's thread.
 pub(super) type Call = Box<dyn FnOnce(&mut Store) + Send>;
@@ -42,6 +46,7 @@ pub(super) struct Store {
     /// Compressed bytes in the log, unfinished parts included.
     bytes: u64,
     head: watch::Sender<Sequence>,
+    readers: Arc<Readers>,
     failure: Failure,
     closed: bool,
     /// Given up last, when the file is closed.
@@ -65,7 +70,7 @@ impl Store {
         limits: Limits,
         failure: Failure,
     ) -> Result<Store, Error> {
-        let lock = Lock::take(folder)?;
+        let lock = Lock::wait(folder)?;
         let connection = file::open_writer(folder, clock.now())?;
         let (head, released) = log::ends(&connection)?;
         let bytes = log::bytes(&connection)?;
@@ -78,6 +83,7 @@ impl Store {
             released,
             bytes,
             head: watch::Sender::new(head),
+            readers: Arc::default(),
             failure,
             closed: false,
             _lock: lock,
@@ -88,6 +94,10 @@ impl Store {
 
     pub(super) fn heads(&self) -> watch::Receiver<Sequence> {
         self.head.subscribe()
+    }
+
+    pub(super) fn readers(&self) -> Arc<Readers> {
+        Arc::clone(&self.readers)
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -151,6 +161,8 @@ impl Store {
         })();
         if durable == Durable::Soon {
             self.connection.pragma_update(None, "synchronous", "FULL")?;
+        } else if result.is_ok() {
+            metrics::counter!("headwater_store_commits_total").increment(1);
         }
         result
     }
@@ -163,6 +175,16 @@ impl Store {
             && (after.head != before.head || append.position.is_some())
         {
             return Err(Error::Unfinished(unfinished));
+        }
+        if let Some(segment) =
+            append.segments.iter().find(|it| it.compressed.len() as u64 > SEGMENT_BYTES_MAX)
+        {
+            return Err(Error::TooLarge {
+                what: "a compressed segment",
+                bytes: segment.compressed.len() as u64,
+                limit: SEGMENT_BYTES_MAX,
+                name: "SQLite's largest value",
+            });
         }
         let wanted = append.segments.iter().map(|segment| segment.compressed.len() as u64).sum();
         let bytes = self.bytes.saturating_add(wanted);
@@ -193,6 +215,7 @@ impl Store {
         result?;
         self.bytes = bytes;
         self.tail = after;
+        self.readers.index_changed();
         if after.head != before.head {
             self.head.send_replace(after.head);
         }
@@ -207,6 +230,7 @@ impl Store {
             log::delete_unfinished(transaction, head)
         })?;
         self.tail.parts = 0;
+        self.readers.index_changed();
         self.bytes = self.bytes.saturating_sub(bytes);
         Ok(())
     }
@@ -361,6 +385,7 @@ impl Store {
     /// Copies the write-ahead log into the file. An I/O error here is one of an fsync, so it ends
     /// the use of the store like any other.
     fn checkpoint(&self, mode: &str) -> Result<(), Error> {
+        self.readers.rest()?;
         let mut statement =
             self.connection.prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?;
         let copied = statement.query_row([], |row| unsigned(row, 2))?;

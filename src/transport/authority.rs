@@ -8,7 +8,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SerialNumber, SubjectPublicKeyInfo,
 };
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use time::OffsetDateTime;
 
 use super::credentials::{
@@ -93,15 +93,16 @@ impl Authority {
             return Ok(found);
         }
         let key = new_key()?;
-        let mut params = CertificateParams::new(Vec::new()).map_err(issue)?;
+        let mut params = CertificateParams::new(Vec::new()).map_err(|error| issue(&error))?;
         for name in &wanted {
-            let one = CertificateParams::new(vec![name.clone()])
-                .map_err(|_| CredentialError::Name { name: name.clone() })?;
+            let wrong = || CredentialError::Name { name: name.clone() };
+            ServerName::try_from(name.as_str()).map_err(|_error| wrong())?;
+            let one = CertificateParams::new(vec![name.clone()]).map_err(|_error| wrong())?;
             params.subject_alt_names.extend(one.subject_alt_names);
         }
         shape(&mut params, "headwater parent", now, CERTIFICATE_LIFE);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let certificate = params.signed_by(&key, &self.issuer).map_err(issue)?;
+        let certificate = params.signed_by(&key, &self.issuer).map_err(|error| issue(&error))?;
         let chain = vec![certificate.der().clone(), self.certificate.clone()];
         let made = Credentials { key: PrivatePkcs8KeyDer::from(key.serialize_der()), chain };
         replace(&path, &made)?;
@@ -122,14 +123,15 @@ impl Authority {
         shape(&mut params, name, now, CERTIFICATE_LIFE);
         params.distinguished_name.push(DnType::OrganizationalUnitName, node.to_string());
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let certificate = params.signed_by(&public_key, &self.issuer).map_err(issue)?;
+        let certificate =
+            params.signed_by(&public_key, &self.issuer).map_err(|error| issue(&error))?;
         Ok(certificate.der().clone())
     }
 }
 
 /// A new Ed25519 key, whose certificates are the smallest there are.
 pub(crate) fn new_key() -> Result<KeyPair, CredentialError> {
-    KeyPair::generate_for(&rcgen::PKCS_ED25519).map_err(issue)
+    KeyPair::generate_for(&rcgen::PKCS_ED25519).map_err(|error| issue(&error))
 }
 
 fn make(name: &str, now: Timestamp) -> Result<Credentials, CredentialError> {
@@ -139,7 +141,7 @@ fn make(name: &str, now: Timestamp) -> Result<Credentials, CredentialError> {
     shape(&mut params, &format!("headwater authority of {name}"), now, life);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let certificate = params.self_signed(&key).map_err(issue)?;
+    let certificate = params.self_signed(&key).map_err(|error| issue(&error))?;
     let key = PrivatePkcs8KeyDer::from(key.serialize_der());
     Ok(Credentials { key, chain: vec![certificate.der().clone()] })
 }
@@ -161,7 +163,7 @@ fn shape(params: &mut CertificateParams, name: &str, now: Timestamp, life: Durat
     params.distinguished_name.push(DnType::CommonName, name);
 }
 
-fn issue(error: rcgen::Error) -> CredentialError {
+fn issue(error: &rcgen::Error) -> CredentialError {
     CredentialError::Issue(error.to_string())
 }
 

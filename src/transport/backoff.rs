@@ -17,8 +17,8 @@ impl Default for BackoffLimits {
     fn default() -> BackoffLimits {
         BackoffLimits {
             first: Duration::from_secs(1),
-            longest: Duration::from_secs(300),
-            refused: Duration::from_secs(300),
+            longest: Duration::from_mins(5),
+            refused: Duration::from_mins(5),
         }
     }
 }

@@ -196,7 +196,7 @@ pub fn open(content: Content, key: &BatchKey) -> Result<ReceivedBatch, BatchErro
         return Err(BatchError::Malformed("its range is not the one announced"));
     }
     check_frames(&content, frames_end)?;
-    let segments = Box::new(Frames { content: Arc::new(content), codec, frames_end });
+    let segments = Box::new(Frames { content: Arc::new(content), codec, end: frames_end });
     Ok(ReceivedBatch { from: key.from, through: key.through, segments })
 }
 
@@ -265,7 +265,7 @@ fn u64_at(content: &Content, offset: u64) -> io::Result<u64> {
 struct Frames {
     content: Arc<Content>,
     codec: Codec,
-    frames_end: u64,
+    end: u64,
 }
 
 impl SegmentSource for Frames {
@@ -274,7 +274,7 @@ impl SegmentSource for Frames {
             content: Arc::clone(&self.content),
             codec: self.codec,
             offset: HEADER_BYTES,
-            end: self.frames_end,
+            end: self.end,
             number: 0,
         })
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use bytes::Bytes;
+use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{mpsc, watch};
 
@@ -182,6 +183,7 @@ pub async fn run(
         parent: link.node,
         meter: Meter::default(),
         backoff: Backoff::default(),
+        tls: None,
         options,
         spool,
         clock,
@@ -202,6 +204,7 @@ struct Client {
     parent: Option<NodeId>,
     meter: Meter,
     backoff: Backoff,
+    tls: Option<(Vec<CertificateDer<'static>>, Arc<ClientConfig>)>,
 }
 
 impl Client {
@@ -257,8 +260,7 @@ impl Client {
 
     async fn try_connection(&mut self) -> Result<std::convert::Infallible, Ended> {
         let credentials = self.credentials()?;
-        let config = tls::child(&credentials, Arc::clone(&self.clock));
-        let config = Arc::new(config.map_err(|error| Ended::Fatal(error.into()))?);
+        let config = self.tls_config(&credentials)?;
         let dial = Dial {
             address: self.options.parent.clone(),
             patience: self.options.patience,
@@ -295,6 +297,20 @@ impl Client {
             ))),
             None => Ok(credentials),
         }
+    }
+
+    /// The TLS configuration, which remembers the session to resume: the same one for as long as
+    /// the certificate is the same.
+    fn tls_config(&mut self, credentials: &Credentials) -> Result<Arc<ClientConfig>, Ended> {
+        if let Some((chain, config)) = &self.tls
+            && *chain == credentials.chain
+        {
+            return Ok(Arc::clone(config));
+        }
+        let config = tls::child(credentials, Arc::clone(&self.clock));
+        let config = Arc::new(config.map_err(|error| Ended::Fatal(error.into()))?);
+        self.tls = Some((credentials.chain.clone(), Arc::clone(&config)));
+        Ok(config)
     }
 
     async fn hello(&mut self, connection: &mut Connection) -> Result<Start, Ended> {

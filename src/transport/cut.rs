@@ -197,9 +197,9 @@ impl Cutter {
         };
     }
 
-    fn write<'a>(
+    fn write(
         &mut self,
-        record: &mut Record<'a>,
+        record: &mut Record<'_>,
         known: &mut HashMap<*const Shape, Arc<Shape>>,
     ) -> io::Result<()> {
         if let Record::Change(change) = record {
@@ -251,3 +251,7 @@ impl From<io::Error> for RecordError {
         RecordError::Io(error)
     }
 }
+
+#[cfg(test)]
+#[path = "cut_tests.rs"]
+mod tests;

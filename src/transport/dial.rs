@@ -3,18 +3,22 @@
 
 use std::error::Error;
 use std::io;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Full};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
-use rustls::{AlertDescription, CertificateError, ClientConfig};
+use rustls::{AlertDescription, CertificateError, ClientConfig, HandshakeKind};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -23,6 +27,8 @@ use super::wire::{Code, JSON_BYTES_MAX, Refusal};
 use crate::clock::SharedClock;
 
 const DEFAULT_PORT: u16 = 443;
+/// The other end can use a frame only when all of it has come: a cut loses at most this much.
+const FRAME_BYTES: usize = 4096;
 const WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 
 /// Why talking to the parent failed.
@@ -88,7 +94,7 @@ impl std::str::FromStr for ParentAddress {
     /// Reads `https://HOST[:PORT]`.
     fn from_str(url: &str) -> Result<ParentAddress, String> {
         let wrong = |what: &str| format!("`{url}` is not a parent's address: {what}");
-        let uri: Uri = url.parse().map_err(|_| wrong("write https://HOST:PORT"))?;
+        let uri: Uri = url.parse().map_err(|_error| wrong("write https://HOST:PORT"))?;
         if uri.scheme_str() != Some("https") {
             return Err(wrong("it has to begin with https://"));
         }
@@ -97,7 +103,7 @@ impl std::str::FromStr for ParentAddress {
         }
         let host = uri.host().ok_or_else(|| wrong("the host is missing"))?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        ServerName::try_from(host.clone()).map_err(|_| wrong("the host is not a name"))?;
+        ServerName::try_from(host.clone()).map_err(|_error| wrong("the host is not a name"))?;
         Ok(ParentAddress { host, port: uri.port_u16().unwrap_or(DEFAULT_PORT) })
     }
 }
@@ -116,8 +122,10 @@ pub struct Dial {
 /// A connection to the parent.
 pub struct Connection {
     dial: Dial,
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<Chunks>,
+    distrust: Distrust,
     progress: Progress,
+    resumed: bool,
 }
 
 impl Dial {
@@ -135,8 +143,6 @@ impl Dial {
             .map_err(stalled("dialling"))?
             .map_err(|error| LinkError::Unreachable { address, reason: error.to_string() })?;
         stream.set_nodelay(true).map_err(|error| broken("dialling", &error))?;
-        let mut config = config;
-        Arc::make_mut(&mut config).alpn_protocols = vec![b"h2".to_vec()];
         let stream = Counted::new(stream, progress.clone());
         let handshake = TlsConnector::from(config).connect(name, stream);
         let stream = progress
@@ -144,6 +150,9 @@ impl Dial {
             .await
             .map_err(stalled("shaking hands"))?
             .map_err(|error| self.failed("shaking hands", &error))?;
+        let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+        let distrust = Distrust::default();
+        let stream = Listening { inner: stream, distrust: distrust.clone() };
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES)
@@ -156,7 +165,7 @@ impl Dial {
                 tracing::debug!(%error, "the connection to the parent ended");
             }
         });
-        Ok(Connection { dial: self.clone(), sender, progress })
+        Ok(Connection { dial: self.clone(), sender, distrust, progress, resumed })
     }
 
     /// Sorts an error of the connection: certificates are for people, the rest mends itself.
@@ -199,7 +208,7 @@ impl Dial {
                      if it has not, this machine's clock is wrong"
                         .to_owned()
                 }
-                CertificateError::UnknownIssuer => format!(
+                CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
                     "the server at `{host}` is not the parent of the token or of this node's \
                      certificate"
                 ),
@@ -239,6 +248,11 @@ impl Connection {
     /// Whether requests can no longer be sent.
     pub fn is_closed(&self) -> bool {
         self.sender.is_closed()
+    }
+
+    /// Whether an earlier session was resumed, which saves the certificates.
+    pub fn is_resumed(&self) -> bool {
+        self.resumed
     }
 
     /// Sends JSON and reads JSON.
@@ -283,18 +297,92 @@ impl Connection {
     ) -> Result<(StatusCode, Bytes), LinkError> {
         let uri = format!("https://{}{path}", self.dial.address);
         let request = Request::post(uri)
-            .body(Full::new(body))
+            .body(Chunks(body))
             .map_err(|error| LinkError::Distrust(error.to_string()))?;
-        let failed = |error: hyper::Error| self.dial.failed(doing, &error);
-        self.sender.ready().await.map_err(failed)?;
-        let failed = |error: hyper::Error| self.dial.failed(doing, &error);
-        let response = self.sender.send_request(request).await.map_err(failed)?;
+        let (dial, distrust) = (self.dial.clone(), self.distrust.clone());
+        // HTTP/2 forgets what TLS found; the connection itself remembers it.
+        let failed = |error: &(dyn Error + 'static)| match distrust.0.get() {
+            Some(cause) => dial.failed(doing, cause),
+            None => dial.failed(doing, error),
+        };
+        self.sender.ready().await.map_err(|error| failed(&error))?;
+        let response = self.sender.send_request(request).await.map_err(|error| failed(&error))?;
         let status = response.status();
         let body = http_body_util::Limited::new(response.into_body(), JSON_BYTES_MAX)
             .collect()
             .await
-            .map_err(|error| self.dial.failed(doing, &*error))?;
+            .map_err(|error| failed(&*error))?;
         Ok((status, body.to_bytes()))
+    }
+}
+
+/// What TLS found wrong on a connection, if anything.
+#[derive(Debug, Clone, Default)]
+struct Distrust(Arc<OnceLock<rustls::Error>>);
+
+/// A TLS connection that remembers why it ended: in TLS 1.3 the other end judges our certificate
+/// only after the handshake has ended here.
+struct Listening<S> {
+    inner: S,
+    distrust: Distrust,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Listening<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.inner).poll_read(task, buffer);
+        if let Poll::Ready(Err(error)) = &polled
+            && let Some(cause) = tls_cause(error)
+        {
+            let _first = self.distrust.0.set(cause.clone());
+        }
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Listening<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(task, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(task)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(task)
+    }
+}
+
+/// A request's body in small frames.
+struct Chunks(Bytes);
+
+impl Body for Chunks {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let left = self.0.len().min(FRAME_BYTES);
+        let frame = self.0.split_to(left);
+        Poll::Ready((!frame.is_empty()).then(|| Ok(Frame::data(frame))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.len() as u64)
     }
 }
 

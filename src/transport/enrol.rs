@@ -18,7 +18,7 @@ use crate::clock::Timestamp;
 use crate::spool::{self, Beside, Direction, Link, Spool, State};
 
 /// How long an invitation is good for, unless said otherwise.
-pub const INVITATION_LIFE: Duration = Duration::from_secs(7 * 86_400);
+pub const INVITATION_LIFE: Duration = Duration::from_hours(7 * 24);
 /// The longest name of a child.
 const NAME_BYTES_MAX: usize = 64;
 /// An Ed25519 or P-256 key has far less.
@@ -198,8 +198,8 @@ fn admit(link: &Link, node: NodeId, key: [u8; 32], now: Timestamp) -> Result<(),
 
 fn read(request: &JoinRequest) -> Result<Applicant, Refusal> {
     let malformed = |what: &str| refuse(Code::Malformed, format!("{what} cannot be read"));
-    let secret = BASE64.decode(&request.secret).map_err(|_| malformed("the secret"))?;
-    let public_key = BASE64.decode(&request.public_key).map_err(|_| malformed("the key"))?;
+    let secret = BASE64.decode(&request.secret).map_err(|_error| malformed("the secret"))?;
+    let public_key = BASE64.decode(&request.public_key).map_err(|_error| malformed("the key"))?;
     if public_key.len() > PUBLIC_KEY_BYTES_MAX {
         return Err(malformed("the key"));
     }

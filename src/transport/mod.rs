@@ -1,4 +1,4 @@
-//! The link between a child and its parent. Knows segments and batches, nothing of MySQL.
+//! The link between a child and its parent. Knows segments and batches, nothing of `MySQL`.
 
 pub mod authority;
 pub mod backoff;

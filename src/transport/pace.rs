@@ -122,7 +122,7 @@ mod tests {
             let mut meter = Meter::default();
             for _ in 0..40 {
                 let bytes = pace(meter.bytes_per_second(), &PaceLimits::default()).piece_bytes;
-                meter.piece(bytes, Duration::from_secs_f64(bytes as f64 / true_rate as f64), false);
+                meter.piece(bytes, Duration::from_micros(bytes * 1_000_000 / true_rate), false);
             }
             let found = meter.bytes_per_second();
             assert!(found.abs_diff(true_rate) * 10 <= true_rate, "{found} for {true_rate}");
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn waiting_for_the_target_does_not_look_like_a_slow_link() {
         let mut meter = Meter { bytes_per_second: 1_000_000 };
-        meter.piece(500, Duration::from_secs(60), true);
+        meter.piece(500, Duration::from_mins(1), true);
         assert_eq!(meter.bytes_per_second(), 1_000_000);
         meter.stalled();
         assert_eq!(meter.bytes_per_second(), 250_000);

@@ -84,7 +84,7 @@ pub(super) fn store_refusal(error: &spool::Error) -> Refusal {
     refusal(code, format!("the parent's store: {error}"))
 }
 
-fn target_refusal(error: TargetError) -> Refusal {
+fn target_refusal(error: &TargetError) -> Refusal {
     let words = error.to_string();
     match error {
         TargetError::Gap { watermark, .. } => {
@@ -109,8 +109,15 @@ impl<T: Target> Receiver<T> {
     pub(super) async fn standing(&self, inbox: &Inbox, peer: &Peer) -> Result<Standing, Refusal> {
         let mut state = inbox.state.lock().await;
         state.settle();
-        let watermark = self.target.watermark(peer).await.map_err(target_refusal)?;
+        let watermark =
+            self.target.watermark(peer).await.map_err(|error| target_refusal(&error))?;
         state.watermark = Some(watermark);
+        if let Work::Applied { applied, .. } = &state.work
+            && applied.through > watermark
+        {
+            // The database was restored from a backup since.
+            state.work = Work::Idle;
+        }
         let (unfinished, wanted) = match &state.work {
             Work::Applying { key, .. } => {
                 (Some(Unfinished { key: *key, held: key.bytes }), RowList::default())
@@ -129,11 +136,13 @@ impl<T: Target> Receiver<T> {
         Ok(held.and_then(|(key, held)| Some(Unfinished { key: batch_key(&key)?, held })))
     }
 
-    /// Takes a piece. Of one cut short in the middle, `bytes` is what came of it.
+    /// Takes a piece. Of one cut short in the middle, `bytes` is what came of it. Waits for a batch
+    /// to be applied for less than the child's `patience`.
     pub(super) async fn piece(
         self: &Arc<Self>,
         inbox: &Arc<Inbox>,
         peer: &Peer,
+        patience: Duration,
         header: PieceHeader,
         bytes: Bytes,
     ) -> Result<PieceAnswer, Refusal> {
@@ -161,7 +170,7 @@ impl<T: Target> Receiver<T> {
                 }
             }
         };
-        self.await_outcome(inbox, done).await
+        self.await_outcome(inbox, done, self.answer_after.min(patience / 2)).await
     }
 
     async fn take(
@@ -174,7 +183,7 @@ impl<T: Target> Receiver<T> {
         let PieceHeader { key, offset } = header;
         let watermark = match state.watermark {
             Some(watermark) => watermark,
-            None => self.target.watermark(peer).await.map_err(target_refusal)?,
+            None => self.target.watermark(peer).await.map_err(|error| target_refusal(&error))?,
         };
         state.watermark = Some(watermark);
         if key.through <= watermark {
@@ -185,7 +194,7 @@ impl<T: Target> Receiver<T> {
         }
         if key.from > watermark {
             let from = key.from;
-            return Err(target_refusal(TargetError::Gap { from, watermark }));
+            return Err(target_refusal(&TargetError::Gap { from, watermark }));
         }
         if key.bytes > self.batch_bytes_max {
             let limit = self.batch_bytes_max;
@@ -228,10 +237,14 @@ impl<T: Target> Receiver<T> {
             return if held == offset { Ok(held) } else { Err(wrong_offset(held)) };
         }
         let put = self.spool.incoming_put(&peer.name, incoming_key(key), offset, bytes).await;
-        put.map_err(|error| match error {
-            spool::Error::Offset { held, .. } => wrong_offset(held),
-            spool::Error::TooLarge { .. } => refusal(Code::Malformed, error.to_string()),
-            other => store_refusal(&other),
+        put.map_err(|error| {
+            if let spool::Error::Offset { held, .. } = error {
+                wrong_offset(held)
+            } else if matches!(error, spool::Error::TooLarge { .. }) {
+                refusal(Code::Malformed, error.to_string())
+            } else {
+                store_refusal(&error)
+            }
         })
     }
 
@@ -284,7 +297,9 @@ impl<T: Target> Receiver<T> {
         let opened: Result<ReceivedBatch, BatchError> =
             opened.unwrap_or_else(|error| Err(std::io::Error::other(error).into()));
         let outcome = match opened {
-            Ok(batch) => self.target.apply(peer, batch).await.map_err(target_refusal),
+            Ok(batch) => {
+                self.target.apply(peer, batch).await.map_err(|error| target_refusal(&error))
+            }
             Err(error) => Err(batch_refusal(&error)),
         };
         let useless = match &outcome {
@@ -322,11 +337,12 @@ impl<T: Target> Receiver<T> {
         &self,
         inbox: &Inbox,
         mut done: watch::Receiver<Option<Outcome>>,
+        wait: Duration,
     ) -> Result<PieceAnswer, Refusal> {
         tokio::select! {
             // Ends early if the task that applies has gone, which `settle` finds.
             _changed = done.wait_for(Option::is_some) => {}
-            () = sleep(self.answer_after) => return Ok(PieceAnswer::Applying),
+            () = sleep(wait) => return Ok(PieceAnswer::Applying),
         }
         let outcome = done.borrow().clone();
         inbox.state.lock().await.settle();

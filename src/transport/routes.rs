@@ -1,7 +1,7 @@
 //! What a parent answers to each request. Nothing is written before the child has proved who it is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -28,7 +28,7 @@ use crate::clock::sleep;
 use crate::spool::{self, Contact, Next};
 
 /// Clocks further apart than this are worth a word in the log.
-const CLOCK_SKEW_MAX: Duration = Duration::from_secs(300);
+const CLOCK_SKEW_MAX: Duration = Duration::from_mins(5);
 
 /// One connection, as its requests see it.
 pub(super) struct Caller {
@@ -38,6 +38,8 @@ pub(super) struct Caller {
     pub(super) public_key: Vec<u8>,
     /// Whether a hello was accepted on this connection.
     pub(super) greeted: AtomicBool,
+    /// After how many seconds of silence the child gives up, as its hello said.
+    pub(super) patience_seconds: AtomicU64,
     /// Ends the connection, because its child has a newer one.
     pub(super) superseded: Arc<Notify>,
 }
@@ -201,10 +203,11 @@ impl<T: Target> Shared<T> {
         if skew > CLOCK_SKEW_MAX {
             tracing::warn!(link = %peer.name, seconds = skew.as_secs(), "the child's clock differs");
         }
-        let link = self.inbox(&peer.name);
+        let link = self.inbox(&peer);
         link.newest_is(&caller.superseded);
         let standing = self.receiver.standing(&link.inbox, &peer).await?;
         self.contact(&peer, None).await;
+        caller.patience_seconds.store(hello.patience_seconds, Ordering::Relaxed);
         caller.greeted.store(true, Ordering::Release);
         Ok(Welcome {
             version: self.check_hello(&peer, &hello)?,
@@ -264,18 +267,22 @@ async fn piece<T: Target>(
             "the first request of a connection has to be a hello",
         ));
     }
+    let patience = Duration::from_secs(caller.patience_seconds.load(Ordering::Relaxed));
     let limit = PIECE_BYTES_MAX + PIECE_HEADER_BYTES_MAX;
     let (read, whole) = shared.body(request, limit).await;
     let parsed = split(&read.freeze());
     let answer = match (parsed, whole) {
         (Ok((header, bytes)), Ok(())) => {
-            shared.receiver.piece(&shared.inbox(&peer.name).inbox, &peer, header, bytes).await?
+            shared
+                .receiver
+                .piece(&shared.inbox(&peer).inbox, &peer, patience, header, bytes)
+                .await?
         }
         (Ok((header, bytes)), Err(refusal)) => {
             // What came before the link broke off need not come again. Nobody hears the answer.
             if !bytes.is_empty() {
-                let inbox = &shared.inbox(&peer.name).inbox;
-                let _unheard = shared.receiver.piece(inbox, &peer, header, bytes).await;
+                let inbox = &shared.inbox(&peer).inbox;
+                let _unheard = shared.receiver.piece(inbox, &peer, patience, header, bytes).await;
             }
             return Err(refusal);
         }
@@ -291,7 +298,7 @@ async fn piece<T: Target>(
 /// The header in front of a piece, and the piece.
 fn split(body: &Bytes) -> Result<(PieceHeader, Bytes), Refusal> {
     let (header, rest) = postcard::take_from_bytes::<PieceHeader>(body)
-        .map_err(|_| refuse(Code::Malformed, "the piece has no header"))?;
+        .map_err(|_error| refuse(Code::Malformed, "the piece has no header"))?;
     if header.offset.saturating_add(rest.len() as u64) > header.key.bytes {
         return Err(refuse(Code::Malformed, "the piece goes beyond the end of its batch"));
     }

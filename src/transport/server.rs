@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -27,7 +27,8 @@ use super::progress::{Counted, Progress};
 use super::receive::{Inbox, Receiver};
 use super::routes::{Caller, router};
 use super::tls::{self, TlsError};
-use super::{Target, stopped};
+use super::{Peer, Target, stopped};
+use crate::change::{Epoch, NodeId};
 use crate::clock::{SharedClock, sleep};
 use crate::spool::{self, Spool};
 
@@ -58,8 +59,8 @@ pub struct ServerOptions {
     pub stall: Duration,
     /// A connection without a byte for so long is closed. Default 1 h.
     pub idle: Duration,
-    /// A request waits so long for its batch to be applied, then the child asks again; shorter
-    /// than any child's patience. Default 8 s.
+    /// A request waits so long for its batch to be applied, and at most for half the child's
+    /// patience; then the child asks again. Default 8 s.
     pub answer_after: Duration,
     /// Received batches larger than this are kept in a file while they are applied. Default 16 MiB.
     pub memory_bytes_max: u64,
@@ -77,8 +78,8 @@ impl ServerOptions {
             map_digest: String::new(),
             data_dir,
             connections_max: 1024,
-            stall: Duration::from_secs(60),
-            idle: Duration::from_secs(3600),
+            stall: Duration::from_mins(1),
+            idle: Duration::from_hours(1),
             answer_after: Duration::from_secs(8),
             memory_bytes_max: 16 << 20,
             batch_bytes_max: 4 << 30,
@@ -116,7 +117,7 @@ pub(super) struct Shared<T> {
     pub(super) authority: Authority,
     pub(super) failure: OnceLock<spool::Error>,
     pub(super) failed: Notify,
-    links: Mutex<HashMap<String, Arc<ChildLink>>>,
+    links: Mutex<HashMap<(NodeId, Epoch), Arc<ChildLink>>>,
 }
 
 /// A child that has been heard of since the start.
@@ -140,10 +141,11 @@ impl ChildLink {
 }
 
 impl<T> Shared<T> {
-    /// What is known of a child. Only names of links in the store come here, so it stays small.
-    pub(super) fn inbox(&self, name: &str) -> Arc<ChildLink> {
+    /// What is known of a child. Only children that were let in come here, so it stays small. A
+    /// machine that took another's name starts anew.
+    pub(super) fn inbox(&self, peer: &Peer) -> Arc<ChildLink> {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(links.entry(name.to_owned()).or_default())
+        Arc::clone(links.entry((peer.node, peer.epoch)).or_default())
     }
 }
 
@@ -337,6 +339,7 @@ fn caller(shown: Option<&CertificateDer<'_>>) -> Result<Caller, String> {
         key: certificate.map(key_fingerprint).transpose()?,
         public_key: certificate.map(public_key).transpose()?.unwrap_or_default(),
         greeted: AtomicBool::new(false),
+        patience_seconds: AtomicU64::new(0),
         superseded: Arc::new(Notify::new()),
     })
 }

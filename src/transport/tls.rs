@@ -18,9 +18,13 @@ use super::credentials::Credentials;
 use super::token::sha256;
 use crate::clock::SharedClock;
 
+/// A record can be read only when all of it has come: a cut loses at most this much of a piece.
+/// It costs 22 bytes each.
+const CHILD_RECORD_BYTES: usize = 4096;
 /// Sessions kept for resumption; a child resumes one.
 const SESSIONS: usize = 4096;
-const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+const SERVER_ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+const CHILD_ALPN: &[u8] = b"h2";
 
 /// A configuration of TLS that cannot be used.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -70,7 +74,7 @@ pub fn server(
         .with_client_cert_verifier(verifier)
         .with_single_cert(credentials.chain.clone(), key)
         .map_err(wrong)?;
-    config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
+    config.alpn_protocols = SERVER_ALPN.map(<[u8]>::to_vec).to_vec();
     config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
     config.send_tls13_tickets = 1;
     Ok(config)
@@ -88,7 +92,8 @@ pub fn child(credentials: &Credentials, clock: SharedClock) -> Result<ClientConf
         .with_root_certificates(roots(authority)?)
         .with_client_auth_cert(vec![certificate.clone()], key)
         .map_err(wrong)?;
-    config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
+    config.max_fragment_size = Some(CHILD_RECORD_BYTES);
+    config.alpn_protocols = vec![CHILD_ALPN.to_vec()];
     Ok(config)
 }
 
@@ -101,7 +106,7 @@ pub fn joining(fingerprint: [u8; 32], clock: SharedClock) -> Result<ClientConfig
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
-    config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
+    config.alpn_protocols = vec![CHILD_ALPN.to_vec()];
     Ok(config)
 }
 
@@ -132,11 +137,11 @@ impl ServerCertVerifier for Pinned {
             .iter()
             .find(|certificate| sha256(certificate) == self.fingerprint)
             .ok_or(CertificateError::UnknownIssuer)?;
-        let roots =
-            roots(&authority.clone().into_owned()).map_err(|_| CertificateError::BadEncoding)?;
+        let roots = roots(&authority.clone().into_owned())
+            .map_err(|_error| CertificateError::BadEncoding)?;
         let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider())
             .build()
-            .map_err(|_| CertificateError::BadEncoding)?;
+            .map_err(|_error| CertificateError::BadEncoding)?;
         verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
 

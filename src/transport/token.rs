@@ -82,11 +82,11 @@ impl FromStr for Token {
 
     fn from_str(word: &str) -> Result<Token, TokenError> {
         let word = word.trim().strip_prefix(PREFIX).ok_or(TokenError::NotAToken)?;
-        let bytes = URL_SAFE_NO_PAD.decode(word).map_err(|_| TokenError::Mistyped)?;
+        let bytes = URL_SAFE_NO_PAD.decode(word).map_err(|_error| TokenError::Mistyped)?;
         let (content, crc) = bytes.split_last_chunk::<CRC_BYTES>().ok_or(TokenError::Mistyped)?;
         let (secret, authority) =
             content.split_first_chunk::<SECRET_BYTES>().ok_or(TokenError::Mistyped)?;
-        let authority = authority.try_into().map_err(|_| TokenError::Mistyped)?;
+        let authority = authority.try_into().map_err(|_error| TokenError::Mistyped)?;
         if crc32fast::hash(content) != u32::from_le_bytes(*crc) {
             return Err(TokenError::Mistyped);
         }

@@ -1,6 +1,8 @@
 //! What the two ends of a link say to each other around the batches, as JSON. `docs/wire.md`
 //! describes it for people.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,8 @@ use crate::record::{Record, SegmentReader, SegmentWriter};
 pub const PROTOCOL_VERSIONS: [u16; 1] = [1];
 /// More rows than this are not asked for at a time.
 pub const WANTED_MAX: usize = 500;
+/// A list of wanted rows ends when it has this many bytes: identities may be whole rows.
+const WANTED_BYTES_MAX: usize = 256 * 1024;
 /// The longest JSON body either end reads: a list of wanted rows is the longest there is.
 pub const JSON_BYTES_MAX: usize = 1024 * 1024;
 /// The largest piece a parent takes.
@@ -242,12 +246,15 @@ impl Code {
 pub struct RowList(String);
 
 impl RowList {
-    /// Writes the list; what is above [`WANTED_MAX`] is left for another time.
+    /// Writes the list; what is above its limits is left for another time.
     pub fn new(rows: &[Wanted]) -> RowList {
         let mut writer = SegmentWriter::new();
         for row in rows.iter().take(WANTED_MAX) {
+            if writer.len() >= WANTED_BYTES_MAX {
+                break;
+            }
             writer.change(&Change {
-                shape: Shape { table: row.table.clone(), columns: Vec::new() }.into(),
+                shape: Shape { table: Arc::clone(&row.table), columns: Vec::new() }.into(),
                 kind: Kind::Delete,
                 identity: row.identity.clone(),
                 previous: None,
@@ -273,7 +280,7 @@ impl RowList {
             if rows.len() == WANTED_MAX {
                 return None;
             }
-            let table = change.shape.table.clone();
+            let table = Arc::clone(&change.shape.table);
             rows.push(Wanted { table, identity: change.identity.into_owned() });
         }
         Some(rows)

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use headwater::capture::decode::{
-    Body, ColumnFacts, Decoder, Event, MapColumn, RawColumn, Row, RowKind, RowsEvent,
+    Body, ColumnFacts, DecodeError, Decoder, Event, MapColumn, RawColumn, Refusal, Row, RowKind,
+    RowsEvent,
 };
 use headwater::database::schema::{LiveColumn, LiveSchema};
 use headwater::value::Value;
@@ -545,4 +546,43 @@ async fn minimal_images_have_absent_columns_not_nulls() {
         }
     }
     panic!("no rows in the log");
+}
+
+#[tokio::test]
+async fn mariadbs_old_temporal_format_is_read_without_fractions_and_refused_with() {
+    let options = ServerOptions::default().with("--mysql56-temporal-format=OFF");
+    let server = Server::start(Flavor::Mariadb1011, options).await.unwrap();
+    server.sql("CREATE DATABASE kinds").await.unwrap();
+    let mut conn = connect(&server).await;
+    let sql = "CREATE TABLE k (id INT PRIMARY KEY, a TIME, b DATETIME, c TIMESTAMP NULL, d DATE);
+         CREATE TABLE fractions (id INT PRIMARY KEY, a TIME(3), b INT)";
+    conn.query_drop(sql).await.unwrap();
+    server.sql("FLUSH BINARY LOGS").await.unwrap();
+    let sql = "INSERT INTO k VALUES
+         (1, '-838:59:59', '2026-11-22 01:02:03', '2038-01-19 03:14:07', '2026-11-22'),
+         (2, '00:00:01', '0000-00-00 00:00:00', '0000-00-00 00:00:00', '0000-00-00'),
+         (3, NULL, '9999-12-31 23:59:59', NULL, NULL)";
+    conn.query_drop(sql).await.unwrap();
+    conn.query_drop("INSERT INTO fractions VALUES (1, '-00:00:00.001', 7)").await.unwrap();
+    let schema = LiveSchema::read(&mut conn, "kinds").await.unwrap();
+    let live = schema.tables["k"].columns.clone();
+    let theirs = printed(&mut conn, &live[1..]).await;
+    let log = last_log(&server).await;
+    let told = Told::read(&log, &live);
+    assert_eq!(told.changes.len(), 3);
+    for (_, _, after) in &told.changes {
+        same(after, &theirs);
+    }
+    let mut decoder = Decoder::new(LIMIT);
+    let mut refused = 0;
+    for raw in raw_events(&log) {
+        let Body::TableMap(map) = decoder.event(raw, false).unwrap().body else { continue };
+        if map.table == "fractions" {
+            let columns = map.columns().unwrap();
+            let error = ColumnFacts::new(&columns[1], &schema.tables["fractions"].columns[1]);
+            assert_eq!(error, Err(DecodeError::Refused(Refusal::OldFraction)));
+            refused += 1;
+        }
+    }
+    assert_eq!(refused, 1);
 }

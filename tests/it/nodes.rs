@@ -118,7 +118,7 @@ impl Pair {
             Server::start_with_openmrs(flavor, ServerOptions::default()).await.unwrap();
         openmrs::seed(&child_server, "openmrs", 0).await.unwrap();
         openmrs::seed(&parent_server, "openmrs", 5000).await.unwrap();
-        let others = openmrs::other_patients(&parent_server, "openmrs", 300).await.unwrap();
+        let others = openmrs::other_patients(&parent_server, "openmrs", 99, 300).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let port = edge::free_port().unwrap();
         let link = Link::to_port(port).await.unwrap();

@@ -132,7 +132,14 @@ async fn a_row_that_the_parent_lacks_is_asked_for(flavor: Flavor) {
         }
         edge::sleep(Duration::from_millis(300)).await;
     }
-    panic!("{:?} of {at_child:?}\n{:#}", pair.parent_says(names).await, pair.parent.status());
+    let waiting = pair
+        .parent_says(
+            "SELECT GROUP_CONCAT(line SEPARATOR '\n') FROM (SELECT CONCAT_WS(' ', row_table, kind, \
+             LEFT(reason, 90), COUNT(*)) line FROM headwater.held GROUP BY row_table, kind, \
+             LEFT(reason, 90) ORDER BY COUNT(*) DESC LIMIT 40) told",
+        )
+        .await;
+    panic!("{:?} of {at_child:?}\n{}", pair.parent_says(names).await, waiting.unwrap_or_default());
 }
 
 async fn a_revoked_child_writes_nothing_more(flavor: Flavor) {

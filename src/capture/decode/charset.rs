@@ -76,7 +76,8 @@ charsets! {
 
 /// `MariaDB` gives the id of a collation plus this to its form that doesn't pad with spaces.
 const NO_PAD: u64 = 1024;
-/// From here on `MariaDB` numbers the UCA 14.0.0 collations, 256 to a character set.
+/// From here on `MariaDB` numbers the UCA 14.0.0 collations, 256 to a character set: `utf8mb3`,
+/// `utf8mb4`, `ucs2`, `utf16`, `utf32`.
 const UCA_1400: u64 = 2048;
 
 impl Charset {
@@ -119,18 +120,13 @@ impl Charset {
             13 | 88 => Charset::Sjis,
             10 | 82 => Charset::Swe7,
             18 | 89 => Charset::Tis620,
-            35 | 90 | 128..=151 | 159 | 640..=642 => Charset::Ucs2,
+            35 | 90 | 128..=151 | 159 | 640..=642 | 2560..=2815 => Charset::Ucs2,
             12 | 91 => Charset::Ujis,
-            54 | 55 | 101..=124 | 672..=674 => Charset::Utf16,
+            54 | 55 | 101..=124 | 672..=674 | 2816..=3071 => Charset::Utf16,
             56 | 62 => Charset::Utf16le,
-            60 | 61 | 160..=183 | 736..=738 => Charset::Utf32,
-            33 | 76 | 83 | 192..=215 | 223 | 576..=578 => Charset::Utf8mb3,
-            45 | 46 | 224..=247 | 255..=323 | 608..=610 => Charset::Utf8mb4,
-            2048..=2303 => Charset::Utf8mb3,
-            2304..=2559 => Charset::Utf8mb4,
-            2560..=2815 => Charset::Ucs2,
-            2816..=3071 => Charset::Utf16,
-            3072..=3327 => Charset::Utf32,
+            60 | 61 | 160..=183 | 736..=738 | 3072..=3327 => Charset::Utf32,
+            33 | 76 | 83 | 192..=215 | 223 | 576..=578 | 2048..=2303 => Charset::Utf8mb3,
+            45 | 46 | 224..=247 | 255..=323 | 608..=610 | 2304..=2559 => Charset::Utf8mb4,
             _ => return Err(Refusal::Collation(id).into()),
         })
     }

@@ -73,15 +73,17 @@ impl Groups<'_> {
             *first ^= 0x80;
         }
         let mut number = big(group.get(..taken.len()).unwrap_or_default());
-        let mut place = 10_u64.pow(u32::from(digits));
-        if number >= place {
+        let mut printed = [b'0'; 9];
+        let wanted = printed.iter_mut().rev().take(usize::from(digits));
+        for place in wanted {
+            *place = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+        if number > 0 {
             return Err(DecodeError::malformed("a decimal with more digits than its group holds"));
         }
-        while place > 1 {
-            place /= 10;
-            text.push(char::from(b'0' + (number / place % 10) as u8));
-            number %= place;
-        }
+        let printed = printed.iter().skip(9 - usize::from(digits));
+        text.extend(printed.map(|digit| char::from(*digit)));
         Ok(())
     }
 }

@@ -244,13 +244,12 @@ impl Decoder {
                     left: rest.len() as u64,
                 })?;
             match tail.first() {
-                Some(0) => (lengths, Checksum::None),
+                Some(0) | None => (lengths, Checksum::None),
                 Some(1) => {
                     verified(raw)?;
                     (lengths, Checksum::Crc32)
                 }
                 Some(other) => return Err(Refusal::ChecksumAlgorithm(*other).into()),
-                None => (lengths, Checksum::None),
             }
         } else {
             (rest, Checksum::None)

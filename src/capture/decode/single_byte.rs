@@ -6,35 +6,39 @@ use super::charset::Charset;
 /// Stands for a byte that has no character, or whose character comes back as another byte.
 pub(super) const UNMAPPED: u16 = 0xfffd;
 
-/// The characters of the bytes from 0x80 on; `None` for character sets of another kind.
-pub(super) fn upper_half(charset: Charset) -> Option<&'static [u16; 128]> {
-    Some(match charset {
-        Charset::Armscii8 => &ARMSCII8,
-        Charset::Cp1250 => &CP1250,
-        Charset::Cp1251 => &CP1251,
-        Charset::Cp1256 => &CP1256,
-        Charset::Cp1257 => &CP1257,
-        Charset::Cp850 => &CP850,
-        Charset::Cp852 => &CP852,
-        Charset::Cp866 => &CP866,
-        Charset::Dec8 => &DEC8,
-        Charset::Geostd8 => &GEOSTD8,
-        Charset::Greek => &GREEK,
-        Charset::Hebrew => &HEBREW,
-        Charset::Hp8 => &HP8,
-        Charset::Keybcs2 => &KEYBCS2,
-        Charset::Koi8r => &KOI8R,
-        Charset::Koi8u => &KOI8U,
-        Charset::Latin1 => &LATIN1,
-        Charset::Latin2 => &LATIN2,
-        Charset::Latin5 => &LATIN5,
-        Charset::Latin7 => &LATIN7,
-        Charset::Macce => &MACCE,
-        Charset::Macroman => &MACROMAN,
-        Charset::Tis620 => &TIS620,
+/// How a character set's bytes are read.
+pub(super) enum Form {
+    /// As UTF-8.
+    Utf8,
+    /// In units of two bytes, each a character.
+    Ucs2,
+    /// As UTF-16, the higher byte first.
+    Utf16,
+    /// As UTF-16, the lower byte first.
+    Utf16le,
+    /// In units of four bytes.
+    Utf32,
+    /// A byte a character: the lower half ASCII, the upper half from a table.
+    SingleByte(&'static [u16; 128]),
+    /// ASCII as far as it goes. What else there is has no conversion here that is surely the
+    /// servers' own.
+    AsciiOnly,
+    /// Not at all.
+    Bytes,
+}
+
+/// How the character set is read.
+pub(super) fn form(charset: Charset) -> Form {
+    match charset {
+        Charset::Utf8mb3 | Charset::Utf8mb4 => Form::Utf8,
+        Charset::Ucs2 => Form::Ucs2,
+        Charset::Utf16 => Form::Utf16,
+        Charset::Utf16le => Form::Utf16le,
+        Charset::Utf32 => Form::Utf32,
+        // Swedish letters stand in the place of ASCII's brackets.
+        Charset::Binary | Charset::Swe7 => Form::Bytes,
         Charset::Ascii
         | Charset::Big5
-        | Charset::Binary
         | Charset::Cp932
         | Charset::Eucjpms
         | Charset::Euckr
@@ -42,15 +46,31 @@ pub(super) fn upper_half(charset: Charset) -> Option<&'static [u16; 128]> {
         | Charset::Gb2312
         | Charset::Gbk
         | Charset::Sjis
-        | Charset::Swe7
-        | Charset::Ucs2
-        | Charset::Ujis
-        | Charset::Utf16
-        | Charset::Utf16le
-        | Charset::Utf32
-        | Charset::Utf8mb3
-        | Charset::Utf8mb4 => return None,
-    })
+        | Charset::Ujis => Form::AsciiOnly,
+        Charset::Armscii8 => Form::SingleByte(&ARMSCII8),
+        Charset::Cp1250 => Form::SingleByte(&CP1250),
+        Charset::Cp1251 => Form::SingleByte(&CP1251),
+        Charset::Cp1256 => Form::SingleByte(&CP1256),
+        Charset::Cp1257 => Form::SingleByte(&CP1257),
+        Charset::Cp850 => Form::SingleByte(&CP850),
+        Charset::Cp852 => Form::SingleByte(&CP852),
+        Charset::Cp866 => Form::SingleByte(&CP866),
+        Charset::Dec8 => Form::SingleByte(&DEC8),
+        Charset::Geostd8 => Form::SingleByte(&GEOSTD8),
+        Charset::Greek => Form::SingleByte(&GREEK),
+        Charset::Hebrew => Form::SingleByte(&HEBREW),
+        Charset::Hp8 => Form::SingleByte(&HP8),
+        Charset::Keybcs2 => Form::SingleByte(&KEYBCS2),
+        Charset::Koi8r => Form::SingleByte(&KOI8R),
+        Charset::Koi8u => Form::SingleByte(&KOI8U),
+        Charset::Latin1 => Form::SingleByte(&LATIN1),
+        Charset::Latin2 => Form::SingleByte(&LATIN2),
+        Charset::Latin5 => Form::SingleByte(&LATIN5),
+        Charset::Latin7 => Form::SingleByte(&LATIN7),
+        Charset::Macce => Form::SingleByte(&MACCE),
+        Charset::Macroman => Form::SingleByte(&MACROMAN),
+        Charset::Tis620 => Form::SingleByte(&TIS620),
+    }
 }
 
 const ARMSCII8: [u16; 128] = [

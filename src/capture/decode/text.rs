@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::value::Value;
 
 use super::charset::Charset;
-use super::single_byte::{UNMAPPED, upper_half};
+use super::single_byte::{Form, UNMAPPED, form};
 
 /// The value of character data: text, bytes for `binary`, or, where the bytes cannot become UTF-8
 /// and come back, those bytes with their character set's name.
@@ -23,19 +23,22 @@ pub(super) fn value(content: &[u8], charset: Charset) -> Value<'_> {
 
 /// The text, if it is surely the one the server means.
 pub(super) fn decode(content: &[u8], charset: Charset) -> Option<Cow<'_, str>> {
-    match charset {
-        Charset::Utf8mb4 | Charset::Utf8mb3 => std::str::from_utf8(content).ok().map(Cow::Borrowed),
-        Charset::Ucs2 => units(content, u16::from_be_bytes)
+    match form(charset) {
+        Form::Utf8 => std::str::from_utf8(content).ok().map(Cow::Borrowed),
+        Form::Ucs2 => units(content, u16::from_be_bytes)
             .and_then(|units| units.map(|unit| char::from_u32(u32::from(unit))).collect())
             .map(Cow::Owned),
-        Charset::Utf16 => units(content, u16::from_be_bytes).and_then(utf16),
-        Charset::Utf16le => units(content, u16::from_le_bytes).and_then(utf16),
-        Charset::Utf32 => utf32(content),
-        // Its letters stand in the place of ASCII's brackets.
-        Charset::Swe7 | Charset::Binary => None,
-        _ if content.is_ascii() => std::str::from_utf8(content).ok().map(Cow::Borrowed),
-        _ => upper_half(charset).and_then(|upper| single_byte(content, upper)),
+        Form::Utf16 => units(content, u16::from_be_bytes).and_then(utf16),
+        Form::Utf16le => units(content, u16::from_le_bytes).and_then(utf16),
+        Form::Utf32 => utf32(content),
+        Form::SingleByte(upper) => ascii(content).or_else(|| single_byte(content, upper)),
+        Form::AsciiOnly => ascii(content),
+        Form::Bytes => None,
     }
+}
+
+fn ascii(content: &[u8]) -> Option<Cow<'_, str>> {
+    std::str::from_utf8(content).ok().filter(|text| text.is_ascii()).map(Cow::Borrowed)
 }
 
 fn units(content: &[u8], unit: fn([u8; 2]) -> u16) -> Option<impl Iterator<Item = u16> + use<'_>> {

@@ -87,3 +87,21 @@ async fn an_append_that_is_refused_leaves_the_index_alone() {
     assert_eq!(reader.get(&"other".into(), 1).unwrap(), Some(b"y".to_vec()));
     assert_eq!(reader.get(&"new".into(), 1).unwrap(), Some(b"x".to_vec()));
 }
+
+#[tokio::test]
+async fn a_reader_sees_every_append_and_does_not_keep_the_log_from_being_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    let person = Name::from("person");
+    let mut reader = spool.index_reader().unwrap();
+    let log = folder.path().join("headwater.db-wal");
+    for round in 1..=120 {
+        let large = Segment { compressed: vec![3; 1_000_000], ..whole(round, round) };
+        let local = i64::try_from(round).unwrap();
+        spool.append(append(vec![large], vec![put("person", local, "x")])).await.unwrap();
+        assert_eq!(reader.get(&person, local).unwrap(), Some(b"x".to_vec()));
+        assert_eq!(reader.get(&person, local + 1).unwrap(), None);
+    }
+    let bytes = std::fs::metadata(&log).unwrap().len();
+    assert!(bytes < 60_000_000, "the write-ahead log has grown to {bytes} bytes");
+}

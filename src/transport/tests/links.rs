@@ -181,3 +181,43 @@ async fn a_schedule_sends_in_its_intervals() {
     assert_eq!(parent.target.applies(), 1);
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_connection_resumes_the_session_and_is_known_by_it() {
+    let parent = Parent::start().await;
+    let child = Child::joined(&parent, "clinic").await;
+    let credentials = credentials(child.data_dir.path()).unwrap().unwrap();
+    let config = Arc::new(tls::child(&credentials, shared(&child.clock)).unwrap());
+    for resumed in [false, true, true] {
+        let mut connection = child.dial().connect(Arc::clone(&config)).await.unwrap();
+        assert_eq!(connection.is_resumed(), resumed);
+        let welcome: Result<Welcome, _> =
+            connection.ask(path::HELLO, &child.hello(), "saying hello").await;
+        assert!(welcome.is_ok());
+    }
+    parent.revoke("clinic");
+    crate::clock::sleep(Duration::from_millis(1100)).await;
+    let mut connection = child.dial().connect(config).await.unwrap();
+    assert!(connection.is_resumed());
+    let welcome: Result<Welcome, _> =
+        connection.ask(path::HELLO, &child.hello(), "saying hello").await;
+    assert_eq!(welcome.unwrap_err().code(), Some(crate::transport::wire::Code::Revoked));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_takes_anothers_name_starts_at_the_beginning() {
+    let parent = Parent::start().await;
+    let first = Child::joined(&parent, "clinic").await;
+    capture(&first.spool, 2, 10).await;
+    let (mut connection, _) = first.greet().await.unwrap();
+    let batch = first.batch(0, 2, Codec::Lz4).await;
+    assert_eq!(through(send_whole(&mut connection, &batch).await), 2);
+    parent.revoke("clinic");
+    let second = Child::joined(&parent, "clinic").await;
+    capture(&second.spool, 2, 10).await;
+    // The very same bytes, but of another node: they count anew.
+    let (mut connection, welcome) = second.greet().await.unwrap();
+    assert_eq!(welcome.watermark, Sequence(0));
+    assert_eq!(through(send_whole(&mut connection, &batch).await), 2);
+    assert_eq!(parent.target.applies(), 2);
+}

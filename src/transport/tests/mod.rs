@@ -55,6 +55,10 @@ fn clock() -> Arc<MovedClock> {
     Arc::new(MovedClock { inner: SystemClock::shared(), micros: AtomicI64::new(0) })
 }
 
+fn shared(clock: &Arc<MovedClock>) -> SharedClock {
+    Arc::<MovedClock>::clone(clock)
+}
+
 impl MovedClock {
     fn move_years(&self, years: i64) {
         self.micros.store(years * 365 * 86_400 * 1_000_000, Ordering::SeqCst);
@@ -197,8 +201,8 @@ impl Parent {
         tune: impl FnOnce(&mut ServerOptions),
     ) -> Parent {
         let clock = clock();
-        let shared: SharedClock = clock.clone();
-        let spool = Spool::open(data_dir.path(), shared.clone(), Limits::default()).unwrap();
+        let shared = shared(&clock);
+        let spool = Spool::open(data_dir.path(), Arc::clone(&shared), Limits::default()).unwrap();
         let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
         let mut options = ServerOptions::new(address, "parent", data_dir.path().to_owned());
         options.names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
@@ -247,7 +251,7 @@ impl Child {
     fn new(parent: &Parent) -> Child {
         let data_dir = tempfile::tempdir().unwrap();
         let clock = clock();
-        let spool = Spool::open(data_dir.path(), clock.clone(), Limits::default()).unwrap();
+        let spool = Spool::open(data_dir.path(), shared(&clock), Limits::default()).unwrap();
         Child { data_dir, spool, clock, parent: parent.url() }
     }
 
@@ -265,20 +269,20 @@ impl Child {
             parent: self.parent.clone(),
             patience: Duration::from_secs(5),
         };
-        join(&options, token, &self.spool, self.clock.clone()).await
+        join(&options, token, &self.spool, shared(&self.clock)).await
     }
 
     fn dial(&self) -> Dial {
         Dial {
             address: self.parent.clone(),
             patience: Duration::from_secs(5),
-            clock: self.clock.clone(),
+            clock: shared(&self.clock),
         }
     }
 
     async fn connect(&self) -> Result<Connection, LinkError> {
         let credentials = credentials(self.data_dir.path()).unwrap().unwrap();
-        let config = tls::child(&credentials, self.clock.clone()).unwrap();
+        let config = tls::child(&credentials, shared(&self.clock)).unwrap();
         self.dial().connect(Arc::new(config)).await
     }
 
@@ -331,7 +335,7 @@ impl Child {
     fn run(&self, options: ClientOptions) -> Running {
         let (wanted, wanted_rows) = mpsc::channel(4);
         let (stop, stopping) = watch::channel(false);
-        let link = client::run(options, self.spool.clone(), self.clock.clone(), wanted, stopping);
+        let link = client::run(options, self.spool.clone(), shared(&self.clock), wanted, stopping);
         Running { task: tokio::spawn(link), stop, wanted_rows }
     }
 
@@ -423,7 +427,7 @@ impl Proxy {
             loop {
                 let (child, _) = listener.accept().await.unwrap();
                 connections.fetch_add(1, Ordering::SeqCst);
-                let octet = from.load(Ordering::SeqCst) as u8;
+                let octet = u8::try_from(from.load(Ordering::SeqCst)).unwrap();
                 let socket = TcpSocket::new_v4().unwrap();
                 socket.bind(SocketAddr::from(([127, 0, 0, octet], 0))).unwrap();
                 let Ok(parent) = socket.connect(to).await else { continue };

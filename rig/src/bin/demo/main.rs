@@ -125,7 +125,6 @@ impl Demo {
         let link = Link::to_port(listening).await?;
         let node = |name, server: &Server, rest: String| -> Result<Node> {
             let data = folder.path().join(name);
-            std::fs::create_dir_all(&data)?;
             let configuration = configuration(name, &data, &server.url(DATABASE), &map, &rest)?;
             Node::new(name, &program, folder.path(), &configuration)
         };
@@ -190,7 +189,7 @@ impl Demo {
         let printed = self.parent.command(&["invite", "child"]).await?;
         let token = printed.lines().last().context("invite printed nothing")?.trim().to_owned();
         ensure!(!token.is_empty() && !token.contains(' '), "the last line of invite is no token");
-        self.child.command(&["join", &token]).await?;
+        self.join(&token).await?;
         self.child.run()?;
         let status = self.wait_for_status(Which::Child).await?;
         self.say(&format!(
@@ -198,6 +197,22 @@ impl Demo {
             position(&status)
         ));
         Ok(())
+    }
+
+    /// The parent may still be on its way up; a token is used up only by a join that succeeds.
+    async fn join(&mut self, token: &str) -> Result<()> {
+        for _ in 0..40 {
+            let (joined, _, said) = self.child.try_command(&["join", token]).await?;
+            if joined {
+                return Ok(());
+            }
+            self.parent.ensure_running()?;
+            if !["connect", "reach", "reset"].iter().any(|word| said.contains(word)) {
+                bail!("join was refused: {said}");
+            }
+            edge::sleep(Duration::from_millis(500)).await;
+        }
+        bail!("the parent cannot be reached to join it")
     }
 
     /// Waits until a node's status can be asked and its capture has a position.

@@ -1,13 +1,10 @@
-# syntax=docker/dockerfile:1
 # Builds a small image with nothing but headwater in it. `--target clinic` adds the clinic at work
 # that docker-compose.yml uses as its writer.
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 COPY . .
-RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    --mount=type=cache,target=/src/target \
-    cargo build --release --locked --package headwater --bin headwater \
+RUN cargo build --release --locked --package headwater --bin headwater \
         --package headwater-rig --bin headwater-clinic \
     && install -D -t /out target/release/headwater target/release/headwater-clinic
 

@@ -38,12 +38,15 @@ pub(super) fn run(path: &Path, init: &Init, out: &mut Output) -> Result<Outcome,
 }
 
 fn write_new(path: &Path, text: &str, force: bool) -> Result<(), Error> {
-    let failed = |error: std::io::Error| match error.kind() {
-        ErrorKind::AlreadyExists => Error::Usage(format!(
-            "{} is there already and stays as it is\n  remedy: name another with --config FILE, or say init --force",
-            path.display()
-        )),
-        _ => Error::Failed(format!("cannot write {}: {error}", path.display())),
+    let failed = |error: std::io::Error| {
+        if error.kind() == ErrorKind::AlreadyExists {
+            Error::Usage(format!(
+                "{} is there already and stays as it is\n  remedy: name another with --config FILE, or say init --force",
+                path.display()
+            ))
+        } else {
+            Error::Failed(format!("cannot write {}: {error}", path.display()))
+        }
     };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(failed)?;

@@ -23,7 +23,7 @@ pub enum Error {
     #[error(
         "the spool holds {held} of at most {limit} bytes and {wanted} more are wanted: capture \
          waits until links acknowledge and the grace period passes; if that is not to be awaited, \
-         raise the limit `spool_bytes_max`"
+         raise `bytes_max` in [spool]"
     )]
     SpoolFull {
         /// Compressed bytes in the spool.

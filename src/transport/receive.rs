@@ -199,7 +199,7 @@ impl<T: Target> Receiver<T> {
         if key.bytes > self.batch_bytes_max {
             let limit = self.batch_bytes_max;
             let words = format!(
-                "a batch of {} bytes is more than the {limit} this parent takes: raise `batch_bytes_max` there",
+                "a batch of {} bytes is more than the {limit} this parent takes: raise `batch_bytes_max` in [listen] there",
                 key.bytes
             );
             return Err(refusal(Code::TooLarge, words));

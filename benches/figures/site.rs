@@ -112,7 +112,7 @@ impl Site {
     pub(crate) async fn in_step(&mut self) -> Result<()> {
         self.link.allow();
         if self.parent.process_id().is_err() {
-            self.parent.start()?;
+            self.parent.start_and_listen().await?;
         }
         if self.child.process_id().is_err() {
             self.child.start()?;
@@ -145,7 +145,7 @@ async fn make_load(server: &Server, rows: u64) -> Result<Load> {
     server.sql(&format!("{relaxed} FLUSH BINARY LOGS")).await?;
     let first = log_files(server)?.pop().context("the server has no log")?;
     let started = Instant::now();
-    let mut clinic = Clinic::new(20_26);
+    let mut clinic = Clinic::new(2026);
     let mut conn = server.conn(DATABASE).await?;
     let mut told = Instant::now();
     clinic

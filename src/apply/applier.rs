@@ -184,9 +184,9 @@ impl Applier {
     /// Tries all parked changes again that were not tried for a while. To be called now and then:
     /// rows also arrive by other ways than links.
     pub async fn retry_parked(&self, not_tried_for: Duration) -> Result<Retried, Error> {
-        let since = self.clock.now().after(Duration::ZERO);
+        let now = self.clock.now();
         let micros = i64::try_from(not_tried_for.as_micros()).unwrap_or(i64::MAX);
-        let since = clock::Timestamp(since.0.saturating_sub(micros));
+        let since = clock::Timestamp(now.0.saturating_sub(micros));
         let nodes = self
             .with_session(async |session| held::nodes_parked(session, &self.names, since).await)
             .await?;

@@ -1,7 +1,6 @@
 //! The changes set aside, in the target: written, found again, released and listed.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use mysql_async::Value as Param;
 
@@ -201,20 +200,24 @@ pub(super) async fn remove(
     Ok(removed)
 }
 
-/// Which of some rows have changes waiting, and how.
+/// Which of some rows have changes of a node waiting, and how. There is no order between the
+/// changes of different nodes.
 pub(super) async fn blocked(
     session: &mut Session,
     names: &Names,
+    node: NodeId,
     hashes: &[u64],
 ) -> Result<HashMap<u64, State>, Failure> {
     let mut found = HashMap::new();
     for piece in hashes.chunks(HASHES_MAX) {
         let sql = format!(
-            "SELECT DISTINCT row_hash, state FROM {} WHERE row_hash IN ({})",
+            "SELECT DISTINCT row_hash, state FROM {} WHERE row_hash IN ({}) AND node = ?",
             names.held,
             marks(piece.len())
         );
-        for row in session.rows(&sql, padded(piece)).await? {
+        let mut params = padded(piece);
+        params.push(Param::from(node.to_string()));
+        for row in session.rows(&sql, params).await? {
             let mut columns = row.unwrap().into_iter();
             let hash = number(columns.next().unwrap_or(Param::NULL));
             let state = state_of(&text(columns.next().unwrap_or(Param::NULL)));
@@ -226,6 +229,43 @@ pub(super) async fn blocked(
         }
     }
     Ok(found)
+}
+
+/// Forgets the parked changes of rows that come whole now: what they would have written is older.
+/// A chain with a delete in it keeps its order. Tells which rows have nothing waiting any more.
+pub(super) async fn supersede(
+    session: &mut Session,
+    names: &Names,
+    node: NodeId,
+    whole: &[u64],
+) -> Result<Vec<u64>, Failure> {
+    let mut superseded = Vec::new();
+    for piece in whole.chunks(HASHES_MAX) {
+        let sql = format!(
+            "SELECT id, row_hash, state = 'parked' AND kind <> 'delete' FROM {} WHERE row_hash IN \
+             ({}) AND node = ? FOR UPDATE",
+            names.held,
+            marks(piece.len())
+        );
+        let mut params = padded(piece);
+        params.push(Param::from(node.to_string()));
+        let mut chains: HashMap<u64, (Vec<u64>, bool)> = HashMap::new();
+        for row in session.rows(&sql, params).await? {
+            let mut columns = row.unwrap().into_iter().map(number);
+            let mut next = || columns.next().unwrap_or(0);
+            let (id, hash, moot) = (next(), next(), next() == 1);
+            let chain = chains.entry(hash).or_insert((Vec::new(), true));
+            chain.0.push(id);
+            chain.1 &= moot;
+        }
+        for (hash, (ids, moot)) in chains {
+            if moot {
+                remove(session, names, &ids).await?;
+                superseded.push(hash);
+            }
+        }
+    }
+    Ok(superseded)
 }
 
 /// The rows of a node's parked changes that wait for one of these rows.
@@ -471,5 +511,5 @@ fn padded(numbers: &[u64]) -> Vec<Param> {
 
 /// The hash under which a change waits.
 pub(super) fn hash_of(item: &Item<'_>) -> u64 {
-    row_hash(&Arc::clone(&item.change.shape.table), &item.change.identity)
+    row_hash(&item.change.shape.table, &item.change.identity)
 }

@@ -7,7 +7,8 @@
 //!                                               is needed), with the later changes of the same row
 //! ```
 //!
-//! [`Applier`] is the way in. Planning ([`plan`](self)) does no I/O.
+//! [`Applier`] is the way in; `docs/apply.md` tells the whole. Planning (`plan.rs`), the text of
+//! statements (`statement.rs`) and the conversion of values (`cell.rs`) do no I/O.
 
 mod applier;
 mod batch;

@@ -148,7 +148,8 @@ impl<'c, 's> Planner<'c, 's> {
         };
         let name = RowName { table: &table.name, identity: &change.identity };
         let known = self.by_name.get(&name).copied();
-        if !self.rows.is_empty() && self.must_wait(table, change, known) {
+        let begun = !self.rows.is_empty() || !self.aside.is_empty();
+        if begun && self.must_wait(table, change, known) {
             return Ok(false);
         }
         if matches!(known, Some(Taken::Aside)) {
@@ -242,6 +243,12 @@ impl<'c, 's> Planner<'c, 's> {
             check_identity(self.map, table, previous)?;
         }
         let fates = self.fates(table, &change.shape);
+        if is_left_out(table, change, &fates) {
+            return Err(Hold::quarantine(format!(
+                "the schema map here leaves out rows of {} such as this one",
+                table.name
+            )));
+        }
         let mut values = Vec::with_capacity(fates.len());
         for ((fate, value), name) in fates.iter().zip(&change.values).zip(&change.shape.columns) {
             match *fate {
@@ -292,6 +299,26 @@ impl<'c, 's> Planner<'c, 's> {
         self.shapes.insert(Arc::as_ptr(shape), Arc::clone(&fates));
         fates
     }
+}
+
+/// Whether this node's map keeps such rows from travelling. A peer with the same map does not
+/// send them; what does not carry the column in question cannot change its row that way.
+fn is_left_out(table: &BoundTable, change: &Change<'_>, fates: &[Fate]) -> bool {
+    table.rows_left_out.iter().any(|condition| {
+        let part = table.identity_columns().iter().position(|index| *index == condition.column);
+        let carried = match (part, &change.identity) {
+            (Some(_), Identity::One(value)) => Some(value),
+            (Some(part), Identity::Many(values)) => values.get(part),
+            (Some(_), Identity::Lost(_)) => None,
+            (None, _) => {
+                let place = fates.iter().position(
+                    |fate| matches!(fate, Fate::Write(index) if *index == condition.column),
+                );
+                place.and_then(|place| change.values.get(place))
+            }
+        };
+        carried.is_some_and(|value| condition.matches(value))
+    })
 }
 
 /// The table a change is for, if this node's map lets its rows in.
@@ -390,10 +417,7 @@ fn check_value(
     value: &Value<'_>,
 ) -> Result<(), Hold> {
     let Some(bound) = table.columns.get(column) else { return Ok(()) };
-    let reference = match value {
-        Value::Reference(reference) => Some(reference),
-        _ => None,
-    };
+    let reference = if let Value::Reference(reference) = value { Some(reference) } else { None };
     let allowed = match (&bound.role, reference) {
         (Role::Reference(ReferenceRule::Always { table, .. }), Some(reference)) => {
             reference.table == *table
@@ -432,3 +456,7 @@ fn check_value(
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -15,6 +15,11 @@ use crate::change::Identity;
 use crate::schema_map::{BoundIdentity, BoundMap, BoundTable};
 use crate::value::Value;
 
+/// A table of which more rows are looked for has a statement of its own.
+const TOGETHER_KEYS_MAX: usize = 64;
+/// Tables in one statement.
+const TOGETHER_TABLES_MAX: usize = 24;
+
 /// Where a row is in the target.
 #[derive(Debug, Clone)]
 pub(super) struct Located {
@@ -127,6 +132,7 @@ impl<'c, 's> Known<'c, 's> {
     ) -> Result<(), Failure> {
         loop {
             let mut progress = false;
+            let mut together = Vec::new();
             for need in needs.tables.values_mut() {
                 let mut ready = Vec::new();
                 need.names.retain(|identity| {
@@ -143,10 +149,58 @@ impl<'c, 's> Known<'c, 's> {
                 });
                 // In the order of their keys, so that two sessions lock rows in the same order.
                 ready.sort_by(|a, b| a.0.cmp(b.0));
-                self.look_up(session, need.table, need.write, &ready).await?;
+                if ready.is_empty() {
+                    continue;
+                }
+                if ready.len() <= TOGETHER_KEYS_MAX && statement::can_stand_together(need.table) {
+                    together.push(Ready { table: need.table, write: need.write, keys: ready });
+                } else {
+                    self.look_up(session, need.table, need.write, &ready).await?;
+                }
             }
+            self.look_up_together(session, together).await?;
             if !progress {
                 break;
+            }
+        }
+        Ok(())
+    }
+
+    /// A few rows of each of several tables, in one statement: an encounter refers to a dozen
+    /// tables, and on a far database each statement is a round trip.
+    async fn look_up_together(
+        &mut self,
+        session: &mut Session,
+        ready: Vec<Ready<'c, 's>>,
+    ) -> Result<(), Failure> {
+        for some in ready.chunks(TOGETHER_TABLES_MAX) {
+            if let [only] = some {
+                self.look_up(session, only.table, only.write, &only.keys).await?;
+                continue;
+            }
+            let mut sql = String::new();
+            let mut params = Vec::new();
+            for (number, ready) in some.iter().enumerate() {
+                let padded = statement::padded(ready.keys.len());
+                sql.push_str(if number == 0 { "(" } else { " UNION ALL (" });
+                sql.push_str(&statement::arm(number, ready.table, padded, ready.write));
+                sql.push(')');
+                pad(&mut params, &ready.keys, padded);
+            }
+            let mut returned: Vec<Vec<Vec<Param>>> = vec![Vec::new(); some.len()];
+            for row in session.rows(&sql, params).await? {
+                let mut values = row.unwrap().into_iter();
+                let number = values.next().map(super::state::number);
+                let number = number.and_then(|number| usize::try_from(number).ok());
+                let rest: Vec<Param> = values.collect();
+                // The local key stands once: it is the address too.
+                let rest = rest.iter().chain(rest.last()).cloned().collect();
+                if let Some(rows) = number.and_then(|number| returned.get_mut(number)) {
+                    rows.push(rest);
+                }
+            }
+            for (ready, rows) in some.iter().zip(returned) {
+                self.match_up(ready.table, &ready.keys, rows);
             }
         }
         Ok(())
@@ -173,14 +227,9 @@ impl<'c, 's> Known<'c, 's> {
             let padded = statement::padded(piece.len());
             let sql = statement::lookup(table, &more, padded, write);
             let mut params: Vec<Param> = Vec::with_capacity(padded);
-            let last = piece.len().saturating_sub(1);
-            for number in 0..padded {
-                if let Some((_, key)) = piece.get(number.min(last)) {
-                    params.extend(key.iter().cloned());
-                }
-            }
+            pad(&mut params, piece, padded);
             let returned = session.rows(&sql, params).await?;
-            self.match_up(table, piece, returned);
+            self.match_up(table, piece, returned.into_iter().map(Returned::unwrap).collect());
         }
         Ok(())
     }
@@ -191,15 +240,14 @@ impl<'c, 's> Known<'c, 's> {
         &mut self,
         table: &'c BoundTable,
         piece: &[(&'c Identity<'s>, Vec<Param>)],
-        returned: Vec<Returned>,
+        returned: Vec<Vec<Param>>,
     ) {
         let parts = table.identity_columns().len();
         let addresses = address_columns(table).len();
         let mut exact: HashMap<Vec<u8>, Option<usize>> = HashMap::new();
         let mut folded: HashMap<Vec<u8>, Option<usize>> = HashMap::new();
         let mut found = Vec::with_capacity(returned.len());
-        for row in returned {
-            let values = row.unwrap();
+        for values in returned {
             let number = found.len();
             let (key, rest) = values.split_at(parts.min(values.len()));
             for (map, bytes) in [(&mut exact, joined(key, false)), (&mut folded, joined(key, true))]
@@ -266,15 +314,31 @@ impl<'c, 's> Known<'c, 's> {
         let mut params = Vec::with_capacity(values.len());
         for (column, value) in columns.into_iter().zip(values) {
             let bound = table.columns.get(column)?;
-            params.push(match value {
-                Value::Reference(reference) => {
-                    let name = RowName { table: &reference.table, identity: &reference.identity };
-                    self.located(&name)?.local.clone()
-                }
-                plain => cell::cell(column, bound, plain).ok()?.param,
+            params.push(if let Value::Reference(reference) = value {
+                let name = RowName { table: &reference.table, identity: &reference.identity };
+                self.located(&name)?.local.clone()
+            } else {
+                cell::cell(column, bound, value).ok()?.param
             });
         }
         Some(params)
+    }
+}
+
+/// Rows of one table that can be looked up now, with their keys.
+struct Ready<'c, 's> {
+    table: &'c BoundTable,
+    write: bool,
+    keys: Vec<(&'c Identity<'s>, Vec<Param>)>,
+}
+
+/// The keys' parameters, the last one repeated up to `padded` keys.
+fn pad(params: &mut Vec<Param>, keys: &[(&Identity<'_>, Vec<Param>)], padded: usize) {
+    let last = keys.len().saturating_sub(1);
+    for number in 0..padded {
+        if let Some((_, key)) = keys.get(number.min(last)) {
+            params.extend(key.iter().cloned());
+        }
     }
 }
 
@@ -307,11 +371,9 @@ fn prerequisites<'c, 's>(
     };
     values
         .iter()
-        .filter_map(|value| match value {
-            Value::Reference(reference) => {
-                Some(RowName { table: &reference.table, identity: &reference.identity })
-            }
-            _ => None,
+        .filter_map(|value| {
+            let Value::Reference(reference) = value else { return None };
+            Some(RowName { table: &reference.table, identity: &reference.identity })
         })
         .collect()
 }

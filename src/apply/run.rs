@@ -21,6 +21,9 @@ const WAVES: u32 = 4;
 /// A statement of more bytes than this is split, whatever the server allows.
 const STATEMENT_BYTES_MAX: usize = 8 << 20;
 
+/// Fewer updates of the same columns are written one by one.
+const TOGETHER_MIN: usize = 3;
+
 /// What became of a run.
 #[derive(Debug, Default)]
 pub(super) struct Outcome<'c, 's> {
@@ -93,6 +96,15 @@ enum Ready<'c, 's> {
     Hold(Hold),
 }
 
+/// The columns that a statement writes.
+type Columns = Vec<(usize, Form)>;
+
+/// What an update writes, and where.
+struct Update {
+    address: Vec<Param>,
+    cells: Vec<Cell>,
+}
+
 /// A row ready to be inserted.
 struct Insert<'a, 'c, 's> {
     row: &'a Row<'c, 's>,
@@ -100,9 +112,6 @@ struct Insert<'a, 'c, 's> {
     /// Its place in the target is needed later in this run.
     needed: bool,
 }
-
-/// Inserts that carry the same columns in the same forms.
-type Alike<'a, 'c, 's> = (Vec<(usize, Form)>, Vec<Insert<'a, 'c, 's>>);
 
 impl<'c, 's> Writer<'_, 'c, 's> {
     /// Sets aside the rows that have earlier changes waiting.
@@ -168,6 +177,7 @@ impl<'c, 's> Writer<'_, 'c, 's> {
 
     async fn write_table<'a>(&mut self, rows: &'a [Row<'c, 's>]) -> Result<(), Failure> {
         let mut inserts = Vec::new();
+        let mut updates = Vec::new();
         for row in rows {
             if row.net == Net::Delete {
                 continue;
@@ -178,7 +188,7 @@ impl<'c, 's> Writer<'_, 'c, 's> {
                 inserts.push(row);
             } else {
                 match self.known.get(&row.name()) {
-                    Some(Slot::At(_)) => self.update(row).await?,
+                    Some(Slot::At(_)) => updates.extend(self.update(row)?),
                     Some(Slot::Missing) if row.net == Net::Insert => inserts.push(row),
                     Some(Slot::Missing) | None => {
                         let hold = Hold::missing(&row.table.name, row.identity, "changes a row");
@@ -190,6 +200,9 @@ impl<'c, 's> Writer<'_, 'c, 's> {
                     }
                 }
             }
+        }
+        if let Some(first) = rows.first() {
+            self.write_updates(first.table, updates).await?;
         }
         self.insert(inserts).await
     }
@@ -248,10 +261,9 @@ impl<'c, 's> Writer<'_, 'c, 's> {
         let Some(first) = ready.first() else { return Ok(()) };
         let table: &'c BoundTable = first.row.table;
         self.allocate_keys(table, &mut ready).await?;
-        let mut groups: Vec<Alike<'a, 'c, 's>> = Vec::new();
+        let mut groups: Vec<(Columns, Vec<Insert<'a, 'c, 's>>)> = Vec::new();
         for insert in ready {
-            let shape: Vec<(usize, Form)> =
-                insert.cells.iter().map(|cell| (cell.column, cell.form)).collect();
+            let shape = shape_of(&insert.cells);
             match groups.iter_mut().find(|(known, _)| *known == shape) {
                 Some((_, rows)) => rows.push(insert),
                 None => groups.push((shape, vec![insert])),
@@ -395,22 +407,83 @@ impl<'c, 's> Writer<'_, 'c, 's> {
         Ok(param)
     }
 
-    async fn update(&mut self, row: &Row<'c, 's>) -> Result<(), Failure> {
+    /// What an update writes, and where; `None` if it writes nothing.
+    fn update(&mut self, row: &Row<'c, 's>) -> Result<Option<Update>, Failure> {
         let (cells, deferred) = match self.cells(row, true, false) {
             Ready::Cells(cells, deferred) => (cells, deferred),
-            Ready::Hold(hold) => return self.hold(row, hold),
+            Ready::Hold(hold) => return self.hold(row, hold).map(|()| None),
             Ready::NextWave => return Err(Failure::Split),
         };
         for (column, target) in deferred {
             self.fixups.push(Fixup { row: row.name(), table: row.table, column, target });
         }
         self.outcome.written.push((row.name(), Net::Update));
-        let Some(located) = self.known.located(&row.name()) else { return Ok(()) };
-        if cells.is_empty() {
-            return Ok(());
+        let located = self.known.located(&row.name()).filter(|_| !cells.is_empty());
+        Ok(located.map(|located| Update { address: located.address.clone(), cells }))
+    }
+
+    /// Updates of a table's rows: those that change the same columns together.
+    async fn write_updates(
+        &mut self,
+        table: &'c BoundTable,
+        updates: Vec<Update>,
+    ) -> Result<(), Failure> {
+        let mut groups: Vec<(Columns, Vec<Update>)> = Vec::new();
+        for update in updates {
+            let shape = shape_of(&update.cells);
+            match groups.iter_mut().find(|(known, _)| *known == shape) {
+                Some((_, rows)) => rows.push(update),
+                None => groups.push((shape, vec![update])),
+            }
         }
-        let address = located.address.clone();
-        self.write_cells(row.table, cells, &address).await.map(|_| ())
+        let many = statement::can_update_many(table);
+        for (shape, rows) in groups {
+            match &many {
+                Some((key, fillers)) if rows.len() >= TOGETHER_MIN => {
+                    self.update_group(table, *key, fillers, &shape, rows).await?;
+                }
+                Some(_) | None => {
+                    for row in rows {
+                        self.write_cells(table, row.cells, &row.address).await?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn update_group(
+        &mut self,
+        table: &'c BoundTable,
+        key: usize,
+        fillers: &[(usize, &'static str)],
+        shape: &[(usize, Form)],
+        rows: Vec<Update>,
+    ) -> Result<(), Failure> {
+        let bytes_max = STATEMENT_BYTES_MAX.min(self.session.packet_bytes_max / 2);
+        let mut rows = rows.into_iter().peekable();
+        while rows.peek().is_some() {
+            let step = statement::rows_per_statement(rows.len(), shape.len() + 1);
+            let mut params = Vec::with_capacity(step * (shape.len() + 1));
+            let (mut count, mut bytes) = (0_usize, 0_usize);
+            while count < step {
+                let Some(next) = rows.peek() else { break };
+                let size: usize =
+                    next.cells.iter().map(|cell| cell::param_bytes(&cell.param)).sum();
+                if count > 0 && bytes.saturating_add(size) > bytes_max {
+                    break;
+                }
+                bytes = bytes.saturating_add(size);
+                count += 1;
+                if let Some(row) = rows.next() {
+                    params.extend(row.address);
+                    params.extend(row.cells.into_iter().map(|cell| cell.param));
+                }
+            }
+            let sql = statement::update_many(table, key, shape, fillers, count);
+            self.session.execute(&sql, params).await?;
+        }
+        Ok(())
     }
 
     async fn write_cells(
@@ -419,7 +492,7 @@ impl<'c, 's> Writer<'_, 'c, 's> {
         cells: Vec<Cell>,
         address: &[Param],
     ) -> Result<u64, Failure> {
-        let shape: Vec<(usize, Form)> = cells.iter().map(|cell| (cell.column, cell.form)).collect();
+        let shape = shape_of(&cells);
         let at = resolve::address_columns(table);
         let sql = statement::update(table, &shape, &at);
         let mut params: Vec<Param> = cells.into_iter().map(|cell| cell.param).collect();
@@ -439,7 +512,8 @@ impl<'c, 's> Writer<'_, 'c, 's> {
         };
         let Some(address) = address else {
             if self.known.located(&row.name()).is_some() {
-                return self.update(row).await;
+                let update = self.update(row)?;
+                return self.write_updates(row.table, update.into_iter().collect()).await;
             }
             return self.hold(row, Hold::missing(&row.table.name, previous, "renames a row"));
         };
@@ -647,6 +721,10 @@ impl<'c, 's> Row<'c, 's> {
     }
 }
 
+fn shape_of(cells: &[Cell]) -> Columns {
+    cells.iter().map(|cell| (cell.column, cell.form)).collect()
+}
+
 /// A row's place as far as its own cells tell it.
 struct Parts {
     local: Option<Param>,
@@ -695,10 +773,7 @@ fn lender<'c>(map: &'c BoundMap, table: &BoundTable) -> Option<&'c BoundTable> {
 }
 
 fn reference_of<'v, 's>(value: &'v Value<'s>) -> Option<&'v Reference<'s>> {
-    match value {
-        Value::Reference(reference) => Some(reference),
-        _ => None,
-    }
+    if let Value::Reference(reference) = value { Some(reference) } else { None }
 }
 
 /// A local key as a column holds it: some columns keep it as text.

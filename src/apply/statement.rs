@@ -64,6 +64,67 @@ pub(super) fn insert(table: &BoundTable, columns: &[(usize, Form)], rows: usize)
     sql
 }
 
+/// Several rows that are known to be there and locked, updated in one statement. The primary key
+/// is the first the server compares, so no other row can be hit; `fillers` stand in for columns
+/// that an insert would have to name, and are never stored.
+pub(super) fn update_many(
+    table: &BoundTable,
+    key: usize,
+    columns: &[(usize, Form)],
+    fillers: &[(usize, &str)],
+    rows: usize,
+) -> String {
+    let carried = |index: usize| columns.iter().any(|(known, _)| *known == index);
+    let fillers: Vec<&(usize, &str)> =
+        fillers.iter().filter(|(index, _)| !carried(*index)).collect();
+    let mut names = vec![column(table, key)];
+    names.extend(columns.iter().map(|(index, _)| column(table, *index)));
+    names.extend(fillers.iter().map(|(index, _)| column(table, *index)));
+    let mut marks = vec!["?"];
+    marks.extend(columns.iter().map(|(_, form)| mark(*form)));
+    marks.extend(fillers.iter().map(|(_, filler)| *filler));
+    let row = format!("({})", marks.join(","));
+    let sets: Vec<String> = columns
+        .iter()
+        .map(|(index, _)| {
+            let name = column(table, *index);
+            format!("{name} = VALUES({name})")
+        })
+        .collect();
+    format!(
+        "INSERT INTO {} ({}) VALUES {} ON DUPLICATE KEY UPDATE {}",
+        quoted(&table.name),
+        names.join(","),
+        vec![row; rows].join(","),
+        sets.join(",")
+    )
+}
+
+/// What [`update_many`] needs of a table: its key, and the fillers; `None` where rows have to be
+/// updated one by one.
+pub(super) fn can_update_many(table: &BoundTable) -> Option<(usize, Vec<(usize, &'static str)>)> {
+    let &[key] = table.primary_key.as_slice() else { return None };
+    let mut fillers = Vec::new();
+    for (index, column) in table.columns.iter().enumerate() {
+        let live = &column.live;
+        if index == key || live.nullable || live.default.is_some() || live.generated {
+            continue;
+        }
+        let filler = match live.data_type.as_str() {
+            "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "decimal" | "float"
+            | "double" | "bit" => "0",
+            "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "binary"
+            | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => "''",
+            "date" => "'2000-01-01'",
+            "datetime" | "timestamp" => "'2000-01-01 00:00:00'",
+            "time" => "'00:00:00'",
+            _ => return None,
+        };
+        fillers.push((index, filler));
+    }
+    Some((key, fillers))
+}
+
 /// `UPDATE` of the row at an address.
 pub(super) fn update(table: &BoundTable, columns: &[(usize, Form)], at: &[usize]) -> String {
     let sets: Vec<String> = columns
@@ -164,6 +225,33 @@ pub(super) fn lookup(table: &BoundTable, more: &[usize], keys: usize, write: boo
     }
     sql.push_str(if write { " FOR UPDATE" } else { " LOCK IN SHARE MODE" });
     sql
+}
+
+/// Whether a table's rows can be looked up in one statement with those of others: one column is
+/// enough to find them by, and a whole number to address them by.
+pub(super) fn can_stand_together(table: &BoundTable) -> bool {
+    let key = match table.primary_key.as_slice() {
+        [key] if table.local_key == Some(*key) => table.columns.get(*key),
+        _ => None,
+    };
+    let whole = key.is_some_and(|key| {
+        matches!(
+            key.live.data_type.as_str(),
+            "tinyint" | "smallint" | "mediumint" | "int" | "bigint"
+        )
+    });
+    whole
+        && match &table.identity {
+            BoundIdentity::Column(column) => table.columns.get(*column).is_some_and(cell::is_text),
+            BoundIdentity::Borrowed { .. } => true,
+            BoundIdentity::Composite(_) | BoundIdentity::WholeRow => false,
+        }
+}
+
+/// One table's part of such a statement: its number, the identity's column, the local key.
+pub(super) fn arm(number: usize, table: &BoundTable, keys: usize, write: bool) -> String {
+    let sql = lookup(table, &table.primary_key, keys, write);
+    sql.replacen("SELECT ", &format!("SELECT {number}, "), 1)
 }
 
 /// A column as it is compared with what was sent: text, bytes or digits.

@@ -14,7 +14,7 @@ use super::resolve::Known;
 use super::run::{self, Outcome};
 use super::session::Session;
 use super::state::{Names, moment};
-use crate::change::NodeId;
+use crate::change::{Kind, NodeId};
 use crate::clock::Timestamp;
 use crate::schema_map::{BoundMap, Direction};
 use crate::transport::Wanted;
@@ -68,9 +68,31 @@ impl<'w> Work<'w> {
                 }
             }
             let hashes: Vec<u64> = hashes.into_iter().collect();
-            blocked = held::blocked(self.session, self.names, &hashes).await?;
+            blocked = held::blocked(self.session, self.names, self.node, &hashes).await?;
+            self.supersede(items, &mut blocked).await?;
         }
         self.process(items, blocked).await
+    }
+
+    /// A row that comes whole does not wait behind parked changes of it that wait for the row.
+    async fn supersede(
+        &mut self,
+        items: &[Item<'_>],
+        blocked: &mut HashMap<u64, State>,
+    ) -> Result<(), Failure> {
+        let whole: Vec<u64> = items
+            .iter()
+            .filter(|item| item.change.kind == Kind::Insert)
+            .map(held::hash_of)
+            .filter(|hash| blocked.get(hash) == Some(&State::Parked))
+            .collect::<HashSet<_>>()
+            .into_iter()
+            .collect();
+        for hash in held::supersede(self.session, self.names, self.node, &whole).await? {
+            blocked.remove(&hash);
+            self.blocked.remove(&hash);
+        }
+        Ok(())
     }
 
     /// Tries changes that were set aside earlier.

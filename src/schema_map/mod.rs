@@ -5,6 +5,7 @@
 
 mod bind;
 pub mod check;
+mod condition;
 pub mod explain;
 pub mod file;
 pub mod generate;

@@ -24,6 +24,7 @@ on_both!(
     an_insert_of_a_row_that_is_here_updates_it,
     deletes_cascade_as_the_target_says,
     an_update_writes_only_what_changed,
+    many_updates_hit_their_own_rows_only,
 );
 
 async fn a_subclass_row_may_come_long_after_its_parent_row(stage: Stage) {
@@ -318,6 +319,30 @@ async fn an_update_writes_only_what_changed(stage: Stage) {
     let query =
         format!("SELECT CONCAT(gender, birthtime, birthdate) FROM person WHERE uuid = '{id}'");
     assert_eq!(stage.ask(&query).await.as_deref(), Some("X07:08:091987-11-02"));
+}
+
+async fn many_updates_hit_their_own_rows_only(stage: Stage) {
+    let ids: Vec<String> = (0..300).map(|_| uuid()).collect();
+    stage.send(&[ids.iter().map(|id| person(id)).collect()]).await;
+    let updates = ids.iter().enumerate().map(|(number, id)| {
+        update(
+            "person",
+            id,
+            vec![
+                ("cause_of_death_non_coded", text(id.clone())),
+                ("dead", Value::Int(number as i64 % 2)),
+            ],
+        )
+    });
+    let report = stage.send(&[updates.collect()]).await;
+    assert!(report.statements < 20, "{report:?}");
+    let list = ids.iter().map(|id| format!("'{id}'")).collect::<Vec<_>>().join(",");
+    let query = format!(
+        "SELECT CONCAT_WS(' ', COUNT(*), SUM(cause_of_death_non_coded = uuid), SUM(dead), \
+         SUM(date_created = '2024-03-05 10:20:30'), SUM(gender = 'F')) \
+         FROM person WHERE uuid IN ({list})"
+    );
+    assert_eq!(stage.ask(&query).await.as_deref(), Some("300 300 150 300 300"));
 }
 
 async fn deletes_cascade_as_the_target_says(stage: Stage) {

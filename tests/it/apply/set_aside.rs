@@ -155,6 +155,14 @@ async fn an_update_of_a_row_the_parent_never_had_is_parked_and_asked_for(stage: 
     assert_eq!((report.parked, report.quarantined), (1, 0));
     assert_eq!(report.wanted[0].identity, one(&id));
     assert!(!is_there(&stage, "person", &id).await);
+
+    // The child answers with the whole row, which is newer than the update.
+    let whole = with(&person(&id), vec![("gender", text("O"))]);
+    let report = stage.try_send(&[vec![whole]]).await.unwrap();
+    assert_eq!((report.parked, report.quarantined), (0, 0));
+    let query = format!("SELECT gender FROM person WHERE uuid = '{id}'");
+    assert_eq!(stage.ask(&query).await.as_deref(), Some("O"));
+    assert!(stage.waiting(State::Parked).await.is_empty());
 }
 
 async fn later_changes_of_a_row_wait_behind_the_first(stage: Stage) {

@@ -55,7 +55,7 @@ async fn a_longtext_of_20_mb_arrives(stage: Stage) {
     let next = insert("clob_datatype_storage", &uuid(), vec![("value", text("short"))]);
     stage.send(&[vec![row, next]]).await;
     let query = format!(
-        "SELECT MD5(value) = MD5(REPEAT('clinic ', {})) FROM clob_datatype_storage \
+        "SELECT SHA2(value, 256) = SHA2(REPEAT('clinic ', {}), 256) FROM clob_datatype_storage \
          WHERE uuid = '{id}'",
         body.len() / 7
     );
@@ -145,7 +145,12 @@ async fn every_type_arrives_exactly(stage: Stage) {
         .send(&[vec![update("sample", &id, vec![("full", Value::Double((-0.0_f64).to_bits()))])]])
         .await;
     let shown = stage.server.ask(&database, "SELECT CONCAT(full) FROM sample").await.unwrap();
-    assert_eq!(shown.as_deref(), Some("-0"));
+    // MariaDB itself drops the sign of zero.
+    let zero = match stage.flavor {
+        headwater_rig::Flavor::Mysql97 => "-0",
+        headwater_rig::Flavor::Mariadb1011 => "0",
+    };
+    assert_eq!(shown.as_deref(), Some(zero));
 }
 
 async fn check(stage: &Stage, database: &str, id: &str) {

@@ -33,7 +33,7 @@ test: ## run all tests, on both servers [TEST=name]
 	fi
 	$(CARGO) test --workspace --doc
 
-bench: ## print the figures, on half a million row changes
+bench: ## print the figures, on half a million row changes [ROWS=50000 FIGURES=a,c SERVER=mysql|mariadb]
 	@scripts/get-servers
 	$(CARGO) bench --bench figures
 

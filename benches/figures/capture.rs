@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::peers;
 use crate::process::{peak_memory_bytes, processor_time};
-use crate::report::{Report, median, rate, tell};
+use crate::report::{Report, mebibytes, median, rate, tell};
 use crate::site::Site;
 
 const ROUNDS: usize = 3;
@@ -54,10 +54,7 @@ pub(crate) async fn measure(site: &mut Site, report: &mut Report) -> Result<()> 
             rate(middle.commits, middle.took),
             middle.processor.as_secs_f64(),
         ),
-        format!(
-            "peak memory: {:.1} MiB (goal: at most 64)",
-            rate(peak, Duration::from_secs(1)) / 1_048_576.0
-        ),
+        format!("peak memory: {} (goal: at most 64)", mebibytes(peak)),
         format!(
             "mysqlbinlog --read-from-remote-server --raw: {:.2} s: {:.0} rows/s",
             theirs.as_secs_f64(),

@@ -72,8 +72,21 @@ impl Node {
         let log = File::options().create(true).append(true).open(&self.log)?;
         let config = self.config.clone();
         self.process = Some(edge::spawn_tied(PROGRAM.as_ref(), |command| {
-            command.arg("--config").arg(config).arg("run").stdin(Stdio::null()).stderr(log);
+            command.arg("--config").arg(config).arg("run");
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         })?);
+        Ok(())
+    }
+
+    /// Starts it and waits until it listens.
+    pub(crate) async fn start_and_listen(&mut self) -> Result<()> {
+        self.start()?;
+        let started = Instant::now();
+        // Figures are served after children are.
+        while self.scrape().is_err() {
+            ensure!(started.elapsed() < STILL_MAX, "it does not listen\n{}", self.log_tail());
+            edge::sleep(Duration::from_millis(20)).await;
+        }
         Ok(())
     }
 
@@ -164,7 +177,7 @@ impl Node {
     }
 }
 
-/// The lines of a scrape that count something, without their labels' values told apart.
+/// The figures of a scrape, by their names with labels.
 fn figures(text: &str) -> HashMap<String, f64> {
     text.lines()
         .filter(|line| line.starts_with("headwater_"))

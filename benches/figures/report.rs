@@ -72,3 +72,9 @@ pub(crate) fn median(times: &[Duration]) -> Duration {
 pub(crate) fn milliseconds(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1000.0)
 }
+
+/// Mebibytes, to a tenth.
+#[expect(clippy::cast_precision_loss, reason = "a figure, not a count")]
+pub(crate) fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / 1_048_576.0)
+}

@@ -112,7 +112,7 @@ impl Site {
     pub(crate) async fn in_step(&mut self) -> Result<()> {
         self.link.allow();
         if self.parent.process_id().is_err() {
-            self.parent.start()?;
+            self.parent.start_and_listen().await?;
         }
         if self.child.process_id().is_err() {
             self.child.start()?;
@@ -143,9 +143,9 @@ async fn make_load(server: &Server, rows: u64) -> Result<Load> {
     let relaxed = "SET GLOBAL sync_binlog = 0; SET GLOBAL innodb_flush_log_at_trx_commit = 0;";
     let durable = "SET GLOBAL sync_binlog = 1; SET GLOBAL innodb_flush_log_at_trx_commit = 1;";
     server.sql(&format!("{relaxed} FLUSH BINARY LOGS")).await?;
-    let first = log_files(server).await?.pop().context("the server has no log")?;
+    let first = log_files(server)?.pop().context("the server has no log")?;
     let started = Instant::now();
-    let mut clinic = Clinic::new(20_26);
+    let mut clinic = Clinic::new(2026);
     let mut conn = server.conn(DATABASE).await?;
     let mut told = Instant::now();
     clinic
@@ -159,7 +159,7 @@ async fn make_load(server: &Server, rows: u64) -> Result<Load> {
     conn.disconnect().await?;
     server.sql(&format!("{durable} FLUSH BINARY LOGS")).await?;
     let files: Vec<PathBuf> =
-        log_files(server).await?.into_iter().filter(|file| *file >= first).collect();
+        log_files(server)?.into_iter().filter(|file| *file >= first).collect();
     let mut bytes = 0;
     for file in &files {
         bytes += fs::metadata(file)?.len();
@@ -168,7 +168,7 @@ async fn make_load(server: &Server, rows: u64) -> Result<Load> {
 }
 
 /// The files of the server's log, the oldest first.
-async fn log_files(server: &Server) -> Result<Vec<PathBuf>> {
+fn log_files(server: &Server) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(server.data())? {
         let path = entry?.path();

@@ -346,7 +346,8 @@ impl Applier {
         act: impl AsyncFnOnce(&mut Session) -> Result<T, Failure>,
     ) -> Result<T, Error> {
         let permit = self.permits.acquire().await;
-        let _permit = permit.map_err(|_| Error::Retry("apply is shutting down".to_owned()))?;
+        let _permit =
+            permit.map_err(|_closed| Error::Retry("apply is shutting down".to_owned()))?;
         let mut session = self.connected().await?;
         match act(&mut session).await {
             Ok(outcome) => {

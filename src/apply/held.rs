@@ -388,7 +388,7 @@ pub(super) async fn show(
         .into_iter()
         .next()
         .map(|item| {
-            let columns = item.change.shape.columns.iter().map(|name| name.to_string());
+            let columns = item.change.shape.columns.iter().map(ToString::to_string);
             let values = item.change.values.into_iter().map(|value| {
                 let shown = crate::change::Identity::One(value).to_string();
                 shown.chars().take(200).collect::<String>()
@@ -406,7 +406,7 @@ pub(super) async fn counts(session: &mut Session, names: &Names) -> Result<(u64,
          FROM {}",
         names.held
     );
-    two(session.rows(&sql, Vec::new()).await?)
+    Ok(two(session.rows(&sql, Vec::new()).await?))
 }
 
 /// How many changes of a node's transactions after `from` wait, parked and quarantined.
@@ -422,17 +422,17 @@ pub(super) async fn counts_since(
         names.held
     );
     let params = vec![Param::from(node.to_string()), Param::from(from.0)];
-    two(session.rows(&sql, params).await?)
+    Ok(two(session.rows(&sql, params).await?))
 }
 
-fn two(rows: Vec<mysql_async::Row>) -> Result<(u64, u64), Failure> {
+fn two(rows: Vec<mysql_async::Row>) -> (u64, u64) {
     let row = rows.into_iter().next();
     let mut columns = row.map(mysql_async::Row::unwrap).unwrap_or_default().into_iter();
     let mut next = || {
         let shown = text(columns.next().unwrap_or(Param::NULL));
         shown.parse().unwrap_or(0)
     };
-    Ok((next(), next()))
+    (next(), next())
 }
 
 fn listed(row: Vec<Param>) -> Waiting {

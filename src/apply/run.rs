@@ -101,7 +101,10 @@ struct Insert<'a, 'c, 's> {
     needed: bool,
 }
 
-impl<'r, 'c, 's> Writer<'r, 'c, 's> {
+/// Inserts that carry the same columns in the same forms.
+type Alike<'a, 'c, 's> = (Vec<(usize, Form)>, Vec<Insert<'a, 'c, 's>>);
+
+impl<'c, 's> Writer<'_, 'c, 's> {
     /// Sets aside the rows that have earlier changes waiting.
     fn without_blocked(
         &mut self,
@@ -245,7 +248,7 @@ impl<'r, 'c, 's> Writer<'r, 'c, 's> {
         let Some(first) = ready.first() else { return Ok(()) };
         let table: &'c BoundTable = first.row.table;
         self.allocate_keys(table, &mut ready).await?;
-        let mut groups: Vec<(Vec<(usize, Form)>, Vec<Insert<'a, 'c, 's>>)> = Vec::new();
+        let mut groups: Vec<Alike<'a, 'c, 's>> = Vec::new();
         for insert in ready {
             let shape: Vec<(usize, Form)> =
                 insert.cells.iter().map(|cell| (cell.column, cell.form)).collect();

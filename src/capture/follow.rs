@@ -135,7 +135,7 @@ impl Follower {
     /// read, and the same event has to be given again.
     pub(super) async fn read(&mut self, raw: &[u8]) -> Result<Outcome, Error> {
         let start = self.place.spot();
-        let event = self.decoder.event(raw, false).map_err(|error| at(&start, error))?;
+        let event = self.decoder.event(raw, false).map_err(|error| at(&start, &error))?;
         if self.redefined && matches!(event.body, Body::TableMap(_) | Body::TransactionPayload(_)) {
             return Ok(Outcome::Rebind);
         }
@@ -158,10 +158,10 @@ impl Follower {
         start: &Spot,
     ) -> Result<(), Error> {
         let bytes_max = self.settings.inflated_bytes_max;
-        let mut reader = payload.reader(bytes_max).map_err(|error| at(start, error))?;
+        let mut reader = payload.reader(bytes_max).map_err(|error| at(start, &error))?;
         let mut raw = Vec::new();
-        while reader.read(&mut raw).map_err(|error| at(start, error))? {
-            let event = self.decoder.event(&raw, true).map_err(|error| at(start, error))?;
+        while reader.read(&mut raw).map_err(|error| at(start, &error))? {
+            let event = self.decoder.event(&raw, true).map_err(|error| at(start, &error))?;
             self.event(&event, start).await?;
         }
         Ok(())
@@ -226,14 +226,7 @@ impl Follower {
             Body::StartEncryption => {
                 Err(refused(start, "an encrypted log file", "A server sends its log in clear"))
             }
-            Body::Unknown if !event.header.is_ignorable() => Err(refused(
-                start,
-                &format!(
-                    "an event of type {}, which this version does not know",
-                    event.header.kind
-                ),
-                "Install a newer headwater",
-            )),
+            Body::Unknown if !event.header.is_ignorable() => Err(unknown(start, &event.header)),
             Body::Unknown
             | Body::Stop
             | Body::PreviousGtids(_)
@@ -397,7 +390,7 @@ impl Follower {
                 None => Table::Other,
             }
         } else if *event.schema == *self.settings.state_schema && event.table == WATERMARK_TABLE {
-            Table::Watermark(event.columns().map_err(|error| at(start, error))?)
+            Table::Watermark(event.columns().map_err(|error| at(start, &error))?)
         } else {
             Table::Other
         };
@@ -436,7 +429,7 @@ impl Follower {
             Some(Table::Mapped(plan)) => plan.clone(),
             Some(Table::Watermark(columns)) => {
                 if let (Some(node), Some(open)) = (
-                    origin(columns, event).map_err(|error| at(start, error))?,
+                    origin(columns, event).map_err(|error| at(start, &error))?,
                     &mut self.transaction,
                 ) {
                     open.origin = Some(node);
@@ -458,9 +451,9 @@ impl Follower {
             ));
         }
         self.decisions.forget(&plan.bound.name);
-        let mut reader = event.rows(&plan.columns).map_err(|error| at(start, error))?;
+        let mut reader = event.rows(&plan.columns).map_err(|error| at(start, &error))?;
         let mut row = Row::default();
-        while reader.read(&mut row).map_err(|error| at(start, error))? {
+        while reader.read(&mut row).map_err(|error| at(start, &error))? {
             self.told.rows += 1;
             loop {
                 match self.row(&plan, event.kind, &row) {
@@ -491,11 +484,13 @@ impl Follower {
             RowKind::Delete => step.delete(&before),
         }?;
         let nameless = step.nameless;
-        if nameless > 0 {
+        if nameless > 0 && plan.travels {
             self.told.nameless += nameless;
             tracing::warn!(table = %plan.bound.name, "a row without a uuid cannot travel yet");
         }
-        if let Some(change) = change {
+        if let Some(change) = change
+            && plan.travels
+        {
             self.assembly.change(&change).map_err(Error::from)?;
         }
         Ok(())
@@ -562,6 +557,9 @@ impl Follower {
         identity: &Identity<'static>,
     ) -> Result<(), Error> {
         let Some(bound) = self.map.tables.get(table).cloned() else { return Ok(()) };
+        if !TablePlan::is_sent(&bound) {
+            return Ok(());
+        }
         let Some(row) = self.fetcher.whole_row(&self.map, &bound, identity).await? else {
             return Ok(());
         };
@@ -573,7 +571,7 @@ impl Follower {
                 identities: &mut self.identities,
                 decisions: &self.decisions,
             };
-            if translator.left_out(&bound, &row)? {
+            if Translator::left_out(&bound, &row)? {
                 return Ok(());
             }
             let values: Result<Vec<_>, Pause> =
@@ -618,7 +616,7 @@ impl Step<'_, '_> {
     fn insert<'a>(&mut self, row: &Image<'a, '_>) -> Result<Option<Change<'a>>, Pause> {
         let identity = self.translator.identity(&self.plan.bound, row)?;
         self.note(None, Some((row, identity.as_ref())))?;
-        if self.translator.left_out(&self.plan.bound, row)? {
+        if Translator::left_out(&self.plan.bound, row)? {
             return Ok(None);
         }
         let Some(identity) = identity else {
@@ -659,8 +657,8 @@ impl Step<'_, '_> {
         // The old name is asked for before the new one is noted under the same key.
         let old = if renamed { self.translator.identity(&plan.bound, before)? } else { None };
         let identity = self.translator.identity(&plan.bound, after)?;
-        let was_out = self.translator.left_out(&plan.bound, before)?;
-        let is_out = self.translator.left_out(&plan.bound, after)?;
+        let was_out = Translator::left_out(&plan.bound, before)?;
+        let is_out = Translator::left_out(&plan.bound, after)?;
         let old_values = self.values(&changed, before)?;
         if renamed || rekeyed {
             self.note(rekeyed.then_some(before), Some((after, identity.as_ref())))?;
@@ -701,7 +699,7 @@ impl Step<'_, '_> {
 
     fn delete<'a>(&mut self, row: &Image<'a, '_>) -> Result<Option<Change<'a>>, Pause> {
         let identity = self.translator.identity(&self.plan.bound, row)?;
-        let out = self.translator.left_out(&self.plan.bound, row)?;
+        let out = Translator::left_out(&self.plan.bound, row)?;
         let values = self.values(&self.plan.value_columns, row)?;
         self.note(Some(row), None)?;
         let Some(identity) = identity else { return Ok(None) };
@@ -760,6 +758,11 @@ fn origin(columns: &[MapColumn], event: &RowsEvent<'_>) -> Result<Option<NodeId>
     Ok(node)
 }
 
+fn unknown(start: &Spot, header: &Header) -> Error {
+    let what = format!("an event of type {}, which this version does not know", header.kind);
+    refused(start, &what, "Install a newer headwater")
+}
+
 const READ_AGAIN: &str = "The log is damaged there; check the server's disk";
 
 fn given_up(start: &Spot) -> String {
@@ -772,7 +775,7 @@ fn refused(start: &Spot, what: &str, remedy: &str) -> Error {
     Error::Refused { place: start.to_string(), what: what.to_owned(), remedy: remedy.to_owned() }
 }
 
-fn at(start: &Spot, error: DecodeError) -> Error {
+fn at(start: &Spot, error: &DecodeError) -> Error {
     refused(start, &error.to_string(), READ_AGAIN)
 }
 

@@ -31,8 +31,8 @@ impl GtidSet {
             for field in fields {
                 if field.starts_with(|first: char| first.is_ascii_digit()) {
                     let (first, last) = field.split_once('-').unwrap_or((field, field));
-                    let first: u64 = first.parse().map_err(|_| wrong())?;
-                    let last: u64 = last.parse().map_err(|_| wrong())?;
+                    let first: u64 = first.parse().map_err(|_not_a_number| wrong())?;
+                    let last: u64 = last.parse().map_err(|_not_a_number| wrong())?;
                     if first == 0 || last < first || last == u64::MAX {
                         return Err(wrong());
                     }
@@ -132,8 +132,8 @@ impl DomainState {
             else {
                 return Err(wrong());
             };
-            let domain = u32::try_from(domain).map_err(|_| wrong())?;
-            let server = u32::try_from(server).map_err(|_| wrong())?;
+            let domain = u32::try_from(domain).map_err(|_not_a_number| wrong())?;
+            let server = u32::try_from(server).map_err(|_not_a_number| wrong())?;
             state.reached(domain, server, number);
         }
         Ok(state)

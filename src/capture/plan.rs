@@ -9,7 +9,7 @@ use super::decode::{ColumnFacts, DecodeError, MapColumn, RawColumn, TableMapEven
 use super::identities::TableNumber;
 use super::translate::RowValues;
 use crate::change::Shape;
-use crate::schema_map::{BoundTable, ReferenceRule, Role};
+use crate::schema_map::{BoundTable, Direction, ReferenceRule, Role};
 use crate::value::Value;
 
 /// How to read and translate the rows of one table.
@@ -22,6 +22,8 @@ pub(super) struct TablePlan {
     pub(super) value_columns: Vec<usize>,
     pub(super) insert: Arc<Shape>,
     pub(super) delete: Arc<Shape>,
+    /// Whether its rows go up; otherwise only their identities are kept, for what refers to them.
+    pub(super) travels: bool,
     facts: Vec<ColumnFacts>,
     /// Shapes of updates, by the columns that changed.
     updates: Mutex<HashMap<Vec<usize>, Arc<Shape>>>,
@@ -77,11 +79,17 @@ impl TablePlan {
             value_columns: bound.value_columns(),
             insert: Self::insert_shape(&bound),
             delete: Arc::new(Shape { table: bound.name.clone(), columns: Vec::new() }),
+            travels: Self::is_sent(&bound),
             facts,
             updates: Mutex::default(),
             described: event.body.to_vec(),
             bound,
         })
+    }
+
+    /// Whether rows of this table go from this node to its parent.
+    pub(super) fn is_sent(bound: &BoundTable) -> bool {
+        matches!(bound.direction, Direction::Up | Direction::Both)
     }
 
     /// Whether the plan was made for a table map of the same content.

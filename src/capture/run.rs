@@ -173,18 +173,15 @@ impl Capture {
         let mut fetcher = Fetcher::new(self.options.database.clone());
         let mut identities =
             Identities::new(self.spool.index_reader()?, self.options.identities_cached_max);
-        let position = match self.spool.position().await? {
-            Some(position) => {
-                start::same_server(&position, &server)?;
-                position
-            }
-            None => {
-                start::fill_lenders(&map, &mut fetcher, &mut identities, &self.spool).await?;
-                let position = start::log_end(&mut connection, &server).await?;
-                self.spool.set_position(Some(position.clone())).await?;
-                tracing::info!(%position, "capture begins at the log's present end");
-                position
-            }
+        let position = if let Some(position) = self.spool.position().await? {
+            start::same_server(&position, &server)?;
+            position
+        } else {
+            start::fill_lenders(&map, &mut fetcher, &mut identities, &self.spool).await?;
+            let position = start::log_end(&mut connection, &server).await?;
+            self.spool.set_position(Some(position.clone())).await?;
+            tracing::info!(%position, "capture begins at the log's present end");
+            position
         };
         drop(connection);
         let request =
@@ -279,7 +276,7 @@ impl Session<'_> {
                 }
                 () = sleep(POSITION_EVERY) => self.storing = storing,
             }
-            self.hand_over().await?;
+            self.hand_over()?;
         }
     }
 
@@ -292,7 +289,7 @@ impl Session<'_> {
                 || self.follower.identities.gathered() > INDEX_CHANGES_MAX
             {
                 self.wait_for_store().await?;
-                self.hand_over().await?;
+                self.hand_over()?;
             }
         }
         Ok(())
@@ -354,7 +351,7 @@ impl Session<'_> {
     }
 
     /// Starts writing what has been gathered, if the store is free and there is reason to.
-    async fn hand_over(&mut self) -> Result<(), Error> {
+    fn hand_over(&mut self) -> Result<(), Error> {
         if self.storing.is_some() {
             return Ok(());
         }

@@ -39,9 +39,9 @@ impl Statement {
 
 /// Whether a statement mentions a table of `database`, by itself or as `database.table`.
 pub(super) fn mentions(sql: &str, schema: &str, database: &str, table: &str) -> bool {
-    let mut names = words(sql).peekable();
+    let names = words(sql).peekable();
     let mut previous = "";
-    while let Some(name) = names.next() {
+    for name in names {
         if name == table {
             let qualified = previous == database;
             let other_schema = previous.is_empty() || schema != database;

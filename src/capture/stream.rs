@@ -50,7 +50,7 @@ impl Stream {
         let mut connection = options.connect(&[]).await?;
         prepare(&mut connection, request, position)
             .await
-            .map_err(|error| sorted(error, position))?;
+            .map_err(|error| sorted(&error, position))?;
         let gtids = mysql_gtids(position)?;
         let mut dump = BinlogStreamRequest::new(request.server_id);
         let offset = u32::try_from(position.offset);
@@ -65,7 +65,7 @@ impl Stream {
             },
         };
         let stream =
-            connection.get_binlog_stream(dump).await.map_err(|error| sorted(error, position))?;
+            connection.get_binlog_stream(dump).await.map_err(|error| sorted(&error, position))?;
         let (sender, groups) = mpsc::channel(GROUPS_MAX);
         let deadline = request.heartbeat.saturating_mul(3);
         let reader = tokio::spawn(read(stream, sender, deadline, position.clone()));
@@ -152,7 +152,7 @@ async fn read(
         let first = match tokio::time::timeout(deadline, stream.next()).await {
             Err(_) => Err(Error::Silent { seconds: deadline.as_secs() }),
             Ok(None) => Err(Error::Lost { reason: "the server closed the log".to_owned() }),
-            Ok(Some(Err(error))) => Err(sorted(error, &position)),
+            Ok(Some(Err(error))) => Err(sorted(&error, &position)),
             Ok(Some(Ok(event))) => Ok(event),
         };
         let mut group = Vec::new();
@@ -168,7 +168,7 @@ async fn read(
                 Some(None) => {
                     failed = Some(Error::Lost { reason: "the server closed the log".to_owned() });
                 }
-                Some(Some(Err(error))) => failed = Some(sorted(error, &position)),
+                Some(Some(Err(error))) => failed = Some(sorted(&error, &position)),
                 Some(Some(Ok(event))) => gather(&mut group, &mut bytes, &event),
             }
         }
@@ -227,8 +227,8 @@ fn raw(event: &mysql_async::binlog::events::Event) -> Option<RawEvent> {
 }
 
 /// Tells what went wrong by the server's words: the dump's errors all have one number.
-fn sorted(error: mysql_async::Error, position: &Position) -> Error {
-    let mysql_async::Error::Server(server) = &error else {
+fn sorted(error: &mysql_async::Error, position: &Position) -> Error {
+    let mysql_async::Error::Server(server) = error else {
         return Error::Lost { reason: error.to_string() };
     };
     let text = server.message.as_str();

@@ -44,6 +44,14 @@ impl From<Error> for Pause {
     }
 }
 
+/// What a deciding row says of a value.
+enum Decided<'r> {
+    /// It is the local key of a row of this table.
+    Refers(&'r Name),
+    /// It is what it is.
+    Plain,
+}
+
 /// What the deciding rows of conditional references say: the table meant, if any.
 #[derive(Debug, Default)]
 pub(super) struct Decisions {
@@ -60,12 +68,14 @@ impl Decisions {
         self.known.retain(|(table, _, _), _| &**table != decider);
     }
 
-    fn table<'r>(&self, rule: &'r ConditionalRule, local: i64) -> Option<Option<&'r Name>> {
+    fn decided<'r>(&self, rule: &'r ConditionalRule, local: i64) -> Option<Decided<'r>> {
         let key = (rule.decider.clone(), rule.column.clone(), local);
         let decided = self.known.get(&key)?;
-        Some(decided.as_ref().and_then(|text| {
-            rule.tables.iter().find(|(value, _)| value == text).map(|(_, table)| table)
-        }))
+        let table = decided
+            .as_ref()
+            .and_then(|text| rule.tables.iter().find(|(value, _)| value == text))
+            .map(|(_, table)| table);
+        Some(table.map_or(Decided::Plain, Decided::Refers))
     }
 }
 
@@ -122,17 +132,24 @@ impl Translator<'_> {
         let value = row.value(column)?;
         let role = table.columns.get(column).map(|column| &column.role);
         let Some(Role::Reference(rule)) = role else { return Ok(value) };
-        if value.is_null() {
+        if value.is_null() || ReferenceRule::is_no_row(&value) {
             return Ok(value);
         }
         match rule {
-            ReferenceRule::Always { table: target, .. } => self.reference(target, value),
+            ReferenceRule::Always { table: target, .. } if is_natural(self.map, target) => {
+                let identity = Identity::One(value);
+                Ok(Value::Reference(Box::new(Reference { table: target.clone(), identity })))
+            }
+            ReferenceRule::Always { table: target, .. } => match local_key(&value) {
+                Some(local) => self.local_reference(target, local),
+                None => Ok(value),
+            },
             ReferenceRule::Conditional(rule) => {
                 let Some(local) = local_key(&value) else { return Ok(value) };
                 let Some(decider) = local_key(&row.value(rule.through)?) else { return Ok(value) };
-                match self.decisions.table(rule, decider) {
-                    Some(Some(target)) => self.local_reference(target, local),
-                    Some(None) => Ok(value),
+                match self.decisions.decided(rule, decider) {
+                    Some(Decided::Refers(target)) => self.local_reference(target, local),
+                    Some(Decided::Plain) => Ok(value),
                     None => {
                         Err(Pause::Need(Need::Decision { rule: Arc::clone(rule), local: decider }))
                     }
@@ -147,17 +164,6 @@ impl Translator<'_> {
                     None => Ok(value),
                 }
             }
-        }
-    }
-
-    fn reference<'a>(&mut self, target: &Name, value: Value<'a>) -> Result<Value<'a>, Pause> {
-        if is_natural(self.map, target) {
-            let identity = Identity::One(value);
-            return Ok(Value::Reference(Box::new(Reference { table: target.clone(), identity })));
-        }
-        match local_key(&value) {
-            Some(local) => self.local_reference(target, local),
-            None => Ok(value),
         }
     }
 
@@ -177,7 +183,6 @@ impl Translator<'_> {
 
     /// Whether the map leaves this row out.
     pub(super) fn left_out<'a>(
-        &self,
         table: &BoundTable,
         row: &impl RowValues<'a>,
     ) -> Result<bool, Error> {

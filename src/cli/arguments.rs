@@ -17,7 +17,7 @@ pub(super) struct Arguments {
     /// How the log on standard error is written
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
     pub(super) log_format: LogFormat,
-    /// Log more: -v what happens, -vv each step. HEADWATER_LOG chooses by module
+    /// Log more: -v what happens, -vv each step. `HEADWATER_LOG` chooses by module
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub(super) verbose: u8,
     #[command(subcommand)]

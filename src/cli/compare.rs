@@ -23,7 +23,7 @@ pub(super) async fn run(
         }
     })
     .await
-    .map_err(sorted)?;
+    .map_err(|error| sorted(&error))?;
     printed?;
     if arguments.json {
         out.json(&report)?;
@@ -39,8 +39,8 @@ pub(super) async fn run(
     Ok(if report.differences == 0 { Outcome::Well } else { Outcome::Found })
 }
 
-fn sorted(error: compare::Error) -> Error {
-    match &error {
+fn sorted(error: &compare::Error) -> Error {
+    match error {
         compare::Error::Database { .. } if error.is_unreachable() => {
             Error::Unreachable(error.to_string())
         }

@@ -35,7 +35,7 @@ pub(super) fn config(
         database,
         spool: spool(&typed.spool),
         apply: apply(&typed.apply).map_err(whole)?,
-        parent: typed.parent.map(parent).transpose().map_err(whole)?,
+        parent: typed.parent.as_ref().map(parent).transpose().map_err(whole)?,
         listen: typed.listen.map(listen).transpose().map_err(whole)?,
         status: typed.status.map(|status| Status { address: status.address }),
         node,
@@ -220,7 +220,7 @@ fn apply(typed: &file::Apply) -> Result<Apply, String> {
     })
 }
 
-fn parent(typed: file::Parent) -> Result<Parent, String> {
+fn parent(typed: &file::Parent) -> Result<Parent, String> {
     let host = typed.url.strip_prefix("https://").map(|rest| rest.trim_end_matches('/'));
     let whole = host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '@', ' ', '?']));
     if !whole {

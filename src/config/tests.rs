@@ -57,7 +57,7 @@ address = "127.0.0.1:9464"
         "relative to the file"
     );
     let parent = config.parent.expect("a parent");
-    assert_eq!(parent.schedule, Schedule::Every(Duration::from_secs(300)));
+    assert_eq!(parent.schedule, Schedule::Every(Duration::from_mins(5)));
     assert_eq!(parent.timeout, Duration::from_secs(30));
     assert!(config.listen.is_some() && config.status.is_some());
 }
@@ -192,13 +192,11 @@ fn keys() -> Vec<String> {
     ];
     let mut keys = Vec::new();
     for (wrong, _) in needed {
-        let text: String = needed
-            .iter()
-            .map(|(section, lines)| {
-                let extra = if *section == wrong { "qqqqqqqqqqqqqqqqqqqqqqqq = 1" } else { "" };
-                format!("[{section}]\n{lines}\n{extra}\n")
-            })
-            .collect();
+        let mut text = String::new();
+        for (section, lines) in needed {
+            let extra = if section == wrong { "qqqqqqqqqqqqqqqqqqqqqqqq = 1" } else { "" };
+            text.push_str(&format!("[{section}]\n{lines}\n{extra}\n"));
+        }
         let message = read(&text).expect_err("has an unknown key").to_string();
         let (_, list) = message.split_once("the keys here are: ").expect("a list");
         keys.extend(list.split(", ").map(str::to_owned));

@@ -134,7 +134,7 @@ mod tests {
     fn durations_need_a_unit() {
         assert_eq!(span("30s"), Ok(Duration::from_secs(30)));
         assert_eq!(span("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(span("7d"), Ok(Duration::from_secs(7 * 86_400)));
+        assert_eq!(span("7d"), Ok(Duration::from_hours(168)));
         for wrong in ["", "30", "s", "-5s", "5 weeks", "0s", "99999999999999999999d"] {
             assert!(span(wrong).is_err(), "{wrong}");
         }
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn schedules_are_continuous_or_every_so_often() {
         assert_eq!(schedule("continuous"), Ok(Schedule::Continuous));
-        assert_eq!(schedule("every 5m"), Ok(Schedule::Every(Duration::from_secs(300))));
+        assert_eq!(schedule("every 5m"), Ok(Schedule::Every(Duration::from_mins(5))));
         assert!(schedule("every").is_err());
         assert!(schedule("sometimes").is_err());
     }

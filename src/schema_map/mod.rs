@@ -1,7 +1,7 @@
 //! Schema maps: which tables and columns travel, how rows are identified, which way they go.
 //!
-//! A map is a TOML file ([`file`]); held against a live database it becomes a [`BoundMap`]
-//! ([`bind`]), which is what capture, apply and compare work with.
+//! A map is a TOML file (`file.rs`); held against a live database it becomes a [`BoundMap`]
+//! (`bind.rs`), which is what capture, apply and compare work with.
 
 mod bind;
 pub mod check;

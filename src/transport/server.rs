@@ -1,5 +1,5 @@
 //! The parent's end of its links: listens, lets in who its authority has signed, and hands
-//! requests to [`super::routes`].
+//! requests to `routes.rs`.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

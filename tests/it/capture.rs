@@ -363,7 +363,7 @@ async fn a_transaction_of_300_000_rows_is_one_transaction(flavor: Flavor) {
     .await;
     let mut head = site.capturing.spool.head_changes();
     let reached = head.wait_for(|head| head.0 >= 1);
-    tokio::time::timeout(Duration::from_secs(300), reached).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_mins(5), reached).await.unwrap().unwrap();
     let transactions = site.captured(1).await;
     assert_eq!(transactions.len(), 1);
     assert_eq!(transactions[0].changes.len(), 300_000);

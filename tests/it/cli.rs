@@ -41,7 +41,9 @@ impl Desk {
         let mode: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o700);
         std::fs::set_permissions(&data, mode).unwrap();
         let text = format!(
-            "[node]\nname = \"{name}\"\ndata_dir = {data:?}\n[database]\nurl = \"{url}\"\nmaps = [{map:?}]\n{more}\n"
+            "[node]\nname = \"{name}\"\ndata_dir = \"{}\"\n[database]\nurl = \"{url}\"\nmaps = [\"{}\"]\n{more}\n",
+            data.display(),
+            map.display()
         );
         std::fs::write(&path, text).unwrap();
         path

@@ -275,11 +275,12 @@ mod tests {
     #[test]
     fn negative_times_with_fractions() {
         // -00:00:01.10, TIME(2): 0x800000 - 1 - a tenth.
-        let stored = (0x8000_0000_u64 - ((1 << 8) + 10)).to_be_bytes();
+        let stored = (0x8000_0000_u64 - 0x10A).to_be_bytes();
         assert_eq!(time(&stored[4..], 2).unwrap(), "-00:00:01.10");
         let stored = (0x8000_0000_0000_u64 - 1).to_be_bytes();
         assert_eq!(time(&stored[2..], 6).unwrap(), "-00:00:00.000001");
-        let hours = (838_u64 << 12) | (59 << 6) | 59;
+        // 838 hours, 59 minutes, 59 seconds, at bits 12, 6 and 0.
+        let hours = 0x34_6EFB_u64;
         let stored = (0x80_0000_u64 + hours).to_be_bytes();
         assert_eq!(time(&stored[5..], 0).unwrap(), "838:59:59");
     }

@@ -11,6 +11,7 @@
     clippy::disallowed_methods,
     clippy::too_many_lines,
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
     clippy::zombie_processes,
     reason = "a story fails by panicking, and what surrounds its tests is test code too"
 )]

@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use rustls::pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_rustls::TlsAcceptor;
@@ -37,6 +38,8 @@ const STREAMS_MAX: u32 = 8;
 const WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 /// How long connections and running batches get to end when the node stops.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// How long a refused peer may take to read why.
+const LINGER: Duration = Duration::from_secs(2);
 /// After accept fails (no file descriptors, say) it is not tried again at once.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 
@@ -280,11 +283,12 @@ impl Connection {
     async fn serve(mut self, stream: TcpStream) {
         let progress = Progress::default();
         let stream = Counted::new(stream, progress.clone());
-        let handshake = self.tls.accept(stream);
+        let handshake = self.tls.accept(stream).into_fallible();
         let stream = match progress.watch(&*self.clock, self.stall, handshake).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
+            Ok(Err((error, stream))) => {
                 tracing::info!(from = %self.from, %error, "a connection was refused");
+                linger(stream).await;
                 return;
             }
             Err(_stalled) => {
@@ -316,6 +320,21 @@ impl Connection {
         if let Err(error) = result {
             tracing::debug!(from = %self.from, %error, "a connection ended");
         }
+    }
+}
+
+/// Lets the peer read why it was refused. A peer that has begun to send by then would find the
+/// connection reset, and the reason lost with it, if its bytes were left unread.
+async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let drained = async {
+        if stream.shutdown().await.is_ok() {
+            let mut dropped = [0; 4096];
+            while stream.read(&mut dropped).await.is_ok_and(|count| count > 0) {}
+        }
+    };
+    tokio::select! {
+        () = drained => {}
+        () = sleep(LINGER) => {}
     }
 }
 

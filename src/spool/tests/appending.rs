@@ -132,7 +132,7 @@ async fn a_full_spool_refuses_segments_but_not_positions() {
     spool.append(captured(vec![whole(1, 1), whole(2, 2)])).await.unwrap();
     let error = spool.append(captured(vec![whole(3, 3)])).await.unwrap_err();
     assert_eq!(error.next(), Next::Wait);
-    assert!(error.to_string().contains("spool_bytes_max"), "{error}");
+    assert!(error.to_string().contains("raise `bytes_max` in [spool]"), "{error}");
     spool.append(Append { position: Some(position(999)), ..Append::default() }).await.unwrap();
     assert_eq!(spool.position().await.unwrap(), Some(position(999)));
     assert_eq!(spool.head(), Sequence(2));

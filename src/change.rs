@@ -144,6 +144,7 @@ pub struct Sequence(pub u64);
 
 impl Sequence {
     /// The sequence after this one.
+    #[must_use]
     pub fn next(self) -> Sequence {
         Sequence(self.0.saturating_add(1))
     }

@@ -28,6 +28,7 @@ impl Timestamp {
     }
 
     /// This moment plus a duration.
+    #[must_use]
     pub fn after(self, duration: Duration) -> Timestamp {
         Timestamp(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
     }

@@ -1,3 +1,7 @@
 //! The `headwater` program: arguments, configuration, one subcommand, an exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    headwater::cli::main()
+}

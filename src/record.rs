@@ -13,6 +13,9 @@ use crate::change::{Change, Fingerprint, Identity, Kind, NodeId, Sequence, Shape
 use crate::clock::Timestamp;
 use crate::value::{Name, Reference, Value};
 
+#[cfg(test)]
+mod tests;
+
 /// References inside identities inside references: deeper than any real schema nests them.
 const DEPTH_MAX: u8 = 16;
 /// More columns than any server allows in a table.
@@ -42,7 +45,8 @@ const REFERENCE: u8 = 12;
 
 const ONE: u8 = 0;
 const MANY: u8 = 1;
-const LOST: u8 = 2;
+/// Not 2: an identity kept by itself may start with [`NAME`] records.
+const LOST: u8 = 3;
 
 /// One record of a segment. A transaction is a `Begin`, its changes and an `End`; a transaction
 /// larger than a segment runs on through the segments that follow.
@@ -241,9 +245,38 @@ impl SegmentWriter {
     fn intern_identity(&mut self, identity: &Identity<'_>) {
         match identity {
             Identity::One(value) => self.intern(value),
-            Identity::Many(parts) => parts.iter().for_each(|part| self.intern(part)),
+            Identity::Many(parts) => {
+                for part in parts {
+                    self.intern(part);
+                }
+            }
             Identity::Lost(_) => {}
         }
+    }
+}
+
+/// An identity kept by itself, outside a segment: the names it mentions, then the identity.
+pub fn identity_to_bytes(identity: &Identity<'_>) -> Vec<u8> {
+    let mut writer = SegmentWriter::new();
+    writer.intern_identity(identity);
+    let SegmentWriter { mut bytes, names, .. } = writer;
+    put_identity(&mut bytes, &names, identity);
+    bytes
+}
+
+/// Reads what [`identity_to_bytes`] wrote.
+pub fn identity_from_bytes(bytes: &[u8]) -> Result<Identity<'_>, Malformed> {
+    let mut reader = SegmentReader::new(bytes);
+    while bytes.get(reader.offset) == Some(&NAME) {
+        reader.byte()?;
+        let name = reader.text()?;
+        reader.names.push(Arc::from(name));
+    }
+    let identity = reader.identity(0)?;
+    if reader.offset == bytes.len() {
+        Ok(identity)
+    } else {
+        Err(reader.malformed("bytes after an identity"))
     }
 }
 
@@ -263,12 +296,34 @@ fn put_hashed(bytes: &mut Vec<u8>, value: &Value<'_>) {
             bytes.push(REFERENCE);
             put_bytes(bytes, reference.table.as_bytes());
             match &reference.identity {
-                Identity::One(value) => put_hashed(bytes, value),
-                Identity::Many(parts) => parts.iter().for_each(|part| put_hashed(bytes, part)),
-                Identity::Lost(local) => put_varint(bytes, zigzag(*local)),
+                Identity::One(value) => {
+                    bytes.push(ONE);
+                    put_hashed(bytes, value);
+                }
+                Identity::Many(parts) => {
+                    bytes.push(MANY);
+                    put_varint(bytes, parts.len() as u64);
+                    for part in parts {
+                        put_hashed(bytes, part);
+                    }
+                }
+                Identity::Lost(local) => {
+                    bytes.push(LOST);
+                    put_varint(bytes, zigzag(*local));
+                }
             }
         }
-        plain => put_value(bytes, &HashMap::new(), plain),
+        plain @ (Value::Null
+        | Value::Int(_)
+        | Value::UInt(_)
+        | Value::Float(_)
+        | Value::Double(_)
+        | Value::Decimal(_)
+        | Value::Text(_)
+        | Value::Encoded { .. }
+        | Value::Bytes(_)
+        | Value::Temporal(_)
+        | Value::Json(_)) => put_value(bytes, &HashMap::new(), plain),
     }
 }
 
@@ -347,10 +402,14 @@ fn put_bytes(bytes: &mut Vec<u8>, content: &[u8]) {
 
 fn put_varint(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
-        bytes.push((number & 0x7f) as u8 | 0x80);
+        bytes.push(low_seven_bits(number) | 0x80);
         number >>= 7;
     }
-    bytes.push(number as u8);
+    bytes.push(low_seven_bits(number));
+}
+
+fn low_seven_bits(number: u64) -> u8 {
+    (number & 0x7f) as u8
 }
 
 fn zigzag(number: i64) -> u64 {
@@ -440,7 +499,7 @@ impl<'a> SegmentReader<'a> {
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let taken = self.take(N)?;
-        taken.try_into().map_err(|_| self.malformed("cut short"))
+        taken.try_into().map_err(|_short| self.malformed("cut short"))
     }
 
     fn byte(&mut self) -> Result<u8, Malformed> {
@@ -464,7 +523,7 @@ impl<'a> SegmentReader<'a> {
 
     fn length(&mut self) -> Result<usize, Malformed> {
         let length = self.varint()?;
-        usize::try_from(length).map_err(|_| self.malformed("length too large"))
+        usize::try_from(length).map_err(|_large| self.malformed("length too large"))
     }
 
     fn content(&mut self) -> Result<&'a [u8], Malformed> {
@@ -474,7 +533,7 @@ impl<'a> SegmentReader<'a> {
 
     fn text(&mut self) -> Result<&'a str, Malformed> {
         let content = self.content()?;
-        std::str::from_utf8(content).map_err(|_| self.malformed("text is not UTF-8"))
+        std::str::from_utf8(content).map_err(|_invalid| self.malformed("text is not UTF-8"))
     }
 
     fn name(&mut self) -> Result<Name, Malformed> {

@@ -93,6 +93,45 @@ impl Flavor {
     }
 }
 
+/// The servers that tests run on, told once on standard error. What is missing is told in
+/// capitals, and is a failure unless `HEADWATER_SERVERS_OPTIONAL` is set: a test that silently
+/// runs on half of the servers promises what it does not keep.
+///
+/// # Panics
+///
+/// If a server is missing and that isn't allowed.
+#[expect(clippy::print_stderr, clippy::panic, reason = "for tests, which speak and fail so")]
+pub fn found_servers() -> Vec<Flavor> {
+    static TOLD: std::sync::Once = std::sync::Once::new();
+    let found = Flavor::found();
+    let missing: Vec<Flavor> = Flavor::ALL
+        .into_iter()
+        .filter(|flavor| !found.iter().any(|installed| installed.flavor == *flavor))
+        .collect();
+    TOLD.call_once(|| {
+        for installed in &found {
+            eprintln!("testing on {} {}", installed.flavor, installed.version);
+        }
+        for flavor in &missing {
+            eprintln!("NOT TESTING ON {}", flavor.to_string().to_uppercase());
+        }
+    });
+    if !missing.is_empty() && edge::environment("HEADWATER_SERVERS_OPTIONAL").is_none() {
+        let names: Vec<String> = missing.iter().map(|f| f.to_string().to_uppercase()).collect();
+        panic!(
+            "MISSING: {}. Run scripts/get-servers, or set HEADWATER_SERVERS_OPTIONAL=1 to test \
+             without",
+            names.join(", ")
+        );
+    }
+    found.iter().map(|installed| installed.flavor).collect()
+}
+
+/// Whether a test is to run on this kind of server: see [`found_servers`].
+pub fn tested_on(flavor: Flavor) -> bool {
+    found_servers().contains(&flavor)
+}
+
 impl Installed {
     /// The server program: what to execute, and the arguments that have to come first.
     pub fn server(&self) -> (OsString, Vec<OsString>) {

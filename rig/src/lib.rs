@@ -22,6 +22,6 @@ mod sql;
 mod template;
 
 pub use clinic::Clinic;
-pub use flavor::{Flavor, Installed};
+pub use flavor::{Flavor, Installed, found_servers, tested_on};
 pub use link::{Conditions, Direction, Link};
 pub use server::{Server, ServerOptions, connect, tail};

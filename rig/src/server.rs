@@ -85,7 +85,7 @@ impl Server {
     /// Starts a new server of this kind, and waits until it answers.
     pub async fn start(flavor: Flavor, options: ServerOptions) -> Result<Server> {
         let installed = flavor.installed()?;
-        let folder = tempfile::Builder::new().prefix("headwater-db-").tempdir()?;
+        let folder = new_folder()?;
         let data = folder.path().join("data");
         let source = installed.clone();
         tokio::task::spawn_blocking(move || template::copy_to(&source, &data)).await??;
@@ -98,7 +98,7 @@ impl Server {
     pub async fn start_with_openmrs(flavor: Flavor, options: ServerOptions) -> Result<Server> {
         let installed = flavor.installed()?;
         let template = openmrs_template(&installed).await?;
-        let folder = tempfile::Builder::new().prefix("headwater-db-").tempdir()?;
+        let folder = new_folder()?;
         let data = folder.path().join("data");
         tokio::task::spawn_blocking(move || template::copy_template(&template, &data)).await??;
         Server::start_in(installed, folder, options).await
@@ -386,6 +386,46 @@ impl Server {
     }
 }
 
+/// The names of all servers' folders start so, followed by the process that they belong to.
+const FOLDER_PREFIX: &str = "headwater-db-";
+
+/// A folder for one server. A process that was killed could not remove its own, some 200 MB
+/// each, so that is done here.
+fn new_folder() -> Result<TempDir> {
+    static SWEPT: std::sync::Once = std::sync::Once::new();
+    SWEPT.call_once(|| {
+        for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+            if is_abandoned(&entry) {
+                // Another process may be at it as well.
+                drop(fs::remove_dir_all(entry.path()));
+            }
+        }
+    });
+    let prefix = format!("{FOLDER_PREFIX}{}-", std::process::id());
+    Ok(tempfile::Builder::new().prefix(&prefix).tempdir()?)
+}
+
+fn is_abandoned(entry: &fs::DirEntry) -> bool {
+    let name = entry.file_name();
+    let owner = name
+        .to_str()
+        .and_then(|name| name.strip_prefix(FOLDER_PREFIX))
+        .and_then(|rest| rest.split('-').next())
+        .and_then(|pid| pid.parse::<u32>().ok());
+    let Some(owner) = owner else { return false };
+    // Young ones may belong to a container that shares this folder but not our process numbers.
+    let old = entry
+        .metadata()
+        .and_then(|metadata| metadata.modified())
+        .is_ok_and(|at| at.elapsed().is_ok_and(|age| age > Duration::from_mins(30)));
+    old && Path::new("/proc/self").exists()
+        && !Path::new("/proc").join(owner.to_string()).exists()
+        && !entry.path().join(KEPT).exists()
+}
+
+/// The file that marks a folder kept for somebody to look into.
+const KEPT: &str = "kept";
+
 /// A data folder with the OpenMRS tables in it, named after what they are made from.
 async fn openmrs_template(installed: &Installed) -> Result<PathBuf> {
     let (folder, name) = template::place(installed)?;
@@ -427,6 +467,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill9();
         if edge::environment("HEADWATER_KEEP").is_some() {
+            drop(File::create(self.folder.path().join(KEPT)));
             self.folder.disable_cleanup(true);
         }
     }

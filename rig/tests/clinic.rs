@@ -2,7 +2,7 @@
 
 #![expect(clippy::print_stderr, clippy::unwrap_used, reason = "tests")]
 
-use headwater_rig::{Clinic, Flavor, Server, ServerOptions, openmrs};
+use headwater_rig::{Clinic, Flavor, Server, ServerOptions, found_servers, openmrs, tested_on};
 use mysql_async::prelude::Queryable as _;
 
 /// Every foreign key of the database, as a query for the rows that violate it.
@@ -34,6 +34,9 @@ async fn orphans(server: &Server) -> Vec<String> {
 }
 
 async fn leaves_a_sound_database(flavor: Flavor) {
+    if !tested_on(flavor) {
+        return;
+    }
     let options = || ServerOptions { sync_binlog: 0, ..ServerOptions::default() };
     let child = Server::start_with_openmrs(flavor, options()).await.unwrap();
     let parent = Server::start_with_openmrs(flavor, options()).await.unwrap();
@@ -106,7 +109,7 @@ async fn work_leaves_a_sound_mariadb() {
 async fn the_same_seed_does_the_same_work() {
     let mut sums = Vec::new();
     for _ in 0..2 {
-        let flavor = Flavor::found().first().unwrap().flavor;
+        let flavor = *found_servers().first().unwrap();
         let server = Server::start_with_openmrs(flavor, ServerOptions::default()).await.unwrap();
         openmrs::seed(&server, "openmrs", 0).await.unwrap();
         let mut conn = server.conn("openmrs").await.unwrap();
@@ -120,9 +123,9 @@ async fn the_same_seed_does_the_same_work() {
 
 #[tokio::test]
 async fn work_goes_on_through_a_kill_of_the_server_and_counts_right() {
-    for installed in Flavor::found() {
+    for flavor in found_servers() {
         let options = ServerOptions::default();
-        let mut server = Server::start_with_openmrs(installed.flavor, options).await.unwrap();
+        let mut server = Server::start_with_openmrs(flavor, options).await.unwrap();
         openmrs::seed(&server, "openmrs", 0).await.unwrap();
         let work = Clinic::new(11).go(server.port(), "openmrs", None);
         for _ in 0..3 {

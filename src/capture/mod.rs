@@ -1,1 +1,32 @@
 //! Reads the binary log of the node's database and turns committed row changes into segments.
+//!
+//! ```text
+//!  server --stream--> raw events --decode--> Event --follow--> rows --translate--> Change
+//!                                               |                                    |
+//!                                             place (where to resume)            assembly
+//!                                               |                                    |
+//!                                               +----------- run: append ------------+--> spool
+//! ```
+//!
+//! [`run`] is the loop: it connects, resumes, hands segments and their position to the spool in one
+//! store transaction, and starts over after an error, at once or slowly as the error demands.
+
+mod assembly;
+pub mod decode;
+mod error;
+mod fetch;
+mod follow;
+mod gtid;
+mod identities;
+mod place;
+mod plan;
+mod run;
+mod start;
+mod statement;
+mod stream;
+mod translate;
+
+pub use error::{Disposition, Error, Resume};
+pub use place::reaches;
+pub use run::{Capture, Doing, Options, State, run};
+pub use start::log_end;

@@ -222,7 +222,9 @@ fn host_and_port(server: &str) -> Result<(String, u16), Error> {
     };
     let port = match port {
         None => PORT_DEFAULT,
-        Some(digits) => digits.parse().map_err(|_| wrong(&format!("'{digits}' is not a port")))?,
+        Some(digits) => {
+            digits.parse().ok().ok_or_else(|| wrong(&format!("'{digits}' is not a port")))?
+        }
     };
     let host = if host.is_empty() { "127.0.0.1" } else { host };
     Ok((host.to_owned(), port))
@@ -247,7 +249,7 @@ fn decoded(part: &str) -> Result<String, Error> {
         let (high, low) = pair.ok_or_else(|| wrong("a % is not followed by two digits"))?;
         bytes.push(u8::try_from(high * 16 + low).unwrap_or_default());
     }
-    String::from_utf8(bytes).map_err(|_| wrong("a part of it is not UTF-8"))
+    String::from_utf8(bytes).ok().ok_or_else(|| wrong("a part of it is not UTF-8"))
 }
 
 #[cfg(test)]

@@ -130,6 +130,9 @@ impl Error {
         database: &str,
     ) -> Error {
         match error {
+            mysql_async::Error::Io(IoError::Io(error)) if is_tls(&error) => {
+                Error::Tls { address, reason: error.to_string() }
+            }
             mysql_async::Error::Io(IoError::Io(error)) => {
                 Error::Unreachable { address, reason: error.to_string() }
             }
@@ -159,6 +162,11 @@ impl Error {
             | mysql_async::Error::Url(_)) => error.into(),
         }
     }
+}
+
+/// A handshake that fails arrives as a failure to read.
+fn is_tls(error: &std::io::Error) -> bool {
+    matches!(error.get_ref(), Some(inner) if inner.is::<rustls::Error>())
 }
 
 impl From<mysql_async::Error> for Error {

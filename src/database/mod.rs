@@ -6,5 +6,6 @@ mod error;
 mod read;
 pub mod schema;
 pub mod server;
+pub mod value;
 
 pub use error::Error;

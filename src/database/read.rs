@@ -118,7 +118,7 @@ impl Select<'_> {
         let mut parameters = vec![Value::from(self.database)];
         if !self.names.is_empty() {
             let marks = vec!["?"; self.names.len()].join(",");
-            query.push_str(&format!(" AND {table_column} IN ({marks})"));
+            query = format!("{query} AND {table_column} IN ({marks})");
             parameters.extend(self.names.iter().map(|name| Value::from(name.as_ref())));
         }
         query.push_str(match table_column {
@@ -183,19 +183,20 @@ fn column(row: &Row, flavor: Flavor) -> Result<LiveColumn, Error> {
 fn add_index_column(indexes: &mut Vec<LiveIndex>, row: &Row) -> Result<(), Error> {
     let name = required(row, 1)?;
     let column: Name = Arc::from(text(row, 3).unwrap_or_default());
-    match indexes.iter_mut().find(|index| index.name == name) {
-        Some(index) => index.columns.push(column),
-        None => {
-            let unique = number(row, 2) == Some(0);
-            indexes.push(LiveIndex { name, unique, columns: vec![column] });
-        }
+    if let Some(index) = indexes.iter_mut().find(|index| index.name == name) {
+        index.columns.push(column);
+    } else {
+        let unique = number(row, 2) == Some(0);
+        indexes.push(LiveIndex { name, unique, columns: vec![column] });
     }
     Ok(())
 }
 
+/// What ON DELETE and ON UPDATE say, by table and name of the foreign key.
 type Rules = BTreeMap<(String, String), (String, String)>;
+type Rule = ((String, String), (String, String));
 
-fn rule(row: &Row) -> Result<((String, String), (String, String)), Error> {
+fn rule(row: &Row) -> Result<Rule, Error> {
     Ok(((required(row, 0)?, required(row, 1)?), (required(row, 2)?, required(row, 3)?)))
 }
 

@@ -10,7 +10,7 @@ use super::file::{MapFile, TableRule};
 use super::roles::Binder;
 use super::{BoundMap, BoundTable, Direction, Problem, ReferenceRule, Role, levels};
 use crate::database::schema::LiveSchema;
-use crate::value::Name;
+use crate::value::{Name, Value};
 
 /// Tables while they are being bound, in the order of their names so that every node decides alike.
 pub(super) type Drafts = BTreeMap<Name, BoundTable>;
@@ -69,6 +69,13 @@ impl BoundTable {
 }
 
 impl ReferenceRule {
+    /// Whether a local key stands for no row at all, although it is not NULL: 0, which no key that
+    /// the server counts ever is. Applications write it where a column without a foreign key may
+    /// not be NULL. It travels as the number it is.
+    pub fn is_no_row(local: &Value<'_>) -> bool {
+        matches!(local, Value::Int(0) | Value::UInt(0))
+    }
+
     /// The tables it may lead to.
     pub fn targets(&self) -> Vec<&Name> {
         match self {

@@ -11,7 +11,8 @@ use mysql_async::{Conn, Row};
 
 use super::file::{MapFile, TableRule};
 use super::identity::is_integer;
-use super::{BoundIdentity, BoundMap, BoundTable, Direction, Problem, Role};
+use super::propose;
+use super::{BoundColumn, BoundIdentity, BoundMap, BoundTable, Direction, Problem, Role};
 use crate::database::Error;
 use crate::database::schema::{LiveSchema, LiveTable};
 use crate::value::Name;
@@ -57,7 +58,8 @@ impl Report {
             }
             report.travelling += 1;
             if let Some(live) = schema.tables.get(&table.name) {
-                report.doubts(map, bound, table, live);
+                report.doubts(table, live);
+                report.doubtful_numbers(map, bound, schema, table);
             }
         }
         report.sort();
@@ -72,42 +74,85 @@ impl Report {
         connection: &mut Conn,
     ) -> Result<(), Error> {
         for table in sorted(bound) {
-            let BoundIdentity::Column(index) = table.identity else { continue };
-            let Some(column) = table.columns.get(index) else { continue };
-            let place = |name: &str| format!("`{}`", name.replace('`', "``"));
-            let from = format!("{}.{}", place(&schema.database), place(&table.name));
-            let name = place(&column.name);
-            if column.live.nullable {
+            let columns: Vec<&BoundColumn> = table
+                .identity_columns()
+                .into_iter()
+                .filter_map(|index| table.columns.get(index))
+                .collect();
+            let from = format!("{}.{}", quoted(&schema.database), quoted(&table.name));
+            if let (BoundIdentity::Column(_), [column]) = (&table.identity, columns.as_slice())
+                && column.live.nullable
+            {
+                let (name, table_name) = (quoted(&column.name), quoted(&table.name));
                 let query = format!("SELECT COUNT(*) FROM {from} WHERE {name} IS NULL");
-                let count = count(connection, &query).await?;
-                if count > 0 {
+                let missing = count(connection, &query).await?;
+                if missing > 0 {
                     self.add(table, true, format!(
-                        "{count} of its rows have no {0}: UPDATE `{1}` SET `{0}` = UUID() WHERE `{0}` IS NULL",
-                        column.name, table.name
+                        "{missing} of its rows have no {}: UPDATE {table_name} SET {name} = UUID() \
+                         WHERE {name} IS NULL",
+                        column.name
                     ));
                 }
             }
             let unique = schema.tables.get(&table.name).is_some_and(|live| {
-                live.indexes
-                    .iter()
-                    .any(|key| key.unique && key.columns == [Arc::clone(&column.name)])
+                live.indexes.iter().any(|index| {
+                    index.unique
+                        && index
+                            .columns
+                            .iter()
+                            .all(|name| columns.iter().any(|part| part.name == *name))
+                })
             });
-            if !unique {
-                let query = format!(
-                    "SELECT COUNT(*) FROM (SELECT 1 FROM {from} WHERE {name} IS NOT NULL \
-                     GROUP BY BINARY {name} HAVING COUNT(*) > 1) AS twice"
-                );
-                let count = count(connection, &query).await?;
-                if count > 0 {
-                    self.add(table, true, format!(
-                        "{count} values of its identity {0} are there more than once, so rows cannot be \
-                         told apart: SELECT `{0}`, COUNT(*) FROM `{1}` GROUP BY `{0}` HAVING COUNT(*) > 1 lists them",
-                        column.name, table.name
-                    ));
-                }
+            if !unique && !columns.is_empty() {
+                self.read_doubles(table, &columns, &from, connection).await?;
             }
         }
         self.sort();
+        Ok(())
+    }
+
+    async fn read_doubles(
+        &mut self,
+        table: &BoundTable,
+        columns: &[&BoundColumn],
+        from: &str,
+        connection: &mut Conn,
+    ) -> Result<(), Error> {
+        let names: Vec<String> = columns.iter().map(|column| quoted(&column.name)).collect();
+        let names = names.join(", ");
+        // Upper and lower case are different identities, whatever the column's collation says.
+        let exact = names.replace("`, `", "`, BINARY `");
+        let present = match (&table.identity, columns) {
+            (BoundIdentity::Column(_), [column]) => {
+                format!(" WHERE {} IS NOT NULL", quoted(&column.name))
+            }
+            _ => String::new(),
+        };
+        let query = format!(
+            "SELECT COUNT(*) FROM (SELECT 1 FROM {from}{present} GROUP BY BINARY {exact} \
+             HAVING COUNT(*) > 1) AS twice"
+        );
+        let doubles = count(connection, &query).await?;
+        if doubles > 0 && table.identity == BoundIdentity::WholeRow {
+            self.add(
+                table,
+                false,
+                format!("{doubles} rows are there more than once, and count as one: it has no key"),
+            );
+        } else if doubles > 0 {
+            let list = format!(
+                "SELECT {names}, COUNT(*) FROM {} GROUP BY {names} HAVING COUNT(*) > 1",
+                quoted(&table.name)
+            );
+            self.add(
+                table,
+                true,
+                format!(
+                    "{doubles} of its identities are there more than once, so rows cannot be told \
+                 apart; {list} lists them"
+                ),
+            );
+        }
         Ok(())
     }
 
@@ -126,7 +171,7 @@ impl Report {
         });
     }
 
-    fn doubts(&mut self, map: &MapFile, bound: &BoundMap, table: &BoundTable, live: &LiveTable) {
+    fn doubts(&mut self, table: &BoundTable, live: &LiveTable) {
         for key in &live.foreign_keys {
             let moves = |rule: &str| ["CASCADE", "SET NULL", "SET DEFAULT"].contains(&rule);
             if moves(&key.on_delete) || moves(&key.on_update) {
@@ -144,19 +189,28 @@ impl Report {
                 live.triggers.join(", ")
             ));
         }
-        for column in &table.columns {
+    }
+
+    /// Numbers that may be local ids although neither a foreign key nor the map says so.
+    fn doubtful_numbers(
+        &mut self,
+        map: &MapFile,
+        bound: &BoundMap,
+        schema: &LiveSchema,
+        table: &BoundTable,
+    ) {
+        let identity = table.identity_columns();
+        for (index, column) in table.columns.iter().enumerate() {
             let stated = matches!(
                 map.tables.get(&table.name),
                 Some(TableRule::Mapped(rule)) if rule.plain.contains(&column.name)
             );
-            if column.role == Role::Plain
-                && !stated
-                && is_integer(&column.live)
-                && !table.identity_columns().iter().any(|index| {
-                    table.columns.get(*index).is_some_and(|part| part.name == column.name)
-                })
-                && let Some(target) = looks_like(&column.name, bound)
-            {
+            let plain = column.role == Role::Plain && is_integer(&column.live);
+            if stated || !plain || identity.contains(&index) {
+                continue;
+            }
+            let usual = propose::usual_target(schema, &column.live);
+            if let Some(target) = looks_like(&column.name, bound).or(usual) {
                 self.add(table, false, format!(
                     "its column {0} looks like a number of a row of {target}, without a foreign key: say \
                      references = {{ {0} = \"{target}\" }} if it is, plain = [\"{0}\"] if not",
@@ -165,6 +219,10 @@ impl Report {
             }
         }
     }
+}
+
+fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
 }
 
 fn sorted(bound: &BoundMap) -> Vec<&Arc<BoundTable>> {

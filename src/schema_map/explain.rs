@@ -12,7 +12,7 @@ use crate::database::schema::LiveSchema;
 /// Everything there is to say about a table; ends with a newline.
 pub fn explain(map: &MapFile, bound: &BoundMap, schema: &LiveSchema, name: &str) -> String {
     let mut text = String::new();
-    let outcome = match (bound.tables.get(name), map.tables.get(name)) {
+    let mut outcome = match (bound.tables.get(name), map.tables.get(name)) {
         (Some(table), _) => describe(&mut text, table, bound),
         (None, Some(TableRule::Excluded(reason))) => {
             writeln!(text, "{name} stays: {reason}.")
@@ -40,7 +40,7 @@ pub fn explain(map: &MapFile, bound: &BoundMap, schema: &LiveSchema, name: &str)
     };
     for problem in bound.problems.iter().filter(|problem| *problem.table == *name) {
         let kind = if problem.fatal { "problem" } else { "note" };
-        text.push_str(&format!("  {kind}: {}\n", problem.message));
+        outcome = outcome.and_then(|()| writeln!(text, "  {kind}: {}", problem.message));
     }
     debug_assert!(outcome.is_ok(), "writing into a String cannot fail");
     text
@@ -115,17 +115,17 @@ fn role(table: &BoundTable, role: &Role, bound: &BoundMap) -> String {
                 if *deferred { "; filled in last where rows wait for each other" } else { "" };
             format!("refers to {table}: travels as that row's {}{later}", called(table, bound))
         }
-        Role::Reference(ReferenceRule::Conditional(rule)) => format!(
+        Role::Reference(ReferenceRule::Conditional(by_row)) => format!(
             "refers to another row if {} of its {} says so ({}); otherwise travels as it is",
-            rule.column,
-            rule.decider,
-            kinds(&rule.tables)
+            by_row.column,
+            by_row.decider,
+            kinds(&by_row.tables)
         ),
-        Role::Reference(ReferenceRule::Polymorphic(rule)) => {
-            let kind = table.columns.get(rule.kind).map_or("", |column| &column.name);
+        Role::Reference(ReferenceRule::Polymorphic(by_kind)) => {
+            let kind = table.columns.get(by_kind.kind).map_or("", |column| &column.name);
             format!(
                 "refers to the table that {kind} names ({}); otherwise travels as it is",
-                kinds(&rule.tables)
+                kinds(&by_kind.tables)
             )
         }
     }

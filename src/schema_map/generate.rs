@@ -71,14 +71,16 @@ fn print(
     fresh: &[Name],
     comments: &BTreeMap<Name, Vec<String>>,
 ) -> String {
+    let usual = usual_identity(map, fresh);
     let mut text = format!(
         "# Proposed by `headwater map generate` for the database {}. Read it before you use it:\n\
          # what is guessed has a comment, what could not be decided is excluded as \"undecided\".\n\
          # References come from the foreign keys; those without one are yours to state.\n\
-         \nversion = 1\n\n[defaults]\nclass = \"{class}\"\nidentity = \"uuid\"\n\
+         \nversion = 1\n\n[defaults]\nclass = \"{class}\"\nidentity = {}\n\
          \n# \"up\" to the parent, \"down\" from it, \"both\", or \"none\".\n\
          [classes.{class}]\ndirection = \"up\"\n\n[tables]\n",
-        schema.database
+        schema.database,
+        quoted(&usual)
     );
     for name in fresh {
         let (Some(rule), Some(live)) = (map.tables.get(name), schema.tables.get(name)) else {
@@ -91,13 +93,16 @@ fn print(
         for remark in remarks {
             comment(&mut text, remark);
         }
-        let rows = live.rows_estimate;
+        let rows = match live.rows_estimate {
+            0 => String::new(),
+            rows => format!(" # about {rows} rows"),
+        };
         let written = match rule {
             TableRule::Excluded(reason) => {
                 writeln!(text, "{} = {{ exclude = {} }}", key(name), quoted(reason))
             }
             TableRule::Mapped(rule) => {
-                writeln!(text, "{} = {{ {} }} # about {rows} rows", key(name), entry(rule))
+                writeln!(text, "{} = {}{rows}", key(name), entry(rule, &usual))
             }
         };
         debug_assert!(written.is_ok(), "writing into a String cannot fail");
@@ -106,12 +111,13 @@ fn print(
 }
 
 /// The entry in one line; what the defaults say is left out.
-fn entry(rule: &MappedTable) -> String {
+fn entry(rule: &MappedTable, usual: &Name) -> String {
     let list = |names: &mut dyn Iterator<Item = &Name>| {
         names.map(|name| quoted(name)).collect::<Vec<_>>().join(", ")
     };
     let mut parts = Vec::new();
     match &rule.identity {
+        IdentityRule::Column(name) if name == usual => {}
         IdentityRule::Column(name) => parts.push(format!("identity = {}", quoted(name))),
         IdentityRule::Borrowed(table) => {
             parts.push(format!("identity = {{ borrowed = {} }}", quoted(table)));
@@ -135,14 +141,15 @@ fn entry(rule: &MappedTable) -> String {
     if !fills.is_empty() {
         parts.push(format!("fill = {{ {} }}", fills.join(", ")));
     }
-    parts.join(", ")
+    if parts.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", parts.join(", ")) }
 }
 
 fn comment(text: &mut String, remark: &str) {
-    const WIDTH: usize = 96;
+    // What is there to be copied stays in one piece.
+    let width = if remark.contains(['{', '`']) { usize::MAX } else { 96 };
     let mut line = String::from("#");
     for word in remark.split_whitespace() {
-        if line.chars().count() + 1 + word.chars().count() > WIDTH {
+        if line.chars().count() + 1 + word.chars().count() > width {
             text.push_str(&line);
             line = String::from("\n#");
         }
@@ -151,6 +158,20 @@ fn comment(text: &mut String, remark: &str) {
     }
     text.push_str(&line);
     text.push('\n');
+}
+
+/// The column that identifies the most tables: it need not be said for each.
+fn usual_identity(map: &MapFile, fresh: &[Name]) -> Name {
+    let mut counts: BTreeMap<&Name, usize> = BTreeMap::new();
+    for name in fresh {
+        if let Some(TableRule::Mapped(rule)) = map.tables.get(name)
+            && let IdentityRule::Column(column) = &rule.identity
+        {
+            *counts.entry(column).or_default() += 1;
+        }
+    }
+    let usual = counts.into_iter().max_by_key(|(_, count)| *count);
+    usual.map_or_else(|| Arc::from("uuid"), |(column, _)| Arc::clone(column))
 }
 
 /// A name as a TOML key.

@@ -122,7 +122,7 @@ fn column_remarks(column: &LiveColumn, live: &LiveTable) -> Vec<String> {
 }
 
 fn not_unique(names: &[&Name], live: &LiveTable) -> String {
-    let names = names.iter().map(|name| name.as_ref()).collect::<Vec<_>>().join(", ");
+    let names = names.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
     format!(
         "no unique index of {} keeps two rows from having the same identity ({names})",
         live.name

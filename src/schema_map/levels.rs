@@ -17,7 +17,7 @@ pub(super) fn arrange(drafts: &mut Drafts) -> Vec<Problem> {
         let graph = hard_references(drafts);
         let Some(cycle) = cycles(&graph).into_iter().find(|cycle| cycle.len() > 1) else { break };
         let Some(chosen) = cheapest(drafts, &cycle) else {
-            let names = cycle.iter().map(|name| name.as_ref()).collect::<Vec<_>>().join(", ");
+            let names = cycle.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
             for table in &cycle {
                 problems.push(Problem {
                     table: Arc::clone(table),
@@ -179,9 +179,10 @@ fn level(name: &Name, graph: &Graph, levels: &mut BTreeMap<Name, u32>) -> u32 {
     found
 }
 
-/// Groups of tables each of which leads to every other of its group, found by comparing what can
-/// be reached: the graph has some hundred tables.
+/// Groups of tables each of which leads to every other of its group. What can be reached is only
+/// compared for tables that have something before and behind them: few, even among thousands.
 fn cycles(graph: &Graph) -> Vec<BTreeSet<Name>> {
+    let graph = &between(graph);
     let reach: BTreeMap<&Name, BTreeSet<&Name>> =
         graph.keys().map(|name| (name, reachable(name, graph))).collect();
     let mut seen: BTreeSet<&Name> = BTreeSet::new();
@@ -196,6 +197,24 @@ fn cycles(graph: &Graph) -> Vec<BTreeSet<Name>> {
         groups.push(group.into_iter().cloned().collect());
     }
     groups
+}
+
+/// The part of a graph in which every table refers to another and is referred to: the cycles, and
+/// what lies between them.
+fn between(graph: &Graph) -> Graph {
+    let mut part = graph.clone();
+    loop {
+        let before = part.len();
+        let names: BTreeSet<Name> = part.keys().cloned().collect();
+        let referred: BTreeSet<Name> = part.values().flatten().cloned().collect();
+        part.retain(|name, targets| {
+            targets.retain(|target| names.contains(target));
+            !targets.is_empty() && referred.contains(name)
+        });
+        if part.len() == before {
+            return part;
+        }
+    }
 }
 
 fn reachable<'a>(start: &'a Name, graph: &'a Graph) -> BTreeSet<&'a Name> {

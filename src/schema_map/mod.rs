@@ -1,7 +1,7 @@
 //! Schema maps: which tables and columns travel, how rows are identified, which way they go.
 //!
-//! A map is a TOML file ([`file`]); held against a live database it becomes a [`BoundMap`]
-//! ([`bind`]), which is what capture, apply and compare work with.
+//! A map is a TOML file (`file.rs`); held against a live database it becomes a [`BoundMap`]
+//! (`bind.rs`), which is what capture, apply and compare work with.
 
 mod bind;
 pub mod check;
@@ -23,10 +23,15 @@ use crate::value::Name;
 
 pub use file::MapFile;
 
+#[cfg(test)]
+mod tests;
+
 /// A schema map held against the tables of one live database.
 #[derive(Debug, Clone)]
 pub struct BoundMap {
-    /// The mapped tables that this database has and that travel in some direction, by name.
+    /// The mapped tables that this database has and that travel in some direction, by name; also
+    /// those of [`Direction::None`] that one of them refers to: their rows stay, but are known by
+    /// identity.
     pub tables: HashMap<Name, Arc<BoundTable>>,
     /// SHA-256 over the meaning of the map files (not their comments): both ends compare it.
     pub digest: [u8; 32],
@@ -86,7 +91,7 @@ pub struct BoundTable {
     pub local_key: Option<usize>,
     /// The primary key's columns; empty for a table without one.
     pub primary_key: Vec<usize>,
-    /// The auto-increment column.
+    /// The auto-increment column, where its numbers are local (its role is [`Role::LocalKey`]).
     pub auto_increment: Option<usize>,
     /// Whether a mapped column of any mapped table refers to this table (or borrows from it): its
     /// rows are then kept in the identity index.

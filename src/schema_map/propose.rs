@@ -46,7 +46,7 @@ pub(super) fn table(
         return (TableRule::Excluded(reason), Vec::new());
     }
     let mut remarks = Vec::new();
-    let Some(identity) = identity(live, schema, &mut remarks) else {
+    let Some(identity) = identity(live, &mut remarks) else {
         let reason = "undecided: nothing in it tells one row from another in every database; add a \
                       uuid column, or name the columns that do as its identity";
         return (TableRule::Excluded(reason.to_owned()), remarks);
@@ -67,12 +67,19 @@ pub(super) fn table(
     (TableRule::Mapped(Box::new(rule)), remarks)
 }
 
-fn identity(
-    live: &LiveTable,
-    schema: &LiveSchema,
-    remarks: &mut Vec<String>,
-) -> Option<IdentityRule> {
+fn identity(live: &LiveTable, remarks: &mut Vec<String>) -> Option<IdentityRule> {
     if let Some(column) = uuid_column(live) {
+        if let [key] = primary_key(live).as_slice()
+            && let Some(key) = live.columns.get(*key)
+            && key.name != column.name
+            && !is_integer(key)
+        {
+            remarks.push(format!(
+                "its key {0} is no number: if rows of the same {0} are the same everywhere, whatever \
+                 their {1}, say identity = \"{0}\"",
+                key.name, column.name
+            ));
+        }
         return Some(IdentityRule::Column(Arc::clone(&column.name)));
     }
     let primary: Vec<&LiveColumn> =
@@ -89,44 +96,27 @@ fn identity(
             }
             unique_columns(live, remarks)
         }
-        [] => match unique_columns(live, remarks) {
-            Some(found) => Some(found),
-            None => {
-                remarks.push("no key at all: a row is called by all it holds".to_owned());
-                Some(IdentityRule::WholeRow)
-            }
-        },
+        [] => unique_columns(live, remarks).or_else(|| {
+            remarks.push("no key at all: a row is called by all it holds".to_owned());
+            Some(IdentityRule::WholeRow)
+        }),
         several => {
             let local = several.iter().find(|column| {
                 column.extra.contains("auto_increment")
                     || (is_integer(column) && foreign_key(live, &column.name).is_none())
             });
-            match local {
-                None => {
-                    let names = several.iter().map(|column| Arc::clone(&column.name)).collect();
-                    Some(IdentityRule::Composite(names))
-                }
-                Some(column) => {
-                    remarks.push(format!(
-                        "{} is part of its key, but a number of this database only, or so it looks; \
-                         if it means the same everywhere, name the key's columns as its identity",
-                        column.name
-                    ));
-                    references_exist(schema, live, unique_columns(live, remarks))
-                }
-            }
+            let Some(column) = local else {
+                let names = several.iter().map(|column| Arc::clone(&column.name)).collect();
+                return Some(IdentityRule::Composite(names));
+            };
+            remarks.push(format!(
+                "{} is part of its key, but a number of this database only, or so it looks; if it \
+                 means the same everywhere, name the key's columns as its identity",
+                column.name
+            ));
+            unique_columns(live, remarks)
         }
     }
-}
-
-/// Keeps a proposal only if the tables it needs are there.
-fn references_exist(
-    schema: &LiveSchema,
-    live: &LiveTable,
-    identity: Option<IdentityRule>,
-) -> Option<IdentityRule> {
-    let all = live.foreign_keys.iter().all(|key| schema.tables.contains_key(&key.table));
-    identity.filter(|_| all)
 }
 
 /// A column that is a uuid by name or by type; one with a unique index before one without.
@@ -220,10 +210,17 @@ fn doubtful_references(live: &LiveTable, schema: &LiveSchema, remarks: &mut Vec<
     let primary = primary_key(live);
     for (index, column) in live.columns.iter().enumerate() {
         let name = &column.name;
-        let Some(stem) = name.strip_suffix("_id") else { continue };
         if primary == [index] || foreign_key(live, name).is_some() {
             continue;
         }
+        if let Some(target) = usual_target(schema, column) {
+            remarks.push(format!(
+                "{name} has no foreign key, but refers to {target} in other tables: if here too, say \
+                 references = {{ {name} = \"{target}\" }}; if not, plain = [\"{name}\"]"
+            ));
+            continue;
+        }
+        let Some(stem) = name.strip_suffix("_id") else { continue };
         let kind = [format!("{stem}_type"), format!("{stem}_class"), format!("{stem}_table")];
         if live.columns.iter().any(|other| kind.iter().any(|kind| **kind == *other.name)) {
             remarks.push(format!(
@@ -240,6 +237,21 @@ fn doubtful_references(live: &LiveTable, schema: &LiveSchema, remarks: &mut Vec<
             ));
         }
     }
+}
+
+/// The table that integer columns of this name refer to by foreign keys of other tables.
+pub(super) fn usual_target<'a>(schema: &'a LiveSchema, column: &LiveColumn) -> Option<&'a Name> {
+    if !is_integer(column) {
+        return None;
+    }
+    let mut counts: BTreeMap<&Name, usize> = BTreeMap::new();
+    for table in schema.tables.values() {
+        if let Some(key) = foreign_key(table, &column.name) {
+            *counts.entry(&key.table).or_default() += 1;
+        }
+    }
+    let (target, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+    (count > 1).then_some(target)
 }
 
 fn foreign_key<'a>(live: &'a LiveTable, column: &Name) -> Option<&'a ForeignKey> {

@@ -1,4 +1,27 @@
-//! The link between a child and its parent. Knows segments and batches, nothing of MySQL.
+//! The link between a child and its parent. Knows segments and batches, nothing of `MySQL`.
+
+pub mod authority;
+pub mod backoff;
+pub mod batch;
+pub mod client;
+pub mod codec;
+pub mod content;
+pub mod credentials;
+pub mod cut;
+pub mod dial;
+pub mod enrol;
+pub mod pace;
+mod peers;
+pub mod progress;
+mod receive;
+mod routes;
+pub mod server;
+pub mod session;
+#[cfg(test)]
+mod tests;
+pub mod tls;
+pub mod token;
+pub mod wire;
 
 use std::future::Future;
 
@@ -80,4 +103,9 @@ pub trait Target: Send + Sync + 'static {
         peer: &Peer,
         batch: ReceivedBatch,
     ) -> impl Future<Output = Result<Applied, TargetError>> + Send;
+}
+
+/// Returns once the node is told to stop, or nobody is left to tell it.
+async fn stopped(stop: &mut tokio::sync::watch::Receiver<bool>) {
+    let _seen = stop.wait_for(|stop| *stop).await.is_ok();
 }

@@ -1,3 +1,26 @@
-//! Tests against real servers.
+//! Stories on real database servers: one module for each.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::string_slice,
+    clippy::disallowed_methods,
+    clippy::too_many_lines,
+    clippy::cast_possible_truncation,
+    clippy::zombie_processes,
+    reason = "a story fails by panicking, and what surrounds its tests is test code too"
+)]
 
 mod apply;
+mod capture;
+mod cli;
+mod decode;
+mod map;
+mod nodes;
+mod servers;
+mod support;
+mod way;

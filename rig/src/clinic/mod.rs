@@ -4,6 +4,7 @@
 mod act;
 mod admin;
 mod known;
+mod undo;
 mod words;
 
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! The tables of OpenMRS 2.8 and what every such database starts with.
 
+mod concepts;
 mod metadata;
 mod others;
 mod seed;

@@ -1,0 +1,46 @@
+# What a developer does, one word each. `make help` lists them.
+#
+# make demo SERVER=mysql     the demo on MySQL in place of MariaDB
+# make test TEST=name        only tests whose name contains it
+
+CARGO  ?= cargo
+# The quickest to get is the default.
+SERVER ?= mariadb
+TEST   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench lint fmt servers
+
+help: ## list what can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 16
+
+servers: ## get MySQL and MariaDB for the tests
+	@scripts/get-servers
+
+demo: ## see a clinic's work arrive at the parent over a link that fails [SERVER=mariadb|mysql]
+	@scripts/get-servers $(SERVER)
+	$(CARGO) build --package headwater --bin headwater --package headwater-rig --bin demo
+	@$(CARGO) run --quiet --package headwater-rig --bin demo -- --server $(SERVER)
+
+test: ## run all tests, on both servers [TEST=name]
+	@scripts/get-servers
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	    echo "tests: with cargo nextest" && \
+	    $(CARGO) nextest run --workspace $(if $(TEST),-E 'test($(TEST))',); \
+	else \
+	    echo "tests: with cargo test, two at a time (cargo nextest is not installed)" && \
+	    $(CARGO) test --workspace --lib --bins --tests -- --test-threads=2 $(TEST); \
+	fi
+	$(CARGO) test --workspace --doc
+
+bench: ## print the figures, on half a million row changes [ROWS=50000 FIGURES=a,c SERVER=mysql|mariadb]
+	@scripts/get-servers
+	$(CARGO) bench --bench figures
+
+lint: ## check the code's form, as CI does
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+
+fmt: ## put the code into its form
+	$(CARGO) fmt --all

@@ -1,0 +1,126 @@
+//! Statements, and the events that end a transaction.
+
+use std::borrow::Cow;
+
+use super::cursor::Cursor;
+use super::error::DecodeError;
+use super::payload;
+
+/// A statement and what of its session matters for reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query<'a> {
+    /// The session's default schema; empty if it had none.
+    pub schema: Cow<'a, str>,
+    /// The statement, in the session's character set.
+    pub sql: Cow<'a, [u8]>,
+    /// The error the statement ended with; 0 if none.
+    pub error: u16,
+    /// The collation id of `character_set_client`: what `sql` is written in. `None` if the
+    /// server left it out.
+    pub client_collation: Option<u16>,
+    /// The session's `sql_mode`, if the server sent it.
+    pub sql_mode: Option<u64>,
+    /// The thread of the session, which temporary tables belong to.
+    pub thread: u32,
+}
+
+/// The number of the storage engine's commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Xid(pub u64);
+
+/// An XA transaction was prepared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct XaPrepare<'a> {
+    /// Committed at once, in one phase.
+    pub one_phase: bool,
+    /// The format id.
+    pub format: u32,
+    /// The global part of the id.
+    pub global: &'a [u8],
+    /// The branch qualifier.
+    pub branch: &'a [u8],
+}
+
+#[derive(Default)]
+struct Session {
+    client_collation: Option<u16>,
+    sql_mode: Option<u64>,
+}
+
+impl<'a> Query<'a> {
+    pub(super) fn read(body: &'a [u8]) -> Result<Query<'a>, DecodeError> {
+        let mut cursor = Cursor::new(body, "statement");
+        let thread = cursor.u32()?;
+        cursor.take(4)?;
+        let schema_bytes = usize::from(cursor.u8()?);
+        let error = cursor.u16()?;
+        let status_bytes = usize::from(cursor.u16()?);
+        let session = status(cursor.take(status_bytes)?);
+        let schema = String::from_utf8_lossy(cursor.take(schema_bytes)?);
+        cursor.take(1)?;
+        Ok(Query {
+            schema,
+            sql: Cow::Borrowed(cursor.rest()),
+            error,
+            client_collation: session.client_collation,
+            sql_mode: session.sql_mode,
+            thread,
+        })
+    }
+
+    pub(super) fn read_compressed(body: &'a [u8], max: u64) -> Result<Query<'a>, DecodeError> {
+        let mut query = Query::read(body)?;
+        query.sql = Cow::Owned(payload::inflate_tail(&query.sql, "statement", max)?);
+        Ok(query)
+    }
+
+    /// The statement as text, for telling BEGIN from COMMIT from DDL; what isn't UTF-8 is replaced.
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.sql)
+    }
+}
+
+/// Reads the session's variables up to the first that is not known; what matters comes early.
+fn status(bytes: &[u8]) -> Session {
+    let mut session = Session::default();
+    let mut cursor = Cursor::new(bytes, "status variables");
+    while let Ok(code) = cursor.u8() {
+        let passed = match code {
+            0 | 3 | 10 => cursor.take(4).map(|_| ()),
+            1 => cursor.u64().map(|mode| session.sql_mode = Some(mode)),
+            2 => counted(&mut cursor).and_then(|()| cursor.take(1).map(|_| ())),
+            4 => cursor.array::<6>().map(|[low, high, ..]| {
+                session.client_collation = Some(u16::from_le_bytes([low, high]));
+            }),
+            5 | 6 => counted(&mut cursor),
+            7 | 8 | 18 => cursor.take(2).map(|_| ()),
+            9 | 14 | 15 | 17 => cursor.take(8).map(|_| ()),
+            13 | 128 => cursor.take(3).map(|_| ()),
+            16 | 19 | 20 => cursor.take(1).map(|_| ()),
+            11 => counted(&mut cursor).and_then(|()| counted(&mut cursor)),
+            _ => break,
+        };
+        if passed.is_err() {
+            break;
+        }
+    }
+    session
+}
+
+fn counted(cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
+    let count = usize::from(cursor.u8()?);
+    cursor.take(count).map(|_| ())
+}
+
+impl<'a> XaPrepare<'a> {
+    pub(super) fn read(body: &'a [u8]) -> Result<XaPrepare<'a>, DecodeError> {
+        let mut cursor = Cursor::new(body, "XA prepare");
+        let one_phase = cursor.u8()? != 0;
+        let format = cursor.u32()?;
+        let global_bytes = u64::from(cursor.u32()?);
+        let branch_bytes = u64::from(cursor.u32()?);
+        let global = cursor.take_u64(global_bytes)?;
+        let branch = cursor.take_u64(branch_bytes)?;
+        Ok(XaPrepare { one_phase, format, global, branch })
+    }
+}

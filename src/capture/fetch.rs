@@ -1,0 +1,257 @@
+//! What the log alone does not tell, asked of the database: identities of rows written before
+//! capture began, what deciding rows say, and whole rows that the other end lacks.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Params, Row};
+
+use super::Error;
+use super::translate::{RowValues, lender};
+use crate::change::Identity;
+use crate::database::connect;
+use crate::schema_map::{BoundIdentity, BoundMap, BoundTable, ConditionalRule};
+use crate::value::Value;
+
+/// How many local keys on either side of a missing one are asked for with it: neighbours in a
+/// table are usually needed together.
+const NEIGHBOURS: i64 = 128;
+
+type Boxed<'f, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'f>>;
+
+/// A connection for questions, made when first needed and again after it broke.
+pub(super) struct Fetcher {
+    options: connect::Options,
+    connection: Option<Conn>,
+}
+
+/// One row of a query, readable like a row of the log.
+pub(super) struct FetchedRow {
+    /// By place in the live table.
+    values: HashMap<usize, Value<'static>>,
+}
+
+impl RowValues<'static> for FetchedRow {
+    fn value(&self, column: usize) -> Result<Value<'static>, Error> {
+        self.values.get(&column).cloned().ok_or(Error::ColumnNotFetched { column })
+    }
+}
+
+impl Fetcher {
+    pub(super) fn new(options: connect::Options) -> Fetcher {
+        Fetcher { options, connection: None }
+    }
+
+    /// The rows whose local keys are near the one asked for, with what their identity needs.
+    pub(super) async fn near(
+        &mut self,
+        table: &Arc<BoundTable>,
+        local: i64,
+    ) -> Result<Vec<FetchedRow>, Error> {
+        let columns = identity_and_key(table);
+        let key = quoted(table, key_column(table)?)?;
+        let from = local.saturating_sub(NEIGHBOURS);
+        let through = local.saturating_add(NEIGHBOURS);
+        let condition = format!("{key} BETWEEN ? AND ?");
+        self.rows(table, &columns, &condition, vec![from.into(), through.into()]).await
+    }
+
+    /// The rows from a local key on, in its order, with what their identity needs: to fill the
+    /// identity index page by page.
+    pub(super) async fn page(
+        &mut self,
+        table: &Arc<BoundTable>,
+        after: i64,
+        rows_max: usize,
+    ) -> Result<Vec<FetchedRow>, Error> {
+        let columns = identity_and_key(table);
+        let key = quoted(table, key_column(table)?)?;
+        let condition = format!("{key} > ? ORDER BY {key} LIMIT {rows_max}");
+        self.rows(table, &columns, &condition, vec![after.into()]).await
+    }
+
+    /// What a conditional reference's deciding row says.
+    pub(super) async fn decision(
+        &mut self,
+        map: &BoundMap,
+        rule: &ConditionalRule,
+        local: i64,
+    ) -> Result<Option<String>, Error> {
+        let Some(decider) = map.tables.get(&rule.decider) else { return Ok(None) };
+        let Some(column) = decider.column(&rule.column) else { return Ok(None) };
+        let condition = format!("{} = ?", quoted(decider, key_column(decider)?)?);
+        let rows = self.rows(decider, &[column], &condition, vec![local.into()]).await?;
+        Ok(rows.into_iter().next().and_then(|row| match row.values.get(&column) {
+            Some(Value::Text(text)) => Some(text.to_string()),
+            Some(_) | None => None,
+        }))
+    }
+
+    /// A whole row by its identity, as it is now; `None` if there is none (any more).
+    pub(super) async fn whole_row(
+        &mut self,
+        map: &BoundMap,
+        table: &Arc<BoundTable>,
+        identity: &Identity<'static>,
+    ) -> Result<Option<FetchedRow>, Error> {
+        let Some((condition, parameters)) = self.condition(map, table, identity).await? else {
+            return Ok(None);
+        };
+        let columns: Vec<usize> = (0..table.columns.len()).collect();
+        let rows = self.rows(table, &columns, &condition, parameters).await?;
+        Ok(rows.into_iter().next())
+    }
+
+    /// The WHERE clause that finds a row by its identity; `None` if something it is made of does
+    /// not exist here.
+    fn condition<'f>(
+        &'f mut self,
+        map: &'f BoundMap,
+        table: &'f Arc<BoundTable>,
+        identity: &'f Identity<'static>,
+    ) -> Boxed<'f, Option<(String, Vec<mysql_async::Value>)>> {
+        Box::pin(async move {
+            let columns = table.identity_columns();
+            let mut parameters = Vec::with_capacity(columns.len());
+            if let BoundIdentity::Borrowed { table: owner, .. } = &table.identity {
+                let Some(owner) = map.tables.get(&lender(map, owner)) else { return Ok(None) };
+                let Some(local) = self.local(map, owner, identity).await? else { return Ok(None) };
+                parameters.push(local);
+            } else {
+                let parts = match identity {
+                    Identity::One(value) => std::slice::from_ref(value),
+                    Identity::Many(parts) => parts.as_slice(),
+                    Identity::Lost(_) => return Ok(None),
+                };
+                if parts.len() != columns.len() {
+                    return Ok(None);
+                }
+                for part in parts {
+                    let Some(parameter) = self.parameter(map, part).await? else {
+                        return Ok(None);
+                    };
+                    parameters.push(parameter);
+                }
+            }
+            let mut terms = Vec::with_capacity(columns.len());
+            for column in columns {
+                terms.push(format!("{} <=> ?", quoted(table, column)?));
+            }
+            Ok(Some((format!("{} LIMIT 1", terms.join(" AND ")), parameters)))
+        })
+    }
+
+    fn parameter<'f>(
+        &'f mut self,
+        map: &'f BoundMap,
+        part: &'f Value<'static>,
+    ) -> Boxed<'f, Option<mysql_async::Value>> {
+        Box::pin(async move {
+            let Value::Reference(reference) = part else { return Ok(Some(plain(part))) };
+            match map.tables.get(&reference.table) {
+                Some(target) => self.local(map, target, &reference.identity).await,
+                None => Ok(None),
+            }
+        })
+    }
+
+    /// The value that references to this row hold.
+    fn local<'f>(
+        &'f mut self,
+        map: &'f BoundMap,
+        table: &'f Arc<BoundTable>,
+        identity: &'f Identity<'static>,
+    ) -> Boxed<'f, Option<mysql_async::Value>> {
+        Box::pin(async move {
+            let Some((condition, parameters)) = self.condition(map, table, identity).await? else {
+                return Ok(None);
+            };
+            let key = key_column(table)?;
+            let rows = self.rows(table, &[key], &condition, parameters).await?;
+            Ok(rows.into_iter().next().and_then(|row| row.values.get(&key).map(plain)))
+        })
+    }
+
+    async fn rows(
+        &mut self,
+        table: &BoundTable,
+        columns: &[usize],
+        condition: &str,
+        parameters: Vec<mysql_async::Value>,
+    ) -> Result<Vec<FetchedRow>, Error> {
+        let list = columns
+            .iter()
+            .map(|column| selected(table, *column))
+            .collect::<Result<Vec<_>, _>>()?
+            .join(", ");
+        let name = name_quoted(&table.name);
+        let statement = format!("SELECT {list} FROM {name} WHERE {condition}");
+        let connection = self.connection().await?;
+        let result: Result<Vec<Row>, _> =
+            connection.exec(statement, Params::Positional(parameters)).await;
+        let rows = match result {
+            Ok(rows) => rows,
+            Err(error) => {
+                self.connection = None;
+                return Err(Error::Question { table: table.name.clone(), source: error });
+            }
+        };
+        Ok(rows.into_iter().map(|row| fetched(table, columns, row)).collect())
+    }
+
+    async fn connection(&mut self) -> Result<&mut Conn, Error> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.options.connect(&["SET time_zone = '+00:00', NAMES utf8mb4"]).await?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+}
+
+fn identity_and_key(table: &BoundTable) -> Vec<usize> {
+    let mut columns = table.identity_columns();
+    columns.extend(table.local_key.filter(|key| !columns.contains(key)));
+    columns
+}
+
+fn key_column(table: &BoundTable) -> Result<usize, Error> {
+    table.local_key.ok_or_else(|| Error::NoLocalKey { table: table.name.clone() })
+}
+
+fn name_quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+fn quoted(table: &BoundTable, column: usize) -> Result<String, Error> {
+    let column = table.columns.get(column).ok_or(Error::ColumnNotFetched { column })?;
+    Ok(name_quoted(&column.name))
+}
+
+/// A column in a select list: temporal values as text, so that zero dates and fractions survive.
+fn selected(table: &BoundTable, column: usize) -> Result<String, Error> {
+    let name = quoted(table, column)?;
+    let kind = table.columns.get(column).map(|column| column.live.data_type.as_str());
+    Ok(match kind {
+        Some("date" | "time" | "datetime" | "timestamp") => format!("CAST({name} AS CHAR)"),
+        Some(_) | None => name,
+    })
+}
+
+fn fetched(table: &BoundTable, columns: &[usize], row: Row) -> FetchedRow {
+    let values = columns
+        .iter()
+        .zip(row.unwrap())
+        .filter_map(|(column, value)| {
+            let live = &table.columns.get(*column)?.live;
+            Some((*column, crate::database::value::from_server(live, value)))
+        })
+        .collect();
+    FetchedRow { values }
+}
+
+fn plain(value: &Value<'static>) -> mysql_async::Value {
+    crate::database::value::parameter(value)
+}

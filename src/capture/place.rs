@@ -1,0 +1,198 @@
+//! Where in the log the reader is: the file and a 64-bit offset, and what has been executed by
+//! then. Only the end of a transaction is a position to resume from.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::Error;
+use super::decode::Header;
+use super::gtid::{DomainState, GtidSet};
+use crate::position::{Position, ServerIdentity};
+
+/// A file and an offset in it, to name in errors.
+#[derive(Debug, Clone)]
+pub(super) struct Spot {
+    file: Arc<str>,
+    offset: u64,
+}
+
+impl fmt::Display for Spot {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}:{}", self.file, self.offset)
+    }
+}
+
+/// A reader's place in the log.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    server: ServerIdentity,
+    file: Arc<str>,
+    offset: u64,
+    executed: Executed,
+    /// The transaction begun and not yet committed.
+    begun: Option<Begun>,
+}
+
+#[derive(Debug, Clone)]
+enum Executed {
+    /// The server has no GTIDs, or had none where capture began.
+    Unknown,
+    Mysql(GtidSet),
+    Mariadb(DomainState),
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Begun {
+    Mysql { source: uuid::Uuid, tag: String, number: u64 },
+    Mariadb { domain: u32, server: u32, number: u64 },
+}
+
+impl Place {
+    /// The place a dump starts at.
+    pub(super) fn new(position: &Position) -> Result<Place, Error> {
+        let executed = match (&position.server, &position.gtids) {
+            (_, None) => Executed::Unknown,
+            (ServerIdentity::Mysql { .. }, Some(gtids)) => Executed::Mysql(GtidSet::parse(gtids)?),
+            (ServerIdentity::Mariadb { .. }, Some(gtids)) => {
+                Executed::Mariadb(DomainState::parse(gtids)?)
+            }
+        };
+        Ok(Place {
+            server: position.server.clone(),
+            file: position.file.as_str().into(),
+            offset: position.offset,
+            executed,
+            begun: None,
+        })
+    }
+
+    /// An event of the log was read. Its own end is a 32-bit number, and missing inside of
+    /// transactions on some servers; a dump by GTID leaves out what was asked not to be sent.
+    pub(super) fn passed(&mut self, header: &Header) {
+        if header.is_artificial() {
+            return;
+        }
+        if header.end == 0 {
+            self.offset = self.offset.saturating_add(u64::from(header.size));
+            return;
+        }
+        let high = self.offset & !u64::from(u32::MAX);
+        let end = high | u64::from(header.end);
+        self.offset = if end < self.offset { end.saturating_add(1 << 32) } else { end };
+    }
+
+    /// The log goes on in another file.
+    pub(super) fn rotated(&mut self, file: &str, offset: u64) {
+        self.file = file.into();
+        self.offset = offset;
+    }
+
+    /// A transaction with a GTID begins.
+    pub(super) fn begin(&mut self, begun: Option<Begun>) {
+        self.begun = begun;
+    }
+
+    /// The transaction begun last is over, committed or not: it will not be sent again.
+    pub(super) fn done(&mut self) {
+        match (self.begun.take(), &mut self.executed) {
+            (Some(Begun::Mysql { source, tag, number }), Executed::Mysql(executed)) => {
+                executed.add(source, &tag, number);
+            }
+            (Some(Begun::Mariadb { domain, server, number }), Executed::Mariadb(executed)) => {
+                executed.reached(domain, server, number);
+            }
+            (Some(Begun::Mariadb { domain, server, number }), Executed::Unknown) => {
+                // A server whose log was empty when capture began has its first transaction now.
+                let mut executed = DomainState::default();
+                executed.reached(domain, server, number);
+                self.executed = Executed::Mariadb(executed);
+            }
+            (Some(_) | None, _) => {}
+        }
+    }
+
+    /// Where what is read next stands.
+    pub(super) fn spot(&self) -> Spot {
+        Spot { file: Arc::clone(&self.file), offset: self.offset }
+    }
+
+    /// The position after what was read last.
+    pub(super) fn position(&self) -> Position {
+        Position {
+            server: self.server.clone(),
+            file: self.file.to_string(),
+            offset: self.offset,
+            gtids: match &self.executed {
+                Executed::Unknown => None,
+                Executed::Mysql(executed) => Some(executed.to_string()),
+                Executed::Mariadb(executed) => Some(executed.to_string()),
+            },
+        }
+    }
+}
+
+/// Whether capture that stands at `position` has read everything up to `end`, a later look at the
+/// end of the same server's log.
+pub fn reaches(position: &Position, end: &Position) -> bool {
+    if position.server != end.server {
+        return false;
+    }
+    if let (ServerIdentity::Mysql { .. }, Some(read), Some(executed)) =
+        (&end.server, &position.gtids, &end.gtids)
+        && let (Ok(read), Ok(executed)) = (GtidSet::parse(read), GtidSet::parse(executed))
+    {
+        return read.contains_all(&executed);
+    }
+    (&position.file, position.offset) >= (&end.file, end.offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start() -> Place {
+        Place::new(&Position {
+            server: ServerIdentity::Mariadb { server_id: 1, domain_id: 0 },
+            file: "log.000001".to_owned(),
+            offset: 4,
+            gtids: None,
+        })
+        .unwrap()
+    }
+
+    fn header(size: u32, end: u32, flags: u16) -> Header {
+        Header { timestamp_seconds: 0, kind: 2, server_id: 1, size, end, flags }
+    }
+
+    #[test]
+    fn the_offset_goes_on_past_four_gibibytes() {
+        let mut place = start();
+        place.passed(&header(100, u32::MAX - 10, 0));
+        place.passed(&header(100, 89, 0));
+        assert_eq!(place.position().offset, (1 << 32) + 89);
+    }
+
+    #[test]
+    fn an_event_without_an_end_counts_by_its_size() {
+        let mut place = start();
+        place.passed(&header(100, 0, 0));
+        place.passed(&header(50, 0, 0));
+        assert_eq!(place.position().offset, 154);
+    }
+
+    #[test]
+    fn an_artificial_event_is_not_in_the_log() {
+        let mut place = start();
+        place.passed(&header(100, 0, 0x20));
+        assert_eq!(place.position().offset, 4);
+    }
+
+    #[test]
+    fn the_first_gtid_after_an_empty_log_is_where_to_resume() {
+        let mut place = start();
+        place.begin(Some(Begun::Mariadb { domain: 0, server: 1, number: 7 }));
+        assert_eq!(place.position().gtids, None);
+        place.done();
+        assert_eq!(place.position().gtids.as_deref(), Some("0-1-7"));
+    }
+}

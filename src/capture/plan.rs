@@ -1,0 +1,176 @@
+//! What is done with the rows of one table: made once for each table map of the log, checked
+//! against the table's definition, used for every row.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Error;
+use super::decode::{ColumnFacts, DecodeError, MapColumn, RawColumn, TableMapEvent};
+use super::identities::TableNumber;
+use super::translate::RowValues;
+use crate::change::Shape;
+use crate::schema_map::{BoundTable, Direction, ReferenceRule, Role};
+use crate::value::Value;
+
+/// How to read and translate the rows of one table.
+pub(super) struct TablePlan {
+    pub(super) bound: Arc<BoundTable>,
+    pub(super) number: TableNumber,
+    /// The columns as the log describes them, in the table's order.
+    pub(super) columns: Vec<MapColumn>,
+    pub(super) identity_columns: Vec<usize>,
+    pub(super) value_columns: Vec<usize>,
+    pub(super) insert: Arc<Shape>,
+    pub(super) delete: Arc<Shape>,
+    /// Whether its rows go up; otherwise only their identities are kept, for what refers to them.
+    pub(super) travels: bool,
+    facts: Vec<ColumnFacts>,
+    /// Shapes of updates, by the columns that changed.
+    updates: Mutex<HashMap<Vec<usize>, Arc<Shape>>>,
+    /// The table map's bytes: the same bytes mean the same plan.
+    described: Vec<u8>,
+}
+
+/// Why the log's rows do not fit the table as it is now.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Mismatch {
+    #[error("{logged} columns, not {live}")]
+    Count { logged: usize, live: usize },
+    #[error("column {place} is called {logged}, not {live}")]
+    Name { place: usize, logged: String, live: String },
+    #[error("column {column}: {source}")]
+    Column { column: String, source: DecodeError },
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}
+
+impl TablePlan {
+    /// A plan for the rows that `event` describes. A row is never read with a definition that is
+    /// not its own: count, names (where the log has them), types and lengths have to agree.
+    pub(super) fn new(
+        event: &TableMapEvent<'_>,
+        bound: Arc<BoundTable>,
+        number: TableNumber,
+    ) -> Result<TablePlan, Mismatch> {
+        let columns = event.columns()?;
+        if columns.len() != bound.columns.len() {
+            return Err(Mismatch::Count { logged: columns.len(), live: bound.columns.len() });
+        }
+        let mut facts = Vec::with_capacity(columns.len());
+        for (place, (logged, live)) in columns.iter().zip(&bound.columns).enumerate() {
+            if let Some(name) = &logged.name
+                && **name != *live.name
+            {
+                return Err(Mismatch::Name {
+                    place: place + 1,
+                    logged: name.clone(),
+                    live: live.name.to_string(),
+                });
+            }
+            facts.push(
+                ColumnFacts::new(logged, &live.live)
+                    .map_err(|source| Mismatch::Column { column: live.name.to_string(), source })?,
+            );
+        }
+        Ok(TablePlan {
+            number,
+            columns,
+            identity_columns: bound.identity_columns(),
+            value_columns: bound.value_columns(),
+            insert: Self::insert_shape(&bound),
+            delete: Arc::new(Shape { table: bound.name.clone(), columns: Vec::new() }),
+            travels: Self::is_sent(&bound),
+            facts,
+            updates: Mutex::default(),
+            described: event.body.to_vec(),
+            bound,
+        })
+    }
+
+    /// Whether rows of this table go from this node to its parent.
+    pub(super) fn is_sent(bound: &BoundTable) -> bool {
+        matches!(bound.direction, Direction::Up | Direction::Both)
+    }
+
+    /// Whether the plan was made for a table map of the same content.
+    pub(super) fn fits(&self, event: &TableMapEvent<'_>) -> bool {
+        self.described == event.body
+    }
+
+    /// The columns that an insert carries.
+    pub(super) fn insert_shape(bound: &BoundTable) -> Arc<Shape> {
+        shape(bound, &bound.value_columns())
+    }
+
+    /// The columns that an update of `changed` columns carries.
+    pub(super) fn update_shape(&self, changed: &[usize]) -> Arc<Shape> {
+        let mut updates = self.updates.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shape) = updates.get(changed) {
+            return Arc::clone(shape);
+        }
+        let shape = shape(&self.bound, changed);
+        updates.insert(changed.to_vec(), Arc::clone(&shape));
+        shape
+    }
+
+    /// The travelling columns in which two images differ. A conditional reference also changes
+    /// its meaning when the column that decides it changes.
+    pub(super) fn changed(&self, before: &Image<'_, '_>, after: &Image<'_, '_>) -> Vec<usize> {
+        let differs = |column: usize| before.differs(after, column);
+        self.value_columns
+            .iter()
+            .copied()
+            .filter(|column| {
+                let decider = match self.bound.columns.get(*column).map(|column| &column.role) {
+                    Some(Role::Reference(ReferenceRule::Conditional(rule))) => Some(rule.through),
+                    Some(Role::Reference(ReferenceRule::Polymorphic(rule))) => Some(rule.kind),
+                    Some(_) | None => None,
+                };
+                differs(*column) || decider.is_some_and(differs)
+            })
+            .collect()
+    }
+}
+
+fn shape(bound: &BoundTable, columns: &[usize]) -> Arc<Shape> {
+    let columns = columns
+        .iter()
+        .filter_map(|column| bound.columns.get(*column))
+        .map(|column| column.name.clone())
+        .collect();
+    Arc::new(Shape { table: bound.name.clone(), columns })
+}
+
+/// One image of a row of the log.
+#[derive(Clone, Copy)]
+pub(super) struct Image<'a, 'r> {
+    pub(super) plan: &'r TablePlan,
+    pub(super) columns: &'r [RawColumn<'a>],
+}
+
+impl Image<'_, '_> {
+    /// Whether the other image has another value in a column.
+    pub(super) fn differs(&self, other: &Image<'_, '_>, column: usize) -> bool {
+        self.columns.get(column) != other.columns.get(column)
+    }
+}
+
+impl<'a> RowValues<'a> for Image<'a, '_> {
+    fn value(&self, column: usize) -> Result<Value<'a>, Error> {
+        let plan = self.plan;
+        let (Some(raw), Some(described), Some(facts)) =
+            (self.columns.get(column), plan.columns.get(column), plan.facts.get(column))
+        else {
+            return Err(Error::ColumnNotFetched { column });
+        };
+        raw.value(described.column, facts).map_err(|source| Error::Value {
+            table: plan.bound.name.clone(),
+            column: plan
+                .bound
+                .columns
+                .get(column)
+                .map_or_else(|| "?".into(), |column| column.name.clone()),
+            source,
+        })
+    }
+}

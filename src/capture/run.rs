@@ -1,0 +1,430 @@
+//! Capture as a loop: connect, resume, follow, hand over; after an error again, at once or slowly
+//! as the error demands.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::assembly::Assembly;
+use super::fetch::Fetcher;
+use super::follow::{Follower, Outcome, Settings, Told};
+use super::identities::Identities;
+use super::place::Place;
+use super::stream::{RawEvent, Request, Stream};
+use super::{Disposition, Error, start};
+use crate::clock::{SharedClock, Timestamp, sleep};
+use crate::database::connect;
+use crate::database::schema::LiveSchema;
+use crate::database::server::Server;
+use crate::position::Position;
+use crate::schema_map::{BoundMap, MapFile};
+use crate::spool::{Append, Segment, Spool};
+use crate::transport::Wanted;
+
+/// Handed over at once when this much has been gathered; less is handed over as soon as the store
+/// is free.
+const HAND_OVER_BYTES: usize = 4 << 20;
+/// A position that moved without anything to carry is written this often.
+const POSITION_EVERY: Duration = Duration::from_secs(1);
+/// Index changes that a transaction still open may gather before they are handed over.
+const INDEX_CHANGES_MAX: usize = 20_000;
+/// How often something that a person has to mend is tried again.
+const STOPPED_RETRY: Duration = Duration::from_secs(30);
+
+/// What capture works with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The node's database.
+    pub database: connect::Options,
+    /// The schema map.
+    pub map: Arc<MapFile>,
+    /// The schema of headwater's own tables.
+    pub state_schema: String,
+    /// The replica id to show to the server.
+    pub server_id: u32,
+    /// How often the server speaks when it has nothing to say; three times this without a word
+    /// means that it is dead.
+    pub heartbeat: Duration,
+    /// Identities held in memory.
+    pub identities_cached_max: NonZeroUsize,
+    /// The most bytes that one compressed event may inflate to.
+    pub inflated_bytes_max: u64,
+    /// Places (`file:offset`) whose content an operator has looked at and given up.
+    pub accepted: Vec<String>,
+    /// The first wait after an error, doubled up to the last.
+    pub backoff_min: Duration,
+    /// The longest wait.
+    pub backoff_max: Duration,
+}
+
+/// What capture is doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Doing {
+    /// It has not connected yet.
+    #[default]
+    Starting,
+    /// It reads the log.
+    Following,
+    /// It tries again soon: the words say why.
+    Retrying(String),
+    /// It waits for a person: the words say what to do.
+    Stopped(String),
+}
+
+/// Capture as seen from outside.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// What it is doing.
+    pub doing: Doing,
+    /// The position in the store.
+    pub position: Option<Position>,
+    /// How far behind the server's clock the last event read was; 0 when the log's end is reached.
+    pub lag_seconds: u64,
+    /// Rows read since the start, of mapped tables.
+    pub rows: u64,
+    /// Transactions captured since the start.
+    pub transactions: u64,
+    /// Rows seen since the start that have no identity yet.
+    pub nameless: u64,
+    /// When the server was last heard of.
+    pub heard_at: Option<Timestamp>,
+}
+
+/// The ends of capture's connections with the rest of the node.
+pub struct Capture {
+    /// What to capture.
+    pub options: Options,
+    /// Where to.
+    pub spool: Spool,
+    /// Rows that the other end lacks.
+    pub wanted: mpsc::Receiver<Vec<Wanted>>,
+    /// Told as it changes.
+    pub state: watch::Sender<State>,
+    /// Tells the time.
+    pub clock: SharedClock,
+}
+
+/// Captures until `stop` turns true, or until the store can no longer be trusted.
+pub async fn run(mut capture: Capture, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+    let (first, last) = (capture.options.backoff_min, capture.options.backoff_max);
+    let mut wait = first;
+    loop {
+        let session = tokio::select! {
+            session = capture.session() => session,
+            () = stopped(&mut stop) => return Ok(()),
+        };
+        let Err(error) = session;
+        let following = capture.state.borrow().doing == Doing::Following;
+        if following {
+            wait = first;
+        }
+        let pause = match error.disposition() {
+            Disposition::Exit => return Err(error),
+            Disposition::Retry => {
+                tracing::warn!(%error, "capture will try again");
+                capture.doing(Doing::Retrying(error.to_string()));
+                let pause = wait;
+                wait = wait.saturating_mul(2).min(last);
+                pause
+            }
+            Disposition::Stopped => {
+                tracing::error!(%error, "capture waits until this is mended");
+                capture.doing(Doing::Stopped(error.to_string()));
+                STOPPED_RETRY
+            }
+        };
+        tokio::select! {
+            () = sleep(jittered(pause)) => {}
+            () = stopped(&mut stop) => return Ok(()),
+        }
+    }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // A sender that is gone means that nobody can stop us any more but by ending the process.
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Between half and all of a pause, so that many nodes do not come back at the same moment.
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(rand::random_range(0.5..=1.0))
+}
+
+enum Never {}
+
+impl Capture {
+    fn doing(&self, doing: Doing) {
+        self.state.send_modify(|state| state.doing = doing);
+    }
+
+    /// One connection's worth of capture.
+    async fn session(&mut self) -> Result<Never, Error> {
+        // What a former connection left unfinished will be sent again from its beginning.
+        self.spool.discard_unfinished().await?;
+        let mut connection = self.options.database.connect(&[]).await?;
+        let server = Server::read(&mut connection).await?;
+        start::suitable(&server)?;
+        let map = self.bind(&mut connection).await?;
+        let mut fetcher = Fetcher::new(self.options.database.clone());
+        let mut identities =
+            Identities::new(self.spool.index_reader()?, self.options.identities_cached_max);
+        let position = if let Some(position) = self.spool.position().await? {
+            start::same_server(&position, &server)?;
+            position
+        } else {
+            start::fill_lenders(&map, &mut fetcher, &mut identities, &self.spool).await?;
+            let position = start::log_end(&mut connection, &server).await?;
+            self.spool.set_position(Some(position.clone())).await?;
+            tracing::info!(%position, "capture begins at the log's present end");
+            position
+        };
+        drop(connection);
+        let request =
+            Request { server_id: self.options.server_id, heartbeat: self.options.heartbeat };
+        let stream = Stream::open(&self.options.database, &request, &position).await?;
+        tracing::info!(%position, server = %position.server, "capture follows the log");
+        let settings = Settings {
+            database: self.options.database.database.clone(),
+            state_schema: self.options.state_schema.clone(),
+            accepted: self.options.accepted.clone(),
+            inflated_bytes_max: self.options.inflated_bytes_max,
+        };
+        let follower = Follower::new(
+            map,
+            Place::new(&position)?,
+            Assembly::new(self.spool.head()),
+            identities,
+            fetcher,
+            settings,
+        );
+        self.state.send_modify(|state| {
+            state.doing = Doing::Following;
+            state.position = Some(position.clone());
+        });
+        Session {
+            capture: self,
+            stream,
+            follower,
+            storing: None,
+            written: position,
+            moved_at: Duration::ZERO,
+            base: Told::default(),
+        }
+        .follow()
+        .await
+    }
+
+    async fn bind(&self, connection: &mut mysql_async::Conn) -> Result<Arc<BoundMap>, Error> {
+        let live = LiveSchema::read(connection, &self.options.database.database).await?;
+        let map = BoundMap::bind(&self.options.map, &live);
+        for problem in map.problems.iter().filter(|problem| problem.fatal) {
+            tracing::error!(table = %problem.table, "does not travel: {}", problem.message);
+        }
+        Ok(Arc::new(map))
+    }
+}
+
+/// A connection being followed.
+struct Session<'c> {
+    capture: &'c mut Capture,
+    stream: Stream,
+    follower: Follower,
+    storing: Option<Storing>,
+    /// The position in the store, or on its way there.
+    written: Position,
+    /// When the position was last handed over, on the monotonic clock.
+    moved_at: Duration,
+    base: Told,
+}
+
+/// What is being written to the store while the log is read on.
+struct Storing {
+    task: JoinHandle<Result<(), crate::spool::Error>>,
+    position: Option<Position>,
+}
+
+impl Session<'_> {
+    async fn follow(mut self) -> Result<Never, Error> {
+        let Err(error) = self.steps().await;
+        // What is on its way to the store belongs to this connection; the next one starts after it.
+        self.wait_for_store().await?;
+        Err(error)
+    }
+
+    async fn steps(&mut self) -> Result<Never, Error> {
+        loop {
+            let mut storing = self.storing.take();
+            tokio::select! {
+                group = self.stream.next() => {
+                    self.storing = storing;
+                    self.read(group?).await?;
+                }
+                stored = done(&mut storing) => self.stored(stored)?,
+                wanted = self.capture.wanted.recv(), if !self.follower.assembly.is_open() => {
+                    self.storing = storing;
+                    // The link that wants rows is gone with the node itself.
+                    if let Some(wanted) = wanted {
+                        self.send_whole(wanted).await?;
+                    } else {
+                        sleep(POSITION_EVERY).await;
+                    }
+                }
+                () = sleep(POSITION_EVERY) => self.storing = storing,
+            }
+            self.hand_over()?;
+        }
+    }
+
+    async fn read(&mut self, group: Vec<RawEvent>) -> Result<(), Error> {
+        for event in group {
+            while self.follower.read(&event.bytes).await? == Outcome::Rebind {
+                self.rebind().await?;
+            }
+            if self.follower.assembly.waiting_bytes() > HAND_OVER_BYTES
+                || self.follower.identities.gathered() > INDEX_CHANGES_MAX
+            {
+                self.wait_for_store().await?;
+                self.hand_over()?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn rebind(&mut self) -> Result<(), Error> {
+        let mut connection = self.capture.options.database.connect(&[]).await?;
+        let map = self.capture.bind(&mut connection).await?;
+        self.follower.rebind(map);
+        Ok(())
+    }
+
+    /// Puts rows that the other end lacks into a transaction of their own.
+    async fn send_whole(&mut self, wanted: Vec<Wanted>) -> Result<(), Error> {
+        for row in wanted {
+            self.follower.whole_row(&row.table, &row.identity).await?;
+        }
+        self.follower.assembly.commit(self.capture.clock.now(), None);
+        Ok(())
+    }
+
+    async fn wait_for_store(&mut self) -> Result<(), Error> {
+        let mut storing = self.storing.take();
+        if storing.is_some() {
+            let stored = done(&mut storing).await;
+            self.stored(stored)?;
+        }
+        Ok(())
+    }
+
+    fn stored(&mut self, stored: Result<Option<Position>, Error>) -> Result<(), Error> {
+        let position = stored?;
+        self.follower.identities.committed();
+        let told = &self.follower.told;
+        let now = self.capture.clock.now();
+        let lag = if told.caught_up || told.event_seconds == 0 {
+            0
+        } else {
+            let event = i64::from(told.event_seconds).saturating_mul(1_000_000);
+            now.since(Timestamp(event)).as_secs()
+        };
+        let (rows, transactions, nameless) = (
+            told.rows - self.base.rows,
+            told.transactions - self.base.transactions,
+            told.nameless - self.base.nameless,
+        );
+        self.base = told.clone();
+        self.capture.state.send_modify(|state| {
+            state.position = position.or_else(|| state.position.take());
+            state.lag_seconds = lag;
+            state.rows += rows;
+            state.transactions += transactions;
+            state.nameless += nameless;
+            state.heard_at = Some(now);
+        });
+        metrics::counter!("headwater_capture_rows_total").increment(rows);
+        metrics::counter!("headwater_capture_transactions_total").increment(transactions);
+        Ok(())
+    }
+
+    /// Starts writing what has been gathered, if the store is free and there is reason to.
+    fn hand_over(&mut self) -> Result<(), Error> {
+        if self.storing.is_some() {
+            return Ok(());
+        }
+        let segments = self.follower.assembly.take()?;
+        let now = self.capture.clock.monotonic();
+        let urgent =
+            !segments.is_empty() || self.follower.identities.gathered() > INDEX_CHANGES_MAX;
+        if !urgent && now.saturating_sub(self.moved_at) < POSITION_EVERY {
+            return Ok(());
+        }
+        let position = self.follower.position();
+        if !urgent && position == self.written && self.follower.identities.gathered() == 0 {
+            self.moved_at = now;
+            return Ok(());
+        }
+        self.moved_at = now;
+        self.written = position.clone();
+        let index = self.follower.identities.hand_over();
+        let spool = self.capture.spool.clone();
+        let appends = appends(segments, position.clone(), index);
+        let task = tokio::spawn(async move {
+            for append in appends {
+                store(&spool, append).await?;
+            }
+            Ok(())
+        });
+        self.storing = Some(Storing { task, position: Some(position) });
+        Ok(())
+    }
+}
+
+/// Whole transactions move the position; parts of a transaction still open come after, alone.
+fn appends(
+    segments: Vec<Segment>,
+    position: Position,
+    index: Vec<crate::spool::IndexChange>,
+) -> Vec<Append> {
+    let ended = segments.iter().rposition(|segment| segment.complete).map_or(0, |last| last + 1);
+    let mut whole = segments;
+    let parts = whole.split_off(ended);
+    if parts.is_empty() {
+        return vec![Append { segments: whole, position: Some(position), index }];
+    }
+    let mut appends = Vec::with_capacity(2);
+    if !whole.is_empty() {
+        appends.push(Append { segments: whole, position: Some(position), index: Vec::new() });
+    }
+    appends.push(Append { segments: parts, position: None, index });
+    appends
+}
+
+/// Writes to the store; when there is no room, waits until there is. The log keeps what is not
+/// read meanwhile.
+async fn store(spool: &Spool, append: Append) -> Result<(), crate::spool::Error> {
+    loop {
+        match spool.append(append.clone()).await {
+            Err(error) if error.next() == crate::spool::Next::Wait => {
+                tracing::warn!(%error, "capture waits for room in the store");
+                sleep(Duration::from_secs(5)).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Waits until the store has written; never ends while nothing is being written.
+async fn done(storing: &mut Option<Storing>) -> Result<Option<Position>, Error> {
+    let Some(Storing { task, position }) = storing else { return std::future::pending().await };
+    let result = task.await;
+    let position = position.take();
+    *storing = None;
+    match result {
+        Ok(result) => result.map(|()| position).map_err(Error::from),
+        Err(_) => Err(Error::Spool(crate::spool::Error::Closed)),
+    }
+}

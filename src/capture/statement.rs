@@ -1,0 +1,145 @@
+//! What a statement in the log means to capture. Rows come as rows; a statement either marks a
+//! transaction, changes the schema, or is a change whose rows are not there.
+
+/// The kinds of statement that a log in row format holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Statement {
+    Begin,
+    Commit,
+    Rollback,
+    Savepoint,
+    RollbackToSavepoint,
+    /// `XA START`, `XA END`, `XA COMMIT`, `XA ROLLBACK`.
+    Xa,
+    /// Rows changed without being in the log: statement format, or `TRUNCATE`.
+    Rowless,
+    /// Anything else: definitions of tables, users, and so on.
+    Definition,
+}
+
+impl Statement {
+    pub(super) fn read(sql: &str) -> Statement {
+        let mut words = words(sql);
+        let first = words.next().unwrap_or_default().to_ascii_uppercase();
+        let second = words.next().unwrap_or_default().to_ascii_uppercase();
+        match (first.as_str(), second.as_str()) {
+            ("BEGIN", _) | ("START", "TRANSACTION") => Statement::Begin,
+            ("COMMIT", _) => Statement::Commit,
+            ("ROLLBACK", "TO") => Statement::RollbackToSavepoint,
+            ("ROLLBACK", _) => Statement::Rollback,
+            ("SAVEPOINT" | "RELEASE", _) => Statement::Savepoint,
+            ("XA", _) => Statement::Xa,
+            ("INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "LOAD" | "TRUNCATE" | "WITH", _) => {
+                Statement::Rowless
+            }
+            _ => Statement::Definition,
+        }
+    }
+}
+
+/// Whether a statement mentions a table of `database`, by itself or as `database.table`.
+pub(super) fn mentions(sql: &str, schema: &str, database: &str, table: &str) -> bool {
+    let names = words(sql).peekable();
+    let mut previous = "";
+    for name in names {
+        if name == table {
+            let qualified = previous == database;
+            let other_schema = previous.is_empty() || schema != database;
+            if qualified || !other_schema {
+                return true;
+            }
+        }
+        previous = name;
+    }
+    false
+}
+
+/// The identifiers and keywords of a statement, without quotes, strings or comments.
+fn words(sql: &str) -> impl Iterator<Item = &str> {
+    let mut rest = sql;
+    std::iter::from_fn(move || {
+        loop {
+            rest = rest.trim_start_matches(|letter: char| !starts_word(letter));
+            let first = rest.chars().next()?;
+            if let Some(after) = rest.strip_prefix("/*") {
+                // `/*!40000 ... */` is executed: its words count, its number does not.
+                rest = match after.strip_prefix('!') {
+                    Some(executed) => {
+                        executed.trim_start_matches(|letter: char| letter.is_ascii_digit())
+                    }
+                    None => after.split_once("*/").map_or("", |(_, after)| after),
+                };
+                continue;
+            }
+            if first == '/' {
+                rest = rest.strip_prefix('/')?;
+                continue;
+            }
+            if first == '\'' || first == '"' {
+                rest = after_string(rest.strip_prefix(first)?, first);
+                continue;
+            }
+            let end = rest.find(|letter: char| !is_word(letter)).unwrap_or(rest.len());
+            let (word, after) = rest.split_at_checked(end)?;
+            rest = after;
+            return Some(word);
+        }
+    })
+}
+
+fn starts_word(letter: char) -> bool {
+    is_word(letter) || matches!(letter, '/' | '\'' | '"')
+}
+
+fn is_word(letter: char) -> bool {
+    letter.is_alphanumeric() || matches!(letter, '_' | '$')
+}
+
+fn after_string(text: &str, quote: char) -> &str {
+    let mut escaped = false;
+    for (index, letter) in text.char_indices() {
+        if escaped {
+            escaped = false;
+        } else if letter == '\\' {
+            escaped = true;
+        } else if letter == quote {
+            return text.get(index + letter.len_utf8()..).unwrap_or_default();
+        }
+    }
+    ""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_are_told_apart() {
+        for (sql, expected) in [
+            ("BEGIN", Statement::Begin),
+            ("COMMIT", Statement::Commit),
+            ("ROLLBACK", Statement::Rollback),
+            ("ROLLBACK TO `a`", Statement::RollbackToSavepoint),
+            ("SAVEPOINT `a`", Statement::Savepoint),
+            ("XA COMMIT X'01',X'',1", Statement::Xa),
+            ("/* ours */ truncate table obs", Statement::Rowless),
+            ("insert into obs values (1)", Statement::Rowless),
+            ("ALTER TABLE obs ADD x INT", Statement::Definition),
+            ("/*!40000 ALTER TABLE obs */", Statement::Definition),
+            ("", Statement::Definition),
+        ] {
+            assert_eq!(Statement::read(sql), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_table_is_found_by_name_and_not_in_strings() {
+        let found = |sql| mentions(sql, "openmrs", "openmrs", "obs");
+        assert!(found("TRUNCATE TABLE obs"));
+        assert!(found("TRUNCATE TABLE `openmrs`.`obs`"));
+        assert!(!found("INSERT INTO x VALUES ('obs')"));
+        assert!(!found("TRUNCATE TABLE obs_group"));
+        assert!(mentions("TRUNCATE `openmrs`.obs", "mysql", "openmrs", "obs"));
+        assert!(!mentions("TRUNCATE obs", "mysql", "openmrs", "obs"));
+    }
+}

@@ -1,0 +1,328 @@
+//! A row of the local database in terms that mean the same everywhere: local keys become
+//! identities, what the map leaves out stays. Pure: what is not known yet comes back as a
+//! [`Need`], which the caller fetches before it asks again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Error;
+use super::identities::{Identities, TableNumber};
+use crate::change::Identity;
+use crate::schema_map::{
+    BoundIdentity, BoundMap, BoundTable, ConditionalRule, ReferenceRule, Role, RowCondition,
+    RowTest,
+};
+use crate::value::{Name, Reference, Value};
+
+/// One row image, from the binary log or from a query.
+pub(super) trait RowValues<'a> {
+    /// The value of a column of the live table, by its place in it.
+    fn value(&self, column: usize) -> Result<Value<'a>, Error>;
+}
+
+/// Something that has to be asked of the database before a row can be translated.
+#[derive(Debug, Clone)]
+pub(super) enum Need {
+    /// The identity of the row of this table that has this local key.
+    Identity { table: Name, local: i64 },
+    /// What a conditional reference's deciding row says.
+    Decision { rule: Arc<ConditionalRule>, local: i64 },
+}
+
+/// Why a row could not be translated now.
+#[derive(Debug)]
+pub(super) enum Pause {
+    /// Fetch this, then translate the row again.
+    Need(Need),
+    /// The row cannot be read at all.
+    Failed(Error),
+}
+
+impl From<Error> for Pause {
+    fn from(error: Error) -> Pause {
+        Pause::Failed(error)
+    }
+}
+
+/// What a deciding row says of a value.
+enum Decided<'r> {
+    /// It is the local key of a row of this table.
+    Refers(&'r Name),
+    /// It is what it is.
+    Plain,
+}
+
+/// What the deciding rows of conditional references say: the table meant, if any.
+#[derive(Debug, Default)]
+pub(super) struct Decisions {
+    known: HashMap<(Name, Name, i64), Option<String>>,
+}
+
+impl Decisions {
+    pub(super) fn put(&mut self, rule: &ConditionalRule, local: i64, text: Option<String>) {
+        self.known.insert((rule.decider.clone(), rule.column.clone(), local), text);
+    }
+
+    /// A row of this table changed: what it decided may have changed too.
+    pub(super) fn forget(&mut self, decider: &str) {
+        self.known.retain(|(table, _, _), _| &**table != decider);
+    }
+
+    fn decided<'r>(&self, rule: &'r ConditionalRule, local: i64) -> Option<Decided<'r>> {
+        let key = (rule.decider.clone(), rule.column.clone(), local);
+        let decided = self.known.get(&key)?;
+        let table = decided
+            .as_ref()
+            .and_then(|text| rule.tables.iter().find(|(value, _)| value == text))
+            .map(|(_, table)| table);
+        Some(table.map_or(Decided::Plain, Decided::Refers))
+    }
+}
+
+/// Everything a translation consults.
+pub(super) struct Translator<'t> {
+    pub(super) map: &'t BoundMap,
+    pub(super) identities: &'t mut Identities,
+    pub(super) decisions: &'t Decisions,
+}
+
+impl Translator<'_> {
+    /// What the row is called everywhere; `None` if its identity is NULL, so that it has none yet.
+    pub(super) fn identity<'a>(
+        &mut self,
+        table: &BoundTable,
+        row: &impl RowValues<'a>,
+    ) -> Result<Option<Identity<'a>>, Pause> {
+        match &table.identity {
+            BoundIdentity::Column(column) => {
+                let value = row.value(*column)?;
+                Ok((!value.is_null()).then_some(Identity::One(value)))
+            }
+            BoundIdentity::Borrowed { column, table: lender } => {
+                match local_key(&row.value(*column)?) {
+                    Some(local) => self.of_local(lender, local).map(Some),
+                    None => Ok(None),
+                }
+            }
+            BoundIdentity::Composite(columns) => {
+                self.parts(table, columns, row).map(|parts| Some(Identity::Many(parts)))
+            }
+            BoundIdentity::WholeRow => self
+                .parts(table, &table.identity_columns(), row)
+                .map(|parts| Some(Identity::Many(parts))),
+        }
+    }
+
+    fn parts<'a>(
+        &mut self,
+        table: &BoundTable,
+        columns: &[usize],
+        row: &impl RowValues<'a>,
+    ) -> Result<Vec<Value<'a>>, Pause> {
+        columns.iter().map(|column| self.value(table, *column, row)).collect()
+    }
+
+    /// The value of a column as it travels.
+    pub(super) fn value<'a>(
+        &mut self,
+        table: &BoundTable,
+        column: usize,
+        row: &impl RowValues<'a>,
+    ) -> Result<Value<'a>, Pause> {
+        let value = row.value(column)?;
+        let role = table.columns.get(column).map(|column| &column.role);
+        let Some(Role::Reference(rule)) = role else { return Ok(value) };
+        if value.is_null() || ReferenceRule::is_no_row(&value) {
+            return Ok(value);
+        }
+        match rule {
+            ReferenceRule::Always { table: target, .. } if is_natural(self.map, target) => {
+                let identity = Identity::One(value);
+                Ok(Value::Reference(Box::new(Reference { table: target.clone(), identity })))
+            }
+            ReferenceRule::Always { table: target, .. } => match local_key(&value) {
+                Some(local) => self.local_reference(target, local),
+                None => Ok(value),
+            },
+            ReferenceRule::Conditional(rule) => {
+                let Some(local) = local_key(&value) else { return Ok(value) };
+                let Some(decider) = local_key(&row.value(rule.through)?) else { return Ok(value) };
+                match self.decisions.decided(rule, decider) {
+                    Some(Decided::Refers(target)) => self.local_reference(target, local),
+                    Some(Decided::Plain) => Ok(value),
+                    None => {
+                        Err(Pause::Need(Need::Decision { rule: Arc::clone(rule), local: decider }))
+                    }
+                }
+            }
+            ReferenceRule::Polymorphic(rule) => {
+                let Some(local) = local_key(&value) else { return Ok(value) };
+                let kind = row.value(rule.kind)?;
+                let Value::Text(kind) = kind else { return Ok(value) };
+                match rule.tables.iter().find(|(name, _)| **name == *kind) {
+                    Some((_, target)) => self.local_reference(target, local),
+                    None => Ok(value),
+                }
+            }
+        }
+    }
+
+    fn local_reference<'a>(&mut self, target: &Name, local: i64) -> Result<Value<'a>, Pause> {
+        let identity = self.of_local(target, local)?;
+        Ok(Value::Reference(Box::new(Reference { table: target.clone(), identity })))
+    }
+
+    fn of_local(&mut self, table: &Name, local: i64) -> Result<Identity<'static>, Pause> {
+        let lender = lender(self.map, table);
+        let number = self.identities.number(&lender);
+        match self.identities.get(number, local)? {
+            Some(identity) => Ok(identity),
+            None => Err(Pause::Need(Need::Identity { table: lender, local })),
+        }
+    }
+
+    /// Whether the map leaves this row out.
+    pub(super) fn left_out<'a>(
+        table: &BoundTable,
+        row: &impl RowValues<'a>,
+    ) -> Result<bool, Error> {
+        for condition in &table.rows_left_out {
+            if matches(condition, &row.value(condition.column)?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// The table whose rows lend this one their identities: itself unless its identity is borrowed.
+pub(super) fn lender(map: &BoundMap, table: &Name) -> Name {
+    let mut name = table.clone();
+    // A chain of borrowers is no longer than the map, and binding refuses a circle.
+    for _ in 0..map.tables.len() {
+        match map.tables.get(&name).map(|table| &table.identity) {
+            Some(BoundIdentity::Borrowed { table, .. }) => name = table.clone(),
+            Some(
+                BoundIdentity::Column(_) | BoundIdentity::Composite(_) | BoundIdentity::WholeRow,
+            )
+            | None => break,
+        }
+    }
+    name
+}
+
+/// Whether what refers to this table holds its identity itself (`role.role`), not a local id.
+fn is_natural(map: &BoundMap, table: &Name) -> bool {
+    map.tables.get(table).is_some_and(|table| match table.identity {
+        BoundIdentity::Column(column) => table.local_key == Some(column),
+        BoundIdentity::Borrowed { .. } | BoundIdentity::Composite(_) | BoundIdentity::WholeRow => {
+            false
+        }
+    })
+}
+
+/// The table's number and the row's key, if the identity index keeps this table.
+pub(super) fn indexed_key<'a>(
+    table: &BoundTable,
+    number: TableNumber,
+    row: &impl RowValues<'a>,
+) -> Result<Option<(TableNumber, i64)>, Error> {
+    let borrowed = matches!(table.identity, BoundIdentity::Borrowed { .. });
+    let natural =
+        matches!(table.identity, BoundIdentity::Column(column) if table.local_key == Some(column));
+    match table.local_key {
+        Some(column) if table.referenced && !borrowed && !natural => {
+            Ok(local_key(&row.value(column)?).map(|local| (number, local)))
+        }
+        Some(_) | None => Ok(None),
+    }
+}
+
+/// A local key as a number; some columns hold it as text.
+pub(super) fn local_key(value: &Value<'_>) -> Option<i64> {
+    match value {
+        Value::Int(number) => Some(*number),
+        Value::UInt(number) => i64::try_from(*number).ok(),
+        Value::Text(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
+        Value::Null
+        | Value::Text(_)
+        | Value::Float(_)
+        | Value::Double(_)
+        | Value::Decimal(_)
+        | Value::Encoded { .. }
+        | Value::Bytes(_)
+        | Value::Temporal(_)
+        | Value::Json(_)
+        | Value::Reference(_) => None,
+    }
+}
+
+fn matches(condition: &RowCondition, value: &Value<'_>) -> bool {
+    let text = match value {
+        Value::Null => return matches!(condition.test, RowTest::Null),
+        Value::Int(number) => number.to_string(),
+        Value::UInt(number) => number.to_string(),
+        Value::Text(text) | Value::Decimal(text) | Value::Temporal(text) => text.to_string(),
+        Value::Float(_)
+        | Value::Double(_)
+        | Value::Encoded { .. }
+        | Value::Bytes(_)
+        | Value::Json(_)
+        | Value::Reference(_) => return false,
+    };
+    match &condition.test {
+        RowTest::In(list) => list.contains(&text),
+        RowTest::NotIn(list) => !list.contains(&text),
+        RowTest::Like(patterns) => patterns.iter().any(|pattern| like(pattern, &text)),
+        RowTest::NotLike(patterns) => !patterns.iter().any(|pattern| like(pattern, &text)),
+        RowTest::Null => false,
+    }
+}
+
+/// Whether `text` matches `pattern`, in which `*` stands for any characters.
+fn like(pattern: &str, text: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let first = pieces.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let Some(last) = pattern.rsplit_once('*').map(|(_, last)| last) else {
+        return rest.is_empty();
+    };
+    let middle = pieces.collect::<Vec<_>>();
+    for piece in middle.iter().take(middle.len().saturating_sub(1)) {
+        match rest.split_once(piece) {
+            Some((_, after)) => rest = after,
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_matches_like_a_shell_s() {
+        for (pattern, text, expected) in [
+            ("abc", "abc", true),
+            ("abc", "abcd", false),
+            ("a*", "abc", true),
+            ("*c", "abc", true),
+            ("a*c", "abc", true),
+            ("a*b*c", "a-b-c", true),
+            ("a*b*c", "a-c-b", false),
+            ("*", "", true),
+            ("ab*b", "ab", false),
+        ] {
+            assert_eq!(like(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn only_digits_are_a_local_key() {
+        assert_eq!(local_key(&Value::Text("12".into())), Some(12));
+        assert_eq!(local_key(&Value::Text("12a".into())), None);
+        assert_eq!(local_key(&Value::Text("".into())), None);
+        assert_eq!(local_key(&Value::UInt(u64::MAX)), None);
+    }
+}

@@ -1,0 +1,79 @@
+//! `headwater run`: checks, then a node until SIGTERM or SIGINT.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::{Error, Outcome};
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::doctor::{self, Check, Facts, Verdict};
+use crate::node;
+
+pub(super) async fn run(config: Config) -> Result<Outcome, Error> {
+    let stop = stop_on_signals()?;
+    let facts = Facts::read(&config, &SystemClock::shared()).await;
+    judge(&facts)?;
+    node::run(config, stop).await.map_err(|error| Error::Failed(error.to_string()))?;
+    Ok(Outcome::Well)
+}
+
+/// Logs what is doubtful, and refuses to start with what is bad. A database that does not answer is
+/// no reason: after a power cut headwater may well be there first.
+fn judge(facts: &Facts) -> Result<(), Error> {
+    let mut bad = Vec::new();
+    for check in doctor::checks(facts) {
+        match check.verdict {
+            Verdict::Good => tracing::debug!("{}: {}", check.name, check.found),
+            Verdict::Unknown => tracing::info!("{}: {}", check.name, check.found),
+            // Many tables have a remark each; headwater map check lists them.
+            Verdict::Doubtful if check.name == "schema map" => {
+                tracing::info!("{}: {}", check.name, check.found);
+            }
+            Verdict::Doubtful => tracing::warn!("{}: {}", check.name, check.found),
+            Verdict::Bad if facts.database.is_err() && check.name == "database" => {
+                tracing::warn!("{}: {}", check.name, check.found);
+            }
+            // The store makes its folder; whether it can, it says itself.
+            Verdict::Bad if check.name == "data_dir" => {
+                tracing::warn!("{}: {}", check.name, check.found);
+            }
+            Verdict::Bad => bad.push(check),
+        }
+    }
+    if bad.is_empty() { Ok(()) } else { Err(Error::Failed(refusal(&bad))) }
+}
+
+fn refusal(bad: &[Check]) -> String {
+    let mut text = "does not start, because:".to_owned();
+    for check in bad {
+        text.push_str(&format!("\n  {}: {}", check.name, check.found));
+        if let Some(mend) = &check.mend {
+            text.push_str(&format!("\n    mend: {}", mend.replace('\n', "\n          ")));
+        }
+    }
+    text.push_str("\n  headwater doctor says more");
+    text
+}
+
+/// Turns true at the first SIGTERM or SIGINT; the second ends the process at once, which loses
+/// nothing either.
+fn stop_on_signals() -> Result<watch::Receiver<bool>, Error> {
+    let failed = |error: std::io::Error| Error::Failed(format!("cannot wait for signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let (stop, stopping) = watch::channel(false);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if *stop.borrow() {
+                std::process::exit(130);
+            }
+            tracing::info!("asked to stop");
+            stop.send_replace(true);
+        }
+    });
+    Ok(stopping)
+}

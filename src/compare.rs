@@ -1,1 +1,0 @@
-//! Compares two databases by identity and value, through different local ids.

@@ -1,0 +1,185 @@
+//! One form for values that are the same, whichever server printed them; and their hashes.
+
+use std::fmt::Write as _;
+
+use mysql_async::Value;
+use xxhash_rust::xxh3::Xxh3Default;
+
+use super::project::{Field, Projection};
+use crate::schema_map::RowTest;
+
+/// One row as both databases would print it.
+pub(super) struct Canonical {
+    /// The 128-bit hash of what it is called.
+    pub(super) identity: u128,
+    /// The 64-bit hash of its values.
+    pub(super) values: u64,
+    /// The row itself.
+    pub(super) row: Vec<Value>,
+}
+
+/// Reads a row of the projection's statement; `None` if it is one that does not travel.
+pub(super) fn canonical(projection: &Projection, row: Vec<Value>) -> Option<Canonical> {
+    let mut columns = row.iter();
+    let mut identity = Xxh3Default::new();
+    for field in &projection.identity {
+        hash(field, columns.by_ref(), &mut identity);
+    }
+    let mut values = Xxh3Default::new();
+    for field in &projection.values {
+        hash(field, columns.by_ref(), &mut values);
+    }
+    let left_out = projection
+        .left_out
+        .iter()
+        .zip(columns)
+        .any(|(condition, value)| leaves_out(&condition.test, value));
+    if left_out {
+        return None;
+    }
+    Some(Canonical { identity: identity.digest128(), values: values.digest(), row })
+}
+
+fn hash<'v>(field: &Field, columns: impl Iterator<Item = &'v Value>, into: &mut Xxh3Default) {
+    for value in columns.take(field.width) {
+        let text = text(value, field.json);
+        match &text {
+            None => into.update(&[0]),
+            Some(bytes) => {
+                into.update(&[1]);
+                into.update(&u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_le_bytes());
+                into.update(bytes);
+            }
+        }
+    }
+}
+
+/// The columns of one field, of the many of a row; for people.
+pub(super) fn shown(fields: &[Field], before: usize, row: &[Value]) -> Vec<(String, String)> {
+    let mut columns = row.iter().skip(before);
+    fields
+        .iter()
+        .map(|field| {
+            let parts: Vec<String> = columns
+                .by_ref()
+                .take(field.width)
+                .filter_map(|value| text(value, field.json))
+                .map(|bytes| match String::from_utf8(bytes) {
+                    Ok(text) => text,
+                    Err(bytes) => hex(bytes.as_bytes()),
+                })
+                .collect();
+            // The first part of a reference says whether there is none.
+            let told = if field.width > 1 { parts.get(1..).unwrap_or_default() } else { &parts };
+            let text = if told.is_empty() {
+                let dangling = field.width > 1 && parts.first().is_some_and(|none| none == "0");
+                if dangling { "a row that is not there".to_owned() } else { "NULL".to_owned() }
+            } else {
+                told.join(" + ")
+            };
+            (field.name.to_string(), text)
+        })
+        .collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold("0x".to_owned(), |mut text, byte| {
+        // Writing into a String cannot fail.
+        let _written = write!(text, "{byte:02X}");
+        text
+    })
+}
+
+/// The bytes that stand for a value; `None` for NULL.
+fn text(value: &Value, json: bool) -> Option<Vec<u8>> {
+    Some(match value {
+        Value::NULL => return None,
+        Value::Bytes(bytes) if json => match serde_json::from_slice::<serde_json::Value>(bytes) {
+            Ok(parsed) => parsed.to_string().into_bytes(),
+            Err(_) => bytes.clone(),
+        },
+        Value::Bytes(bytes) => bytes.clone(),
+        Value::Int(number) => number.to_string().into_bytes(),
+        Value::UInt(number) => number.to_string().into_bytes(),
+        // The shortest text that reads back as the same bits.
+        Value::Float(number) => format!("{:?}", f64::from(*number)).into_bytes(),
+        Value::Double(number) => format!("{number:?}").into_bytes(),
+        Value::Date(year, month, day, hour, minute, second, micros) => {
+            format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{micros:06}")
+                .into_bytes()
+        }
+        Value::Time(negative, days, hours, minutes, seconds, micros) => {
+            let sign = if *negative { "-" } else { "" };
+            let hours = u64::from(*days).saturating_mul(24).saturating_add(u64::from(*hours));
+            format!("{sign}{hours:02}:{minutes:02}:{seconds:02}.{micros:06}").into_bytes()
+        }
+    })
+}
+
+/// Text is compared exactly, numbers by their decimal text, as the map says.
+fn leaves_out(test: &RowTest, value: &Value) -> bool {
+    let Some(bytes) = text(value, false) else {
+        return matches!(test, RowTest::Null);
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let is = |list: &[String]| list.iter().any(|one| *one == *text);
+    let like = |list: &[String]| list.iter().any(|pattern| matches_pattern(pattern, &text));
+    match test {
+        RowTest::In(list) => is(list),
+        RowTest::NotIn(list) => !is(list),
+        RowTest::Like(list) => like(list),
+        RowTest::NotLike(list) => !like(list),
+        RowTest::Null => false,
+    }
+}
+
+/// `*` stands for any characters.
+fn matches_pattern(pattern: &str, text: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let Some(mut rest) = text.strip_prefix(pieces.next().unwrap_or_default()) else {
+        return false;
+    };
+    let mut pieces = pieces.peekable();
+    if pieces.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(piece) = pieces.next() {
+        if pieces.peek().is_none() {
+            return rest.ends_with(piece);
+        }
+        match rest.split_once(piece) {
+            Some((_, after)) => rest = after,
+            None => return false,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_the_map_says() {
+        assert!(matches_pattern("layout.*", "layout.address.format"));
+        assert!(matches_pattern("*.started", "module.started"));
+        assert!(matches_pattern("a*b*c", "a--b--b-c"));
+        assert!(matches_pattern("plain", "plain"));
+        assert!(!matches_pattern("plain", "plainer"));
+        assert!(!matches_pattern("a*b", "ab-"));
+        assert!(matches_pattern("*", ""));
+    }
+
+    #[test]
+    fn values_that_are_the_same_have_one_form() {
+        let same =
+            |left: &Value, right: &Value, json| assert_eq!(text(left, json), text(right, json));
+        same(&Value::Int(5), &Value::UInt(5), false);
+        same(&Value::Int(5), &Value::Bytes(b"5".to_vec()), false);
+        let json = |text: &str| Value::Bytes(text.as_bytes().to_vec());
+        same(&json(r#"{"b":1,"a":[2, 3]}"#), &json(r#"{"a": [2,3], "b": 1}"#), true);
+        assert_ne!(text(&Value::Double(0.0), false), text(&Value::Double(-0.0), false));
+        assert_ne!(text(&Value::Float(0.1), false), text(&Value::Double(0.1), false));
+        same(&Value::Time(true, 1, 2, 3, 4, 0), &Value::Time(true, 0, 26, 3, 4, 0), false);
+    }
+}

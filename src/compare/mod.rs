@@ -1,0 +1,251 @@
+//! Compares two databases by identity and value, through different local ids. An independent
+//! check: it reads rows and what they refer to with SQL joins, and shares no code with capture or
+//! apply but the schema map.
+//!
+//! Each side is read in one snapshot. Of every row a hash of its identity and one of its values is
+//! kept until its fellow is found; tables too large for that are read several times, a share of
+//! the identities each time. Only rows that turn out to differ are read again, to describe them.
+
+mod canon;
+mod project;
+mod rows;
+mod tally;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::database::Error as DatabaseError;
+use crate::schema_map::file::Error as MapError;
+use crate::schema_map::{Direction, Role};
+use crate::value::Name;
+use project::Projection;
+use rows::{Passage, Side};
+use tally::Tally;
+
+/// How many rows' hashes are in memory at once: about 50 bytes each.
+const ROWS_HELD_MAX: u64 = 4_000_000;
+
+/// What is compared, and how much is told of it.
+#[derive(Debug, Clone, Default)]
+pub struct Wish {
+    /// Rows that only the second database has are no differences.
+    pub subset: bool,
+    /// Only these tables; all mapped ones if empty.
+    pub tables: Vec<String>,
+    /// How many differing rows of each table are described.
+    pub show: usize,
+}
+
+/// What came out.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The tables compared, by name; those that are empty on both sides included.
+    pub tables: Vec<TableReport>,
+    /// Tables that are mapped in one of the databases only.
+    pub only_on_one_side: Vec<String>,
+    /// Rows that are equal in both.
+    pub equal: u64,
+    /// Rows that differ or are missing.
+    pub differences: u64,
+    /// Rows that only the second database has and that do not count as differences.
+    pub beyond: u64,
+}
+
+/// One table.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct TableReport {
+    /// Its name.
+    pub table: String,
+    /// Rows in the first database.
+    pub here: u64,
+    /// Rows in the second.
+    pub there: u64,
+    /// Rows that are in both and equal.
+    pub equal: u64,
+    /// Rows that are in both and differ.
+    pub differing: u64,
+    /// Rows that the second lacks.
+    pub missing_there: u64,
+    /// Rows that the first lacks.
+    pub missing_here: u64,
+    /// Travelling columns that only one of the databases has; they are not compared.
+    pub columns_left_out: Vec<String>,
+    /// The first differing rows.
+    pub examples: Vec<Difference>,
+}
+
+/// One row that is not the same.
+#[derive(Debug, Clone, Serialize)]
+pub struct Difference {
+    /// What the row is called.
+    pub identity: String,
+    /// What is wrong with it.
+    pub what: What,
+    /// The columns that differ, with both values, where the row is in both.
+    pub columns: Vec<ColumnDifference>,
+}
+
+/// What is wrong with a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// It is in both, with other values.
+    Differs,
+    /// The second lacks it.
+    MissingThere,
+    /// The first lacks it.
+    MissingHere,
+}
+
+/// One column of such a row.
+#[derive(Debug, Clone, Serialize)]
+pub struct ColumnDifference {
+    /// The column.
+    pub column: String,
+    /// Its value in the first database.
+    pub here: String,
+    /// Its value in the second.
+    pub there: String,
+}
+
+/// Why two databases cannot be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// One of the servers.
+    #[error("{place}: {source}")]
+    Database {
+        /// Which.
+        place: String,
+        /// What it says.
+        source: DatabaseError,
+    },
+    /// One of the maps.
+    #[error(transparent)]
+    Map(#[from] MapError),
+    /// A table that was asked for by name.
+    #[error("no mapped table is called {0}: headwater map check lists them")]
+    NoSuchTable(String),
+}
+
+impl Error {
+    /// Whether a server could not be reached, rather than said no.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Error::Database { source, .. } if source.is_transient())
+    }
+}
+
+/// Compares every mapped table of two nodes' databases; `done` hears of each as it is finished.
+pub async fn compare(
+    here: &Config,
+    there: &Config,
+    wish: &Wish,
+    mut done: impl FnMut(&TableReport),
+) -> Result<Report, Error> {
+    let (mut here, mut there) = tokio::try_join!(Side::open(here), Side::open(there))?;
+    let names = chosen(&here, &there, wish)?;
+    let mut report = Report {
+        tables: Vec::new(),
+        only_on_one_side: Vec::new(),
+        equal: 0,
+        differences: 0,
+        beyond: 0,
+    };
+    for name in names {
+        let table = table(&mut here, &mut there, &name, wish).await?;
+        let Some(table) = table else {
+            report.only_on_one_side.push(name.to_string());
+            continue;
+        };
+        done(&table);
+        report.equal = report.equal.saturating_add(table.equal);
+        report.differences =
+            report.differences.saturating_add(table.differing).saturating_add(table.missing_there);
+        if wish.subset {
+            report.beyond = report.beyond.saturating_add(table.missing_here);
+        } else {
+            report.differences = report.differences.saturating_add(table.missing_here);
+        }
+        report.tables.push(table);
+    }
+    here.close().await;
+    there.close().await;
+    Ok(report)
+}
+
+/// The tables that travel in either database.
+fn chosen(here: &Side, there: &Side, wish: &Wish) -> Result<BTreeSet<Name>, Error> {
+    let travelling = here
+        .map
+        .tables
+        .values()
+        .chain(there.map.tables.values())
+        .filter(|table| table.direction != Direction::None)
+        .map(|table| Arc::clone(&table.name));
+    let all: BTreeSet<Name> = travelling.collect();
+    if let Some(unknown) = wish.tables.iter().find(|name| !all.contains(name.as_str())) {
+        return Err(Error::NoSuchTable(unknown.clone()));
+    }
+    let asked =
+        |name: &Name| wish.tables.is_empty() || wish.tables.iter().any(|one| **one == **name);
+    Ok(all.into_iter().filter(asked).collect())
+}
+
+/// Compares one table; `None` if only one of the databases has it.
+async fn table(
+    here: &mut Side,
+    there: &mut Side,
+    name: &Name,
+    wish: &Wish,
+) -> Result<Option<TableReport>, Error> {
+    let (Some(ours), Some(theirs)) = (here.map.tables.get(name), there.map.tables.get(name)) else {
+        return Ok(None);
+    };
+    let (both, left_out) = common_columns(ours, theirs);
+    let our_projection = Projection::of(&here.map, ours, &both);
+    let their_projection = Projection::of(&there.map, theirs, &both);
+    let mut report = TableReport {
+        table: name.to_string(),
+        columns_left_out: left_out,
+        ..TableReport::default()
+    };
+    let rows = here.rows_estimate(name).max(there.rows_estimate(name));
+    let shares = rows / ROWS_HELD_MAX + 1;
+    for share in 0..shares {
+        let mut tally = Tally::new(share, shares);
+        here.read(&our_projection, |row| tally.here(row)).await?;
+        there.read(&their_projection, |row| tally.there(row)).await?;
+        tally.count(&mut report);
+        if tally.is_even(wish.subset) || report.examples.len() >= wish.show {
+            continue;
+        }
+        let mut passage = Passage::new(tally, wish.subset, wish.show);
+        here.read(&our_projection, |row| passage.here(row)).await?;
+        there.read(&their_projection, |row| passage.there(row)).await?;
+        report.examples.extend(passage.differences(&our_projection));
+        report.examples.truncate(wish.show);
+    }
+    Ok(Some(report))
+}
+
+/// The value columns that travel in both, and those that travel in one only.
+fn common_columns(
+    ours: &crate::schema_map::BoundTable,
+    theirs: &crate::schema_map::BoundTable,
+) -> (Vec<Name>, Vec<String>) {
+    let travelling = |table: &crate::schema_map::BoundTable| -> BTreeSet<Name> {
+        table
+            .value_columns()
+            .into_iter()
+            .filter_map(|index| table.columns.get(index))
+            .filter(|column| matches!(column.role, Role::Plain | Role::Reference(_)))
+            .map(|column| Arc::clone(&column.name))
+            .collect()
+    };
+    let (ours, theirs) = (travelling(ours), travelling(theirs));
+    let both = ours.intersection(&theirs).cloned().collect();
+    let left_out = ours.symmetric_difference(&theirs).map(ToString::to_string).collect();
+    (both, left_out)
+}

@@ -1,0 +1,89 @@
+//! Values between the server's client protocol and [`Value`]: the results of questions, and the
+//! parameters of statements.
+
+use std::borrow::Cow;
+
+use super::schema::LiveColumn;
+use crate::value::Value;
+
+/// A column of a result as it travels. The session's character set is utf8mb4 and its zone UTC;
+/// temporal columns were asked for as text.
+pub fn from_server(column: &LiveColumn, value: mysql_async::Value) -> Value<'static> {
+    use mysql_async::Value as Sql;
+    match value {
+        Sql::NULL => Value::Null,
+        Sql::Int(number) if column.unsigned || column.data_type == "year" => {
+            Value::UInt(number.cast_unsigned())
+        }
+        Sql::Int(number) => Value::Int(number),
+        Sql::UInt(number) if column.unsigned || column.data_type == "year" => Value::UInt(number),
+        Sql::UInt(number) => Value::Int(number.cast_signed()),
+        Sql::Float(number) => Value::Float(number.to_bits()),
+        Sql::Double(number) => Value::Double(number.to_bits()),
+        Sql::Bytes(bytes) => from_bytes(column, bytes),
+        Sql::Date(..) | Sql::Time(..) => {
+            Value::Temporal(Cow::Owned(value.as_sql(true).trim_matches('\'').to_owned()))
+        }
+    }
+}
+
+fn from_bytes(column: &LiveColumn, bytes: Vec<u8>) -> Value<'static> {
+    let kind = column.data_type.as_str();
+    if kind == "bit" {
+        let number = bytes.iter().fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
+        return Value::UInt(number);
+    }
+    if is_binary(kind) {
+        return Value::Bytes(Cow::Owned(bytes));
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => match kind {
+            "decimal" | "numeric" => Value::Decimal(Cow::Owned(text)),
+            "date" | "time" | "datetime" | "timestamp" => Value::Temporal(Cow::Owned(text)),
+            "json" => Value::Json(Cow::Owned(text)),
+            "year" => text.parse().map_or(Value::Text(Cow::Owned(text)), Value::UInt),
+            _ => Value::Text(Cow::Owned(text)),
+        },
+        Err(error) => Value::Bytes(Cow::Owned(error.into_bytes())),
+    }
+}
+
+/// Whether a type (`DATA_TYPE`) holds bytes rather than text or numbers.
+pub fn is_binary(data_type: &str) -> bool {
+    matches!(
+        data_type,
+        "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" | "vector"
+    ) || is_spatial(data_type)
+}
+
+/// Whether a type holds a geometry.
+pub fn is_spatial(data_type: &str) -> bool {
+    matches!(
+        data_type,
+        "geometry"
+            | "point"
+            | "linestring"
+            | "polygon"
+            | "multipoint"
+            | "multilinestring"
+            | "multipolygon"
+            | "geometrycollection"
+            | "geomcollection"
+    )
+}
+
+/// A plain value as a statement's parameter. A reference has none: it has to be resolved first.
+pub fn parameter(value: &Value<'_>) -> mysql_async::Value {
+    use mysql_async::Value as Sql;
+    match value {
+        Value::Null | Value::Reference(_) => Sql::NULL,
+        Value::Int(number) => Sql::Int(*number),
+        Value::UInt(number) => Sql::UInt(*number),
+        Value::Float(bits) => Sql::Float(f32::from_bits(*bits)),
+        Value::Double(bits) => Sql::Double(f64::from_bits(*bits)),
+        Value::Decimal(text) | Value::Text(text) | Value::Temporal(text) | Value::Json(text) => {
+            Sql::Bytes(text.as_bytes().to_vec())
+        }
+        Value::Encoded { bytes, .. } | Value::Bytes(bytes) => Sql::Bytes(bytes.to_vec()),
+    }
+}

@@ -1,0 +1,321 @@
+//! Everything the checks look at, read once.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Row};
+
+use super::Privileges;
+use crate::clock::{SharedClock, Timestamp};
+use crate::config::Config;
+use crate::database::Error;
+use crate::database::schema::LiveSchema;
+use crate::database::server::{Flavor, Server};
+use crate::schema_map::BoundMap;
+use crate::schema_map::file::MapFile;
+
+/// How long the parent may take to answer a knock.
+const KNOCK_SECONDS: u64 = 5;
+
+/// What this node has to be able to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Duties {
+    /// It reads its database's binary log.
+    pub capture: bool,
+    /// It writes into its database.
+    pub apply: bool,
+}
+
+impl Duties {
+    /// A child captures, a parent applies, a middle tier does both.
+    pub fn of(config: &Config) -> Duties {
+        Duties { capture: config.parent.is_some(), apply: config.listen.is_some() }
+    }
+}
+
+/// Everything the checks look at.
+#[derive(Debug)]
+pub struct Facts {
+    /// What this node has to be able to do.
+    pub duties: Duties,
+    /// The id it reads the log under.
+    pub capture_server_id: u32,
+    /// The database that is kept in step.
+    pub database_name: String,
+    /// The schema of headwater's own tables.
+    pub state_schema: String,
+    /// The database server, or why it cannot be asked.
+    pub database: Result<DatabaseFacts, String>,
+    /// This machine.
+    pub machine: MachineFacts,
+    /// The way to the parent, for a child.
+    pub parent: Option<ParentFacts>,
+}
+
+/// What the database server says.
+#[derive(Debug)]
+pub struct DatabaseFacts {
+    /// Which server, and its variables.
+    pub server: Server,
+    /// The account, as the server itself names it in SQL.
+    pub account: String,
+    /// What the account may do; `None` if the server does not tell.
+    pub privileges: Option<Privileges>,
+    /// The state of its log, or the refusal to tell.
+    pub binlog: Result<BinlogFacts, String>,
+    /// Server ids of the readers the server knows of.
+    pub readers: Vec<u32>,
+    /// The server's clock less ours, in milliseconds.
+    pub ahead_milliseconds: i64,
+    /// The map, held against the tables there are; or what is wrong with its files.
+    pub map: Result<MapFacts, String>,
+    /// Free bytes where the server keeps its data, if that can be seen from here.
+    pub free_bytes: Option<u64>,
+}
+
+/// The binary log as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BinlogFacts {
+    /// The file written at present; `None` if there is no log.
+    pub end: Option<(String, u64)>,
+    /// `binlog_do_db`: only these databases are logged, if any.
+    pub only: Vec<String>,
+    /// `binlog_ignore_db`: these are not.
+    pub ignored: Vec<String>,
+}
+
+/// The map and the tables it is about.
+#[derive(Debug)]
+pub struct MapFacts {
+    /// The tables there are.
+    pub schema: LiveSchema,
+    /// What becomes of them.
+    pub map: BoundMap,
+}
+
+/// The machine headwater runs on.
+#[derive(Debug, Clone, Default)]
+pub struct MachineFacts {
+    /// The data folder, as configured.
+    pub data_dir: String,
+    /// Its permission bits; `None` if it is not there.
+    pub mode: Option<u32>,
+    /// Whether it can be written to.
+    pub writable: bool,
+    /// Free bytes on its disk.
+    pub free_bytes: Option<u64>,
+    /// How much has to stay free.
+    pub free_bytes_min: u64,
+    /// The certificates there are, and when they end.
+    pub certificates: Vec<(String, Result<Timestamp, String>)>,
+    /// Now, to judge them by.
+    pub now: Timestamp,
+    /// What the configuration's reader warned of.
+    pub warnings: Vec<String>,
+}
+
+/// The way to the parent.
+#[derive(Debug, Clone)]
+pub struct ParentFacts {
+    /// Its url.
+    pub url: String,
+    /// Whether its port answered.
+    pub answer: Result<(), String>,
+}
+
+impl Facts {
+    /// Asks the database, this machine, and the parent's port. Only reads.
+    pub async fn read(config: &Config, clock: &SharedClock) -> Facts {
+        let options = &config.database.options;
+        let database = match options.connect(&[]).await {
+            Ok(mut connection) => {
+                let facts = DatabaseFacts::read(&mut connection, config, clock).await;
+                connection.disconnect().await.ok();
+                facts.map_err(|error| error.to_string())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        let parent = match &config.parent {
+            Some(parent) => {
+                Some(ParentFacts { url: parent.url.clone(), answer: knock(&parent.url).await })
+            }
+            None => None,
+        };
+        Facts {
+            duties: Duties::of(config),
+            capture_server_id: config.capture.server_id,
+            database_name: options.database.clone(),
+            state_schema: config.database.state_schema.clone(),
+            database,
+            machine: MachineFacts::read(config, clock.now()),
+            parent,
+        }
+    }
+}
+
+impl DatabaseFacts {
+    async fn read(
+        connection: &mut Conn,
+        config: &Config,
+        clock: &SharedClock,
+    ) -> Result<DatabaseFacts, Error> {
+        let server = Server::read(connection).await?;
+        let asked: Option<String> = connection
+            .query_first("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)")
+            .await?;
+        let now = clock.now();
+        let theirs = asked.and_then(|text| text.parse::<i64>().ok()).unwrap_or(now.0);
+        let account: Option<String> = connection.query_first("SELECT CURRENT_USER()").await?;
+        let grants: Result<Vec<String>, _> =
+            connection.query("SHOW GRANTS FOR CURRENT_USER()").await;
+        let binlog = BinlogFacts::read(connection, &server).await;
+        let readers = readers(connection, &server).await;
+        let map = match MapFile::load(&config.database.maps) {
+            Ok(file) => {
+                let schema =
+                    LiveSchema::read(connection, &config.database.options.database).await?;
+                let map = BoundMap::bind(&file, &schema);
+                Ok(MapFacts { schema, map })
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        let here = is_here(&config.database.options.host);
+        let free_bytes = server
+            .variable("datadir")
+            .filter(|_| here)
+            .and_then(|folder| free_bytes(Path::new(folder)));
+        Ok(DatabaseFacts {
+            account: in_sql(&account.unwrap_or_default()),
+            privileges: grants.ok().map(|lines| Privileges::parse(&lines)),
+            binlog: binlog.map_err(|error| error.to_string()),
+            readers,
+            ahead_milliseconds: theirs.saturating_sub(now.0) / 1_000,
+            map,
+            free_bytes,
+            server,
+        })
+    }
+}
+
+/// `user@host`, as `CURRENT_USER()` prints it, with the quotes that GRANT wants.
+fn in_sql(account: &str) -> String {
+    let (user, host) = account.rsplit_once('@').unwrap_or((account, "%"));
+    format!("'{}'@'{}'", user.replace('\'', "''"), host.replace('\'', "''"))
+}
+
+impl BinlogFacts {
+    /// Asks for the present end of the log. What MySQL 8.2 renamed, others still call by the old
+    /// name.
+    pub async fn read(connection: &mut Conn, server: &Server) -> Result<BinlogFacts, Error> {
+        let renamed = server.flavor == Flavor::Mysql && server.at_least(8, 2, 0);
+        let question = if renamed { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
+        let row: Option<Row> = connection.query_first(question).await?;
+        let Some(row) = row else {
+            return Ok(BinlogFacts { end: None, only: Vec::new(), ignored: Vec::new() });
+        };
+        let column = |index: usize| match row.as_ref(index) {
+            Some(mysql_async::Value::Bytes(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
+            Some(mysql_async::Value::UInt(number)) => number.to_string(),
+            Some(mysql_async::Value::Int(number)) => number.to_string(),
+            Some(_) | None => String::new(),
+        };
+        let list = |text: String| {
+            text.split(',')
+                .map(str::trim)
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned)
+                .collect()
+        };
+        Ok(BinlogFacts {
+            end: Some((column(0), column(1).parse().unwrap_or_default())),
+            only: list(column(2)),
+            ignored: list(column(3)),
+        })
+    }
+}
+
+/// Who reads the log already. Asking needs a right that capture itself does not need everywhere,
+/// so no answer means nothing.
+async fn readers(connection: &mut Conn, server: &Server) -> Vec<u32> {
+    let renamed = server.flavor == Flavor::Mysql && server.at_least(8, 0, 22);
+    let question = if renamed { "SHOW REPLICAS" } else { "SHOW SLAVE HOSTS" };
+    let rows: Vec<Row> = connection.query(question).await.unwrap_or_default();
+    rows.iter().filter_map(|row| row.get_opt::<u32, _>(0)?.ok()).collect()
+}
+
+impl MachineFacts {
+    fn read(config: &Config, now: Timestamp) -> MachineFacts {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = &config.node.data_dir;
+        let found = std::fs::metadata(folder).ok().filter(std::fs::Metadata::is_dir);
+        MachineFacts {
+            data_dir: folder.display().to_string(),
+            mode: found.as_ref().map(|found| found.permissions().mode() & 0o777),
+            writable: rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok(),
+            free_bytes: free_bytes(folder),
+            free_bytes_min: config.spool.disk_free_bytes_min,
+            certificates: certificates_in(folder),
+            now,
+            warnings: config.warnings.clone(),
+        }
+    }
+}
+
+/// The certificates in a folder and its folders, and when each ends.
+pub fn certificates_in(folder: &Path) -> Vec<(String, Result<Timestamp, String>)> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    for _depth in 0..3 {
+        let mut deeper = Vec::new();
+        for entry in folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten() {
+            let Ok(entry) = entry else { continue };
+            let path = entry.path();
+            if path.is_dir() {
+                deeper.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "pem" || ending == "crt")
+                && let Ok(text) = std::fs::read_to_string(&path)
+                && text.contains("BEGIN CERTIFICATE")
+            {
+                let name = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
+                found.insert(name, ends(&text));
+            }
+        }
+        folders = deeper;
+    }
+    found.into_iter().collect()
+}
+
+/// When the first certificate of a PEM text ends.
+fn ends(text: &str) -> Result<Timestamp, String> {
+    use rustls_pki_types::pem::PemObject;
+    let certificate = rustls_pki_types::CertificateDer::from_pem_slice(text.as_bytes())
+        .map_err(|error| format!("is no certificate: {error}"))?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(&certificate)
+        .map_err(|error| format!("is no certificate: {error}"))?;
+    Ok(Timestamp(parsed.validity().not_after.timestamp().saturating_mul(1_000_000)))
+}
+
+fn free_bytes(folder: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+fn is_here(host: &str) -> bool {
+    host == "localhost"
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether somebody answers at the parent's port; who it is only the link itself can tell.
+async fn knock(url: &str) -> Result<(), String> {
+    let place = url.trim_start_matches("https://");
+    let has_port = place.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let place = if has_port { place.to_owned() } else { format!("{place}:443") };
+    let knock = tokio::net::TcpStream::connect(&place);
+    match tokio::time::timeout(Duration::from_secs(KNOCK_SECONDS), knock).await {
+        Ok(Ok(_stream)) => Ok(()),
+        Ok(Err(error)) => Err(format!("{place} does not answer: {error}")),
+        Err(_elapsed) => Err(format!("{place} does not answer within {KNOCK_SECONDS} s")),
+    }
+}

@@ -1,0 +1,229 @@
+//! The mapped tables: whether they are there, can be told apart, and change only where the log
+//! sees it; and what the server has to have to write them.
+
+use super::Verdict::{Bad, Doubtful, Unknown};
+use super::{Check, DatabaseFacts, Facts, MapFacts};
+use crate::database::schema::{ForeignKey, LiveTable};
+use crate::database::server::{Flavor, Server};
+use crate::schema_map::{BoundTable, Role};
+
+/// How many names a line lists before it says how many more there are.
+const NAMES_SHOWN: usize = 8;
+/// A row goes to the server in one packet.
+const PACKET_BYTES_MIN: u64 = 64 << 20;
+
+pub(super) fn checks(facts: &Facts, database: &DatabaseFacts) -> Vec<Check> {
+    let mut checks = Vec::new();
+    match &database.map {
+        Err(problem) => checks.push(Check::not_good(
+            "schema map",
+            Bad,
+            problem.clone(),
+            "Without a map nothing is known to travel.",
+            "mend database.maps in the configuration, or the file it names",
+        )),
+        Ok(found) => {
+            checks.extend(map(facts, found));
+            checks.extend(engines(facts, found));
+            if facts.duties.capture {
+                checks.push(cascades(&database.server, found));
+            }
+            if facts.duties.apply {
+                checks.push(triggers(facts, database, found));
+            }
+        }
+    }
+    if facts.duties.apply {
+        checks.extend(writing(&database.server));
+    }
+    checks
+}
+
+fn map(facts: &Facts, found: &MapFacts) -> Vec<Check> {
+    const NAME: &str = "schema map";
+    let mut checks: Vec<Check> = found
+        .map
+        .problems
+        .iter()
+        .map(|problem| Check {
+            name: NAME,
+            verdict: if problem.fatal { Bad } else { Doubtful },
+            found: format!("{}: {}", problem.table, problem.message),
+            meaning: problem.fatal.then(|| "This table does not travel at all.".to_owned()),
+            mend: None,
+        })
+        .collect();
+    let count = found.map.tables.len();
+    if count == 0 {
+        checks.push(Check::not_good(
+            NAME,
+            Bad,
+            format!("none of the map's tables is in {}", facts.database_name),
+            "Nothing would travel.",
+            "check the database's name in database.url, and database.maps",
+        ));
+    } else if checks.is_empty() {
+        checks.push(Check::good(NAME, format!("{count} tables travel")));
+    }
+    if !found.map.unmapped.is_empty() {
+        checks.push(Check::not_good(
+            "unmapped tables",
+            Unknown,
+            some(found.map.unmapped.iter().map(AsRef::as_ref)),
+            "The map does not mention these tables; they stay where they are.",
+            "headwater map generate proposes entries for them",
+        ));
+    }
+    checks
+}
+
+/// The mapped tables, with what the server says of them, by name.
+fn mapped(found: &MapFacts) -> impl Iterator<Item = (&BoundTable, &LiveTable)> {
+    found
+        .schema
+        .tables
+        .iter()
+        .filter_map(|(name, live)| Some((found.map.tables.get(name)?.as_ref(), live)))
+}
+
+fn engines(facts: &Facts, found: &MapFacts) -> Vec<Check> {
+    const NAME: &str = "engines";
+    let checks: Vec<Check> = mapped(found)
+        .filter(|(_, live)| !live.engine.eq_ignore_ascii_case("InnoDB"))
+        .map(|(_, live)| {
+            Check::not_good(
+                NAME,
+                if facts.duties.apply { Bad } else { Doubtful },
+                format!("{} is {}", live.name, live.engine),
+                "Without transactions, what is undone stays in the table, and a batch can be half applied.",
+                format!("ALTER TABLE `{}`.`{}` ENGINE = InnoDB;", facts.database_name, live.name),
+            )
+        })
+        .collect();
+    if checks.is_empty() { vec![Check::good(NAME, "all InnoDB")] } else { checks }
+}
+
+/// Rows that the server itself deletes or alters through a foreign key are not in the log, except
+/// on MySQL from 9.6.
+fn cascades(server: &Server, found: &MapFacts) -> Check {
+    const NAME: &str = "cascades";
+    if server.flavor == Flavor::Mysql && server.at_least(9, 6, 0) {
+        return Check::good(NAME, "this server logs them");
+    }
+    let silent: Vec<String> = mapped(found)
+        .flat_map(|(_, live)| live.foreign_keys.iter().map(move |key| (live, key)))
+        .filter(|(_, key)| acts(&key.on_delete) || (acts(&key.on_update) && travels(found, key)))
+        .map(|(live, key)| described(live, key))
+        .collect();
+    if silent.is_empty() {
+        return Check::good(NAME, "no mapped table has any");
+    }
+    Check::not_good(
+        NAME,
+        Doubtful,
+        some(silent.iter().map(String::as_str)),
+        "Rows that the server changes by itself through these foreign keys are not in its log. The parent does the same when it applies the change that caused it, if it has the same foreign keys; headwater cannot see whether it has.",
+        "have the same foreign keys at the parent, or make them RESTRICT here",
+    )
+}
+
+fn acts(rule: &str) -> bool {
+    ["CASCADE", "SET NULL", "SET DEFAULT"].iter().any(|action| rule.eq_ignore_ascii_case(action))
+}
+
+/// Whether the key referred to is one that other nodes know. A local number is not: what refers to
+/// it says the same after as before it was changed.
+fn travels(found: &MapFacts, key: &ForeignKey) -> bool {
+    found.map.tables.get(&key.table).is_some_and(|table| {
+        key.referenced.iter().any(|name| {
+            table
+                .columns
+                .iter()
+                .any(|column| column.name == *name && matches!(column.role, Role::Plain))
+        })
+    })
+}
+
+fn described(live: &LiveTable, key: &ForeignKey) -> String {
+    let rule = if acts(&key.on_delete) {
+        format!("ON DELETE {}", key.on_delete)
+    } else {
+        format!("ON UPDATE {}", key.on_update)
+    };
+    format!("{}.{} -> {} {rule}", live.name, key.columns.join(","), key.table)
+}
+
+fn triggers(facts: &Facts, database: &DatabaseFacts, found: &MapFacts) -> Check {
+    const NAME: &str = "triggers";
+    let there: Vec<String> = mapped(found)
+        .flat_map(|(_, live)| {
+            live.triggers.iter().map(move |name| format!("{name} on {}", live.name))
+        })
+        .collect();
+    if let Some(first) = there.first() {
+        let name = first.split(" on ").next().unwrap_or_default();
+        return Check::not_good(
+            NAME,
+            Doubtful,
+            some(there.iter().map(String::as_str)),
+            "They fire when headwater writes what they already did at the child, so their effects come twice.",
+            format!(
+                "DROP TRIGGER `{}`.`{name}`;  -- if it may not fire for what comes from children",
+                facts.database_name
+            ),
+        );
+    }
+    let seen = database
+        .privileges
+        .as_ref()
+        .is_some_and(|privileges| privileges.on_schema("TRIGGER", &facts.database_name));
+    if seen {
+        Check::good(NAME, "no mapped table has any")
+    } else {
+        Check::not_good(
+            NAME,
+            Unknown,
+            "this account cannot see triggers",
+            "A trigger on a mapped table fires again for what it already did at the child.",
+            format!(
+                "as an administrator: SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = '{}';",
+                facts.database_name
+            ),
+        )
+    }
+}
+
+fn writing(server: &Server) -> Vec<Check> {
+    let mut checks = Vec::new();
+    if server.is_on("read_only") || server.is_on("super_read_only") {
+        checks.push(Check::not_good(
+            "read_only",
+            Bad,
+            "ON",
+            "What comes from children cannot be written.",
+            "SET GLOBAL read_only = OFF;",
+        ));
+    }
+    if let Some(bytes) = server.number("max_allowed_packet")
+        && bytes < PACKET_BYTES_MIN
+    {
+        checks.push(Check::not_good(
+            "max_allowed_packet",
+            Doubtful,
+            format!("{} MiB", bytes >> 20),
+            "A row larger than this cannot be written, and its change is quarantined.",
+            "SET GLOBAL max_allowed_packet = 1073741824;  -- and in the server's configuration",
+        ));
+    }
+    checks
+}
+
+/// A few names, and how many more.
+fn some<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let all: Vec<&str> = names.collect();
+    let shown = all.iter().take(NAMES_SHOWN).copied().collect::<Vec<_>>().join(", ");
+    match all.len().saturating_sub(NAMES_SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}

@@ -1,0 +1,352 @@
+//! How a node stands, seen from outside: its store is read beside the process that runs on it,
+//! its database is asked where its log ends and what is set aside.
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Row};
+use serde::Serialize;
+
+use crate::clock::{SharedClock, Timestamp};
+use crate::config::Config;
+use crate::database;
+use crate::database::server::{Flavor, Server};
+use crate::doctor::{BinlogFacts, Duties};
+use crate::position::Position;
+use crate::spool::{self, Direction, LinkUsage, Spool, State, Usage};
+
+/// How a node stands.
+#[derive(Debug, Clone, Serialize)]
+pub struct NodeState {
+    /// Its name.
+    pub node: String,
+    /// The epoch of its store; `None` before the first run.
+    pub epoch: Option<String>,
+    /// How far its database's log has been read.
+    pub capture: CaptureState,
+    /// What waits.
+    pub spool: SpoolState,
+    /// Its parent and its children.
+    pub links: Vec<LinkState>,
+    /// Changes that wait for a row they refer to; `None` if the database cannot be asked.
+    pub parked: Option<u64>,
+    /// Changes that wait for a person.
+    pub quarantined: Option<u64>,
+    /// Whether everything in the log, to its present end, is acknowledged by the parent.
+    pub in_step: bool,
+    /// What keeps it from being in step, or from being known, a sentence each.
+    pub problems: Vec<String>,
+}
+
+/// How far the log has been read.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct CaptureState {
+    /// Whether this node reads a log at all.
+    pub wanted: bool,
+    /// Where capture resumes, as `file:offset`.
+    pub position: Option<String>,
+    /// The transactions up to there, in the server's notation.
+    pub gtids: Option<String>,
+    /// Where the log ends now.
+    pub log_end: Option<String>,
+    /// 0 at the log's end; otherwise how long ago the position last moved.
+    pub lag_seconds: Option<u64>,
+}
+
+/// What waits in the store.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SpoolState {
+    /// The last transaction captured.
+    pub head: u64,
+    /// Transactions held, acknowledged ones in their grace period included.
+    pub transactions: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How many there may be.
+    pub bytes_max: u64,
+}
+
+/// One link.
+#[derive(Debug, Clone, Serialize)]
+pub struct LinkState {
+    /// The other end's name.
+    pub name: String,
+    /// `up` to the parent, `down` to a child.
+    pub direction: &'static str,
+    /// `invited`, `active` or `revoked`.
+    pub state: &'static str,
+    /// The last transaction of ours that it has applied.
+    pub acknowledged: u64,
+    /// The last transaction of its own that was applied here.
+    pub received: u64,
+    /// Transactions of ours that it has not acknowledged; 0 where none are meant for it.
+    pub waiting_transactions: u64,
+    /// When the oldest of them was committed, in UTC.
+    pub waiting_since: Option<String>,
+    /// When it was last heard of, in UTC.
+    pub last_contact: Option<String>,
+    /// The same in seconds before now.
+    pub last_contact_seconds: Option<u64>,
+    /// What went wrong last, unless something has gone right since.
+    pub last_error: Option<String>,
+}
+
+/// Why a node's state cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] spool::Error),
+}
+
+/// What the database says, asked before the store: what is acknowledged afterwards covers at least
+/// the log as it was then.
+struct Asked {
+    server: Server,
+    end: Option<(String, u64)>,
+    gtids: Option<String>,
+    held: (u64, u64),
+}
+
+/// What the store says.
+struct Stored {
+    epoch: String,
+    position: Option<Position>,
+    position_at: Option<Timestamp>,
+    usage: Usage,
+}
+
+impl NodeState {
+    /// Looks at a node's database and its store. Neither is changed, and either may be missing.
+    pub async fn read(config: &Config, clock: &SharedClock) -> Result<NodeState, StateError> {
+        let duties = Duties::of(config);
+        let mut problems = Vec::new();
+        let mut connected = match config.database.options.connect(&[]).await {
+            Ok(connection) => Some(connection),
+            Err(error) => {
+                problems.push(error.to_string());
+                None
+            }
+        };
+        let asked = match &mut connected {
+            Some(connection) => match ask(connection, config, duties).await {
+                Ok(asked) => Some(asked),
+                Err(error) => {
+                    problems.push(error.to_string());
+                    None
+                }
+            },
+            None => None,
+        };
+        let stored = match stored(config) {
+            Ok(stored) => Some(stored),
+            Err(spool::Error::Missing { .. }) => {
+                problems.push("this node has not run yet: headwater run".to_owned());
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let at_end =
+            match (&mut connected, &asked, stored.as_ref().and_then(|s| s.position.as_ref())) {
+                (Some(connection), Some(asked), Some(position)) => {
+                    at_end(connection, asked, position).await
+                }
+                (_, _, _) => false,
+            };
+        if let Some(connection) = connected {
+            // What was asked has been answered.
+            connection.disconnect().await.ok();
+        }
+        let look = Look { config, duties, asked, stored, at_end, now: clock.now() };
+        Ok(look.state(problems))
+    }
+}
+
+fn stored(config: &Config) -> Result<Stored, spool::Error> {
+    let peek = Spool::peek(&config.node.data_dir)?;
+    // The position first: what was captured up to there is in the usage read after it.
+    let position = peek.position()?;
+    Ok(Stored {
+        epoch: peek.epoch()?.to_string(),
+        position,
+        position_at: peek.position_at()?,
+        usage: peek.usage()?,
+    })
+}
+
+async fn ask(
+    connection: &mut Conn,
+    config: &Config,
+    duties: Duties,
+) -> Result<Asked, database::Error> {
+    let server = Server::read(connection).await?;
+    let (mut end, mut gtids) = (None, None);
+    if duties.capture {
+        gtids = match server.flavor {
+            Flavor::Mysql => connection.query_first("SELECT @@GLOBAL.gtid_executed").await?,
+            Flavor::Mariadb => connection.query_first("SELECT @@GLOBAL.gtid_binlog_pos").await?,
+        };
+        end = BinlogFacts::read(connection, &server).await?.end;
+    }
+    let held = held(connection, config, duties).await?;
+    Ok(Asked { server, end, gtids, held })
+}
+
+/// How many changes are parked and quarantined. A node that applies nothing need not have the
+/// tables, nor the right to look at them.
+async fn held(
+    connection: &mut Conn,
+    config: &Config,
+    duties: Duties,
+) -> Result<(u64, u64), database::Error> {
+    let schema = &config.database.state_schema;
+    let question = format!(
+        "SELECT COALESCE(SUM(state = 'parked'), 0), COALESCE(SUM(state = 'quarantined'), 0) FROM `{schema}`.`held`"
+    );
+    match connection.query_first::<Row, _>(question).await.map_err(database::Error::from) {
+        Ok(row) => {
+            let count = |index: usize| {
+                row.as_ref().and_then(|row| row.get_opt::<u64, _>(index)?.ok()).unwrap_or_default()
+            };
+            Ok((count(0), count(1)))
+        }
+        Err(database::Error::Refused { .. }) => Ok((0, 0)),
+        Err(_) if !duties.apply => Ok((0, 0)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether everything in the log was read. The offsets agree only if nothing was logged since that
+/// is no transaction, such as the head of a new file; the transaction ids know better.
+async fn at_end(connection: &mut Conn, asked: &Asked, position: &Position) -> bool {
+    if position.server != asked.server.identity {
+        return false;
+    }
+    if asked
+        .end
+        .as_ref()
+        .is_some_and(|(file, offset)| *file == position.file && position.offset >= *offset)
+    {
+        return true;
+    }
+    let Some(all) = &asked.gtids else { return false };
+    let (question, with) = match asked.server.flavor {
+        Flavor::Mysql => match &position.gtids {
+            Some(read) if !all.is_empty() => {
+                ("SELECT GTID_SUBSET(?, ?)", (all.clone(), read.clone()))
+            }
+            Some(_) | None => return false,
+        },
+        Flavor::Mariadb => (
+            "SELECT BINLOG_GTID_POS(?, ?) = @@GLOBAL.gtid_binlog_pos",
+            (position.file.clone(), position.offset.to_string()),
+        ),
+    };
+    let answer: Result<Option<Option<u8>>, _> = connection.exec_first(question, with).await;
+    matches!(answer, Ok(Some(Some(1))))
+}
+
+/// Everything that was looked at.
+struct Look<'c> {
+    config: &'c Config,
+    duties: Duties,
+    asked: Option<Asked>,
+    stored: Option<Stored>,
+    at_end: bool,
+    now: Timestamp,
+}
+
+impl Look<'_> {
+    fn state(&self, mut problems: Vec<String>) -> NodeState {
+        let usage = self.stored.as_ref().map(|stored| &stored.usage);
+        let links: Vec<LinkState> =
+            usage.into_iter().flat_map(|usage| &usage.links).map(|link| self.link(link)).collect();
+        problems.extend(self.behind(&links));
+        let known = self.asked.is_some() && self.stored.is_some();
+        let held = self.asked.as_ref().map(|asked| asked.held);
+        NodeState {
+            node: self.config.node.name.clone(),
+            epoch: self.stored.as_ref().map(|stored| stored.epoch.clone()),
+            capture: self.capture(),
+            spool: SpoolState {
+                head: usage.map_or(0, |usage| usage.head.0),
+                transactions: usage.map_or(0, |usage| usage.transactions),
+                bytes: usage.map_or(0, |usage| usage.bytes),
+                bytes_max: self.config.spool.bytes_max,
+            },
+            links,
+            parked: held.map(|held| held.0),
+            quarantined: held.map(|held| held.1),
+            in_step: known && problems.is_empty(),
+            problems,
+        }
+    }
+
+    /// What the parent has not got yet, in words.
+    fn behind(&self, links: &[LinkState]) -> Vec<String> {
+        let mut behind = Vec::new();
+        if !self.duties.capture || self.stored.is_none() {
+            return behind;
+        }
+        if self.asked.is_some() && !self.at_end {
+            behind.push("the log has not been read to its end".to_owned());
+        }
+        let up: Vec<&LinkState> = links.iter().filter(|link| link.direction == "up").collect();
+        if up.is_empty() {
+            behind.push("this node has not joined its parent: headwater join TOKEN".to_owned());
+        }
+        for link in up {
+            if link.state == "revoked" {
+                behind.push(format!("{} has ended the link", link.name));
+            }
+            if link.waiting_transactions > 0 {
+                behind.push(format!(
+                    "{} transactions wait for {}",
+                    link.waiting_transactions, link.name
+                ));
+            }
+        }
+        behind
+    }
+
+    fn capture(&self) -> CaptureState {
+        let position = self.stored.as_ref().and_then(|stored| stored.position.as_ref());
+        let moved = self.stored.as_ref().and_then(|stored| stored.position_at);
+        let lag = match (self.at_end, &self.asked, moved) {
+            (true, _, _) => Some(0),
+            (false, Some(_), Some(moved)) => Some(self.now.since(moved).as_secs()),
+            (false, _, _) => None,
+        };
+        let end = self.asked.as_ref().and_then(|asked| asked.end.as_ref());
+        CaptureState {
+            wanted: self.duties.capture,
+            position: position.map(|position| format!("{}:{}", position.file, position.offset)),
+            gtids: position.and_then(|position| position.gtids.clone()),
+            log_end: end.map(|(file, offset)| format!("{file}:{offset}")),
+            lag_seconds: lag.filter(|_| self.duties.capture),
+        }
+    }
+
+    fn link(&self, usage: &LinkUsage) -> LinkState {
+        let link = &usage.link;
+        // One way for now: what is captured is meant for the parent.
+        let meant = link.direction == Direction::Up;
+        LinkState {
+            name: link.name.clone(),
+            direction: match link.direction {
+                Direction::Up => "up",
+                Direction::Down => "down",
+            },
+            state: match link.state {
+                State::Invited => "invited",
+                State::Active => "active",
+                State::Revoked => "revoked",
+            },
+            acknowledged: link.acknowledged.0,
+            received: link.received.0,
+            waiting_transactions: if meant { usage.waiting_transactions } else { 0 },
+            waiting_since: usage.waiting_since.filter(|_| meant).map(|at| at.to_string()),
+            last_contact: link.last_contact.map(|at| at.to_string()),
+            last_contact_seconds: link.last_contact.map(|at| self.now.since(at).as_secs()),
+            last_error: link.last_error.clone(),
+        }
+    }
+}

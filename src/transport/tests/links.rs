@@ -1,0 +1,223 @@
+//! Links that last: changing addresses, silences, restarts, restored backups.
+
+use super::*;
+use crate::transport::client::Schedule;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_captured_arrives_and_is_acknowledged_within_the_same_breath() {
+    let parent = Parent::start().await;
+    let child = Child::joined(&parent, "clinic").await;
+    let running = child.run(child.options());
+    for round in 1..=20 {
+        capture(&child.spool, 1, 500).await;
+        eventually("acknowledged", || async { child.acknowledged().await == round }).await;
+    }
+    assert_eq!(parent.target.transactions(), (1..=20).collect::<Vec<_>>());
+    let link = parent.spool.link("clinic").await.unwrap().unwrap();
+    assert!(link.last_contact.is_some() && link.last_error.is_none());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_whose_address_changes_between_two_batches_goes_on() {
+    let parent = Parent::start().await;
+    let mut child = Child::joined(&parent, "clinic").await;
+    let proxy = Proxy::start(parent.address).await;
+    child.parent = proxy.url();
+    proxy.from.store(2, Ordering::SeqCst);
+    let running = child.run(child.options());
+    capture(&child.spool, 1, 10).await;
+    eventually("acknowledged", || async { child.acknowledged().await == 1 }).await;
+    // The old way is dead and silent, as behind a NAT that has forgotten it.
+    proxy.frozen.store(true, Ordering::SeqCst);
+    proxy.from.store(3, Ordering::SeqCst);
+    capture(&child.spool, 1, 10).await;
+    crate::clock::sleep(Duration::from_millis(500)).await;
+    proxy.frozen.store(false, Ordering::SeqCst);
+    running.stop().await;
+    let running = child.run(child.options());
+    eventually("acknowledged", || async { child.acknowledged().await == 2 }).await;
+    let seen = proxy.seen_from.lock().unwrap().clone();
+    assert!(seen.contains(&IpAddr::from([127, 0, 0, 2])), "{seen:?}");
+    assert!(seen.contains(&IpAddr::from([127, 0, 0, 3])), "{seen:?}");
+    assert_eq!(parent.target.transactions(), [1, 2]);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_link_is_given_up_after_its_silence_and_dialled_anew() {
+    let parent = Parent::start().await;
+    let mut child = Child::joined(&parent, "clinic").await;
+    let proxy = Proxy::start(parent.address).await;
+    child.parent = proxy.url();
+    let mut options = child.options();
+    options.patience = Duration::from_millis(800);
+    let running = child.run(options);
+    capture(&child.spool, 1, 10).await;
+    eventually("acknowledged", || async { child.acknowledged().await == 1 }).await;
+    proxy.frozen.store(true, Ordering::SeqCst);
+    capture(&child.spool, 1, 10).await;
+    eventually("the silence is noticed", || async {
+        child.last_error().await.is_some_and(|words| words.contains("nothing came through"))
+    })
+    .await;
+    proxy.frozen.store(false, Ordering::SeqCst);
+    eventually("acknowledged", || async { child.acknowledged().await == 2 }).await;
+    assert!(child.last_error().await.is_none());
+    assert_eq!(parent.target.transactions(), [1, 2]);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parent_that_starts_again_finds_its_child_waiting() {
+    let parent = Parent::start().await;
+    let mut child = Child::joined(&parent, "clinic").await;
+    let proxy_to = parent.address;
+    child.parent = parent.url();
+    let running = child.run(child.options());
+    capture(&child.spool, 3, 10).await;
+    eventually("acknowledged", || async { child.acknowledged().await == 3 }).await;
+    let (data_dir, target, port) = parent.stop().await;
+    capture(&child.spool, 3, 10).await;
+    eventually("the loss is noticed", || async { child.last_error().await.is_some() }).await;
+    let parent = Parent::start_in(data_dir, target, port, |_| {}).await;
+    assert_eq!(parent.address, proxy_to);
+    eventually("acknowledged", || async { child.acknowledged().await == 6 }).await;
+    assert_eq!(parent.target.transactions(), [1, 2, 3, 4, 5, 6]);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parent_restored_from_a_backup_is_sent_again_what_it_forgot() {
+    let parent = Parent::start().await;
+    let child = Child::joined(&parent, "clinic").await;
+    let running = child.run(child.options());
+    capture(&child.spool, 5, 10).await;
+    eventually("acknowledged", || async { child.acknowledged().await == 5 }).await;
+    running.stop().await;
+    parent.target.with(|memory| {
+        for watermark in memory.watermarks.values_mut() {
+            *watermark = Sequence(2);
+        }
+        memory.transactions.truncate(2);
+    });
+    let running = child.run(child.options());
+    eventually("it has all of it again", || async { parent.target.transactions().len() == 5 })
+        .await;
+    eventually("acknowledged", || async { child.acknowledged().await == 5 }).await;
+    assert_eq!(parent.target.transactions(), [1, 2, 3, 4, 5]);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_restored_from_a_backup_stops_with_words() {
+    let parent = Parent::start().await;
+    let child = Child::joined(&parent, "clinic").await;
+    parent.target.with(|memory| {
+        let key = (child.spool.node_id(), child.spool.epoch());
+        memory.watermarks.insert(key, Sequence(3));
+    });
+    // Its log has grown past what the parent has, but it never sent that.
+    capture(&child.spool, 9, 10).await;
+    let running = child.run(child.options());
+    eventually("the link's words say so", || async {
+        child.last_error().await.is_some_and(|words| words.contains("older copy"))
+    })
+    .await;
+    assert!(parent.target.transactions().is_empty());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_cannot_now_is_tried_again_and_one_that_never_will_is_told() {
+    let parent = Parent::start().await;
+    let child = Child::joined(&parent, "clinic").await;
+    let busy = TargetError::Retry("deadlock".to_owned());
+    parent.target.with(|memory| memory.fail_next = Some(busy));
+    capture(&child.spool, 2, 10).await;
+    let running = child.run(child.options());
+    eventually("acknowledged", || async { child.acknowledged().await == 2 }).await;
+    assert_eq!(parent.target.applies(), 2);
+    let never = TargetError::Refused("the table secret is not let up".to_owned());
+    parent.target.with(|memory| memory.fail_next = Some(never));
+    capture(&child.spool, 1, 10).await;
+    eventually("the link's words say so", || async {
+        child.last_error().await.is_some_and(|words| words.contains("secret"))
+            || child.acknowledged().await == 3
+    })
+    .await;
+    eventually("acknowledged", || async { child.acknowledged().await == 3 }).await;
+    assert_eq!(parent.target.transactions(), [1, 2, 3]);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_the_parent_lacks_are_handed_over() {
+    let parent = Parent::start().await;
+    let child = Child::joined(&parent, "clinic").await;
+    let row = Wanted { table: "person".into(), identity: Identity::One(Value::UInt(7)) };
+    parent.target.with(|memory| memory.wanted_next = vec![row.clone()]);
+    capture(&child.spool, 1, 10).await;
+    let mut running = child.run(child.options());
+    assert_eq!(running.wanted_rows.recv().await.unwrap(), [row]);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_sends_in_its_intervals() {
+    let parent = Parent::start().await;
+    let child = Child::joined(&parent, "clinic").await;
+    let mut options = child.options();
+    options.schedule = Schedule::Every(Duration::from_millis(1500));
+    let running = child.run(options);
+    eventually("the child has said hello", || async {
+        child.spool.links().await.unwrap()[0].last_contact.is_some()
+    })
+    .await;
+    capture(&child.spool, 1, 10).await;
+    crate::clock::sleep(Duration::from_millis(300)).await;
+    capture(&child.spool, 1, 10).await;
+    eventually("acknowledged", || async { child.acknowledged().await == 2 }).await;
+    assert_eq!(parent.target.applies(), 1);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_connection_resumes_the_session_and_is_known_by_it() {
+    let parent = Parent::start().await;
+    let child = Child::joined(&parent, "clinic").await;
+    let credentials = credentials(child.data_dir.path()).unwrap().unwrap();
+    let config = Arc::new(tls::child(&credentials, shared(&child.clock)).unwrap());
+    for resumed in [false, true, true] {
+        let mut connection = child.dial().connect(Arc::clone(&config)).await.unwrap();
+        assert_eq!(connection.is_resumed(), resumed);
+        let welcome: Result<Welcome, _> =
+            connection.ask(path::HELLO, &child.hello(), "saying hello").await;
+        assert!(welcome.is_ok());
+    }
+    parent.revoke("clinic");
+    crate::clock::sleep(Duration::from_millis(1100)).await;
+    let mut connection = child.dial().connect(config).await.unwrap();
+    assert!(connection.is_resumed());
+    let welcome: Result<Welcome, _> =
+        connection.ask(path::HELLO, &child.hello(), "saying hello").await;
+    assert_eq!(welcome.unwrap_err().code(), Some(crate::transport::wire::Code::Revoked));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_takes_anothers_name_starts_at_the_beginning() {
+    let parent = Parent::start().await;
+    let first = Child::joined(&parent, "clinic").await;
+    capture(&first.spool, 2, 10).await;
+    let (mut connection, _) = first.greet().await.unwrap();
+    let batch = first.batch(0, 2, Codec::Lz4).await;
+    assert_eq!(through(send_whole(&mut connection, &batch).await), 2);
+    parent.revoke("clinic");
+    let second = Child::joined(&parent, "clinic").await;
+    capture(&second.spool, 2, 10).await;
+    // The very same bytes, but of another node: they count anew.
+    let (mut connection, welcome) = second.greet().await.unwrap();
+    assert_eq!(welcome.watermark, Sequence(0));
+    assert_eq!(through(send_whole(&mut connection, &batch).await), 2);
+    assert_eq!(parent.target.applies(), 2);
+}

@@ -1,0 +1,563 @@
+//! Capture on real servers: what is committed comes out, in identity terms, once; what cannot be
+//! carried exactly is refused by name.
+
+use std::time::Duration;
+
+use headwater::capture::Doing;
+use headwater::change::{Change, Identity, Kind};
+use headwater::transport::Wanted;
+use headwater::value::{Reference, Value};
+use headwater_rig::{Flavor, Server, ServerOptions};
+use mysql_async::prelude::Queryable as _;
+use tempfile::TempDir;
+
+use crate::support::{Captured, Capturing, capture_options, on_both, openmrs_map};
+
+const PERSON: &str = "5f87c042-6814-11e8-923f-e9a88dcb533f";
+const CONCEPT: &str = "162552AAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const DAEMON: &str = "A4F30A1B-5EB9-11DF-A648-37A07F9C90FB";
+
+/// Rows that were there before capture began: a person, her user account, a concept, a location.
+const BEFORE: &str = "SET foreign_key_checks = 0;
+    INSERT INTO person (person_id, uuid, gender, date_created) VALUES
+      (41, '5f87c042-6814-11e8-923f-e9a88dcb533f', 'F', '2026-01-02 03:04:05');
+    INSERT INTO users (user_id, uuid, system_id, username, password, salt, person_id, creator,
+      date_created) VALUES
+      (7, 'A4F30A1B-5EB9-11DF-A648-37A07F9C90FB', 'daemon', 'daemon', 'x', 'y', 41, 7, '2026-01-01');
+    INSERT INTO concept_class (concept_class_id, name, creator, date_created, uuid) VALUES
+      (3, 'Test', 7, '2026-01-01', '8d4907b2-c2cc-11de-8d13-0010c6dffd0f');
+    INSERT INTO concept_datatype (concept_datatype_id, name, creator, date_created, uuid) VALUES
+      (3, 'Text', 7, '2026-01-01', '8d4a4ab4-c2cc-11de-8d13-0010c6dffd0f');
+    INSERT INTO concept (concept_id, datatype_id, class_id, creator, date_created, uuid) VALUES
+      (162552, 3, 3, 7, '2026-01-01', '162552AAAAAAAAAAAAAAAAAAAAAAAAAAAAAA');
+    INSERT INTO location (location_id, name, creator, date_created, uuid) VALUES
+      (12, 'Ward', 7, '2026-01-01', '7f65d926-57d6-4402-ae10-a5b3bcbf7986');";
+
+/// A server with those rows, and capture following it.
+struct Site {
+    server: Server,
+    folder: TempDir,
+    capturing: Capturing,
+}
+
+impl Site {
+    async fn start(flavor: Flavor) -> Site {
+        Site::start_with(flavor, ServerOptions::default()).await
+    }
+
+    async fn start_with(flavor: Flavor, options: ServerOptions) -> Site {
+        let server = Server::start_with_openmrs(flavor, options).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        server.sql_in("openmrs", BEFORE).await.unwrap();
+        let options = capture_options(&server, "openmrs", openmrs_map());
+        let capturing = Capturing::start(options, &folder).await;
+        Site { server, folder, capturing }
+    }
+
+    async fn sql(&self, statements: &str) {
+        self.server.sql_in("openmrs", statements).await.unwrap();
+    }
+
+    async fn captured(&self, transactions: u64) -> Vec<Captured> {
+        self.capturing.transactions(transactions).await
+    }
+
+    /// Stops capture and starts it again on the same store.
+    async fn restart_capture(self) -> Site {
+        let Site { server, folder, capturing } = self;
+        capturing.stop().await;
+        let options = capture_options(&server, "openmrs", openmrs_map());
+        let capturing = Capturing::start(options, &folder).await;
+        Site { server, folder, capturing }
+    }
+}
+
+fn text(value: &str) -> Value<'static> {
+    Value::Text(value.to_owned().into())
+}
+
+fn one(value: &str) -> Identity<'static> {
+    Identity::One(text(value))
+}
+
+fn reference(table: &str, uuid: &str) -> Value<'static> {
+    Value::Reference(Box::new(Reference { table: table.into(), identity: one(uuid) }))
+}
+
+fn value(change: &Change<'static>, column: &str) -> Value<'static> {
+    let place = change.shape.columns.iter().position(|name| &**name == column);
+    change.values[place.unwrap_or_else(|| panic!("{column} does not travel"))].clone()
+}
+
+fn travels(change: &Change<'_>, column: &str) -> bool {
+    change.shape.columns.iter().any(|name| &**name == column)
+}
+
+/// All changes in the order they were captured, as `kind table`.
+fn told(transactions: &[Captured]) -> Vec<String> {
+    transactions
+        .iter()
+        .flat_map(|transaction| &transaction.changes)
+        .map(|change| format!("{:?} {}", change.kind, change.shape.table))
+        .collect()
+}
+
+async fn a_transaction_becomes_changes_in_identity_terms(flavor: Flavor) {
+    let site = Site::start(flavor).await;
+    site.sql(
+        "BEGIN;
+         INSERT INTO person_name (person_name_id, person_id, given_name, family_name, creator,
+           date_created, uuid, preferred) VALUES (5, 41, 'Zo\u{eb}', '\u{1f600}', 7,
+           '2026-01-02 03:04:05', 'ba5e0000-0000-4000-8000-000000000001', 1);
+         UPDATE person SET gender = 'M', changed_by = 7 WHERE person_id = 41;
+         COMMIT;
+         DELETE FROM person_name WHERE person_name_id = 5;",
+    )
+    .await;
+    let transactions = site.captured(2).await;
+    let [name, person] = transactions[0].changes.as_slice() else { panic!("two changes") };
+    assert_eq!(name.kind, Kind::Insert);
+    assert_eq!(name.identity, one("ba5e0000-0000-4000-8000-000000000001"));
+    assert_eq!(value(name, "given_name"), text("Zo\u{eb}"));
+    assert_eq!(value(name, "family_name"), text("\u{1f600}"));
+    assert_eq!(value(name, "person_id"), reference("person", PERSON));
+    assert_eq!(value(name, "creator"), reference("users", DAEMON));
+    assert_eq!(value(name, "date_created"), Value::Temporal("2026-01-02 03:04:05".into()));
+    assert!(!travels(name, "person_name_id"));
+    assert_eq!(person.kind, Kind::Update);
+    let columns: Vec<_> = person.shape.columns.iter().map(|column| &**column).collect();
+    assert_eq!(columns, ["gender", "changed_by"]);
+    assert!(person.base.is_some());
+    let [deleted] = transactions[1].changes.as_slice() else { panic!("one change") };
+    assert_eq!((deleted.kind, &deleted.identity), (Kind::Delete, &name.identity));
+    site.capturing.stop().await;
+}
+
+async fn a_patient_is_called_what_the_person_is_called(flavor: Flavor) {
+    let site = Site::start(flavor).await;
+    site.sql(
+        "INSERT INTO patient (patient_id, creator, date_created) VALUES (41, 7, '2026-01-01');
+         BEGIN; DELETE FROM patient WHERE patient_id = 41;
+         SET foreign_key_checks = 0; DELETE FROM person WHERE person_id = 41; COMMIT;",
+    )
+    .await;
+    let transactions = site.captured(2).await;
+    assert_eq!(told(&transactions), ["Insert patient", "Delete patient", "Delete person"]);
+    for change in transactions.iter().flat_map(|transaction| &transaction.changes) {
+        assert_eq!(change.identity, one(PERSON));
+    }
+    site.capturing.stop().await;
+}
+
+async fn a_row_deleted_before_anyone_asked_is_still_known_by_name(flavor: Flavor) {
+    let site = Site::start(flavor).await.restart_capture().await;
+    site.sql("SET foreign_key_checks = 0; INSERT INTO patient (patient_id, creator, date_created) VALUES (41, 7, '2026-01-01'); DELETE FROM patient WHERE patient_id = 41; DELETE FROM person WHERE person_id = 41;").await;
+    let transactions = site.captured(3).await;
+    assert_eq!(transactions[1].changes[0].identity, one(PERSON));
+    site.capturing.stop().await;
+}
+
+async fn a_uuid_or_a_key_updated_in_place_is_followed(flavor: Flavor) {
+    let site = Site::start(flavor).await;
+    site.sql(
+        "SET foreign_key_checks = 0;
+         UPDATE location SET uuid = 'renamed0-0000-4000-8000-000000000001' WHERE location_id = 12;
+         UPDATE location SET location_id = 99 WHERE location_id = 12;
+         INSERT INTO location (location_id, name, creator, date_created, uuid, parent_location)
+           VALUES (100, 'Bed', 7, '2026-01-01', 'child000-0000-4000-8000-000000000001', 99);",
+    )
+    .await;
+    let transactions = site.captured(2).await;
+    assert_eq!(told(&transactions), ["Update location", "Insert location"]);
+    let renamed = &transactions[0].changes[0];
+    assert_eq!(renamed.previous, Some(one("7f65d926-57d6-4402-ae10-a5b3bcbf7986")));
+    assert_eq!(renamed.identity, one("renamed0-0000-4000-8000-000000000001"));
+    let child = &transactions[1].changes[0];
+    assert_eq!(
+        value(child, "parent_location"),
+        reference("location", "renamed0-0000-4000-8000-000000000001")
+    );
+    site.capturing.stop().await;
+}
+
+async fn a_self_reference_inside_one_statement_is_known(flavor: Flavor) {
+    let site = Site::start(flavor).await;
+    site.sql(
+        "INSERT INTO obs (obs_id, person_id, concept_id, obs_datetime, creator, date_created,
+           voided, uuid, obs_group_id) VALUES
+           (1, 41, 162552, '2026-01-01', 7, '2026-01-01', 0, 'group000-0000-4000-8000-000000000001', NULL),
+           (2, 41, 162552, '2026-01-01', 7, '2026-01-01', 0, 'member00-0000-4000-8000-000000000001', 1);",
+    )
+    .await;
+    let transactions = site.captured(1).await;
+    let [_, member] = transactions[0].changes.as_slice() else { panic!("two changes") };
+    assert_eq!(
+        value(member, "obs_group_id"),
+        reference("obs", "group000-0000-4000-8000-000000000001")
+    );
+    assert_eq!(value(member, "concept_id"), reference("concept", CONCEPT));
+    site.capturing.stop().await;
+}
+
+async fn composite_natural_and_keyless_rows_have_identities(flavor: Flavor) {
+    let site = Site::start(flavor).await;
+    site.sql(
+        "INSERT INTO role (role, description, uuid) VALUES ('Nurse', 'n', 'role0000-0000-4000-8000-000000000001');
+         INSERT INTO user_role (user_id, role) VALUES (7, 'Nurse');
+         SET foreign_key_checks = 0;
+         INSERT INTO concept_name (concept_name_id, concept_id, name, locale, creator, date_created, uuid)
+           VALUES (1, 162552, 'A', 'en', 7, '2026-01-01', 'name0000-0000-4000-8000-000000000001');
+         INSERT INTO concept_name_tag (concept_name_tag_id, tag, description, creator, date_created, uuid)
+           VALUES (1, 't', 'd', 7, '2026-01-01', 'tag00000-0000-4000-8000-000000000001');
+         INSERT INTO concept_name_tag_map (concept_name_id, concept_name_tag_id) VALUES (1, 1);
+         UPDATE concept_name_tag_map SET concept_name_tag_id = 2;
+         UPDATE concept_name_tag_map SET concept_name_tag_id = 1;",
+    )
+    .await;
+    let transactions = site.captured(7).await;
+    assert_eq!(transactions[0].changes[0].identity, one("Nurse"));
+    let nurse =
+        Value::Reference(Box::new(Reference { table: "role".into(), identity: one("Nurse") }));
+    assert_eq!(
+        transactions[1].changes[0].identity,
+        Identity::Many(vec![reference("users", DAEMON), nurse])
+    );
+    let map = &transactions[4].changes[0];
+    assert_eq!(
+        map.identity,
+        Identity::Many(vec![
+            reference("concept_name", "name0000-0000-4000-8000-000000000001"),
+            reference("concept_name_tag", "tag00000-0000-4000-8000-000000000001"),
+        ])
+    );
+    let back = &transactions[6].changes[0];
+    assert_eq!(back.identity, map.identity);
+    let lost = Value::Reference(Box::new(Reference {
+        table: "concept_name_tag".into(),
+        identity: Identity::Lost(2),
+    }));
+    let Some(Identity::Many(previous)) = &back.previous else { panic!("a former identity") };
+    assert_eq!(previous[1], lost);
+    site.capturing.stop().await;
+}
+
+async fn an_attribute_s_value_is_translated_as_its_type_says(flavor: Flavor) {
+    let site = Site::start(flavor).await;
+    site.sql(
+        "INSERT INTO person_attribute_type (person_attribute_type_id, name, format, creator,
+           date_created, uuid) VALUES
+           (1, 'Ward', 'org.openmrs.Location', 7, '2026-01-01', 'type0000-0000-4000-8000-000000000001'),
+           (2, 'Phone', 'java.lang.String', 7, '2026-01-01', 'type0000-0000-4000-8000-000000000002'),
+           (3, 'Cause', 'org.openmrs.Concept', 7, '2026-01-01', 'type0000-0000-4000-8000-000000000003');
+         INSERT INTO person_attribute (person_attribute_id, person_id, value,
+           person_attribute_type_id, creator, date_created, uuid) VALUES
+           (1, 41, '12', 1, 7, '2026-01-01', 'attr0000-0000-4000-8000-000000000001'),
+           (2, 41, '12', 2, 7, '2026-01-01', 'attr0000-0000-4000-8000-000000000002'),
+           (3, 41, '162552', 3, 7, '2026-01-01', 'attr0000-0000-4000-8000-000000000003'),
+           (4, 41, 'CIEL:1', 3, 7, '2026-01-01', 'attr0000-0000-4000-8000-000000000004');
+         UPDATE person_attribute SET person_attribute_type_id = 2 WHERE person_attribute_id = 1;",
+    )
+    .await;
+    let transactions = site.captured(3).await;
+    let values: Vec<_> =
+        transactions[1].changes.iter().map(|change| value(change, "value")).collect();
+    let ward = reference("location", "7f65d926-57d6-4402-ae10-a5b3bcbf7986");
+    assert_eq!(values, [ward, text("12"), reference("concept", CONCEPT), text("CIEL:1")]);
+    let retyped = &transactions[2].changes[0];
+    assert_eq!(value(retyped, "value"), text("12"), "the same digits mean something else now");
+    site.capturing.stop().await;
+}
+
+async fn secrets_and_counters_stay_at_home(flavor: Flavor) {
+    let site = Site::start(flavor).await;
+    site.sql(
+        "UPDATE users SET password = 'new', salt = 'new' WHERE user_id = 7;
+         UPDATE users SET username = 'd', password = 'newer' WHERE user_id = 7;
+         INSERT INTO user_property (user_id, property, property_value) VALUES
+           (7, 'lastLoginTimestamp', '1'), (7, 'defaultLocale', 'fr');",
+    )
+    .await;
+    let transactions = site.captured(2).await;
+    assert_eq!(told(&transactions), ["Update users", "Insert user_property"]);
+    let columns: Vec<_> =
+        transactions[0].changes[0].shape.columns.iter().map(|column| &**column).collect();
+    assert_eq!(columns, ["username"]);
+    site.capturing.stop().await;
+}
+
+async fn text_of_any_character_set_and_zero_dates_come_out_exactly(flavor: Flavor) {
+    let site = Site::start(flavor).await;
+    site.sql(
+        "ALTER TABLE location MODIFY name VARCHAR(255) CHARACTER SET latin1 NOT NULL;
+         SET SESSION sql_mode = '';
+         INSERT INTO location (location_id, name, description, creator, date_created, uuid) VALUES
+           (20, 'Caf\u{e9} \u{20ac}', '\u{1f3e5}', 7, '0000-00-00 00:00:00',
+            'latin100-0000-4000-8000-000000000001');",
+    )
+    .await;
+    let transactions = site.captured(1).await;
+    let location = &transactions[0].changes[0];
+    assert_eq!(value(location, "name"), text("Caf\u{e9} \u{20ac}"));
+    assert_eq!(value(location, "description"), text("\u{1f3e5}"));
+    assert_eq!(value(location, "date_created"), Value::Temporal("0000-00-00 00:00:00".into()));
+    site.capturing.stop().await;
+}
+
+async fn capture_resumes_where_it_stopped(flavor: Flavor) {
+    let mut site = Site::start(flavor).await;
+    for round in 0..4_u64 {
+        site.sql(&format!("UPDATE location SET name = 'round {round}' WHERE location_id = 12"))
+            .await;
+        if round % 2 == 0 {
+            site.captured(round + 1).await;
+        }
+        site = site.restart_capture().await;
+    }
+    let transactions = site.captured(4).await;
+    let names: Vec<_> =
+        transactions.iter().map(|transaction| value(&transaction.changes[0], "name")).collect();
+    assert_eq!(names, ["round 0", "round 1", "round 2", "round 3"].map(text));
+    site.capturing.stop().await;
+}
+
+async fn a_killed_server_is_followed_again_by_itself(flavor: Flavor) {
+    let mut site = Site::start(flavor).await;
+    site.sql("UPDATE location SET name = 'before' WHERE location_id = 12").await;
+    site.captured(1).await;
+    site.server.kill9();
+    site.capturing.until(|state| matches!(state.doing, Doing::Retrying(_))).await;
+    site.server.restart().await.unwrap();
+    site.sql("UPDATE location SET name = 'after' WHERE location_id = 12").await;
+    let transactions = site.captured(2).await;
+    assert_eq!(transactions.len(), 2);
+    assert_eq!(value(&transactions[1].changes[0], "name"), text("after"));
+    site.capturing.stop().await;
+}
+
+async fn a_frozen_server_is_noticed(flavor: Flavor) {
+    let site = Site::start(flavor).await;
+    site.server.freeze().unwrap();
+    let state = site.capturing.until(|state| matches!(state.doing, Doing::Retrying(_))).await;
+    let Doing::Retrying(words) = state.doing else { unreachable!("waited for it") };
+    assert!(words.contains("silent for 6 s"), "{words}");
+    site.server.thaw().unwrap();
+    site.capturing.until(|state| state.doing == Doing::Following).await;
+    site.sql("UPDATE location SET name = 'after' WHERE location_id = 12").await;
+    site.captured(1).await;
+    site.capturing.stop().await;
+}
+
+async fn a_transaction_of_300_000_rows_is_one_transaction(flavor: Flavor) {
+    let site = Site::start(flavor).await;
+    // Ten rows doubled, and again, until there are enough; all in one transaction.
+    site.sql(
+        "SET foreign_key_checks = 0;
+         CREATE TABLE digits (d INT NOT NULL PRIMARY KEY);
+         INSERT INTO digits VALUES (0),(1),(2),(3),(4),(5),(6),(7),(8),(9);
+         INSERT INTO obs (person_id, concept_id, obs_datetime, creator, date_created, voided, uuid,
+             value_text)
+           SELECT 41, 162552, '2026-01-01', 7, '2026-01-01', 0,
+             CONCAT('0b5', a.d, b.d, c.d, d.d, e.d, '-0000-4000-8000-00000000000', f.d), 'text'
+           FROM digits a, digits b, digits c, digits d, digits e, digits f WHERE f.d < 3;",
+    )
+    .await;
+    let mut head = site.capturing.spool.head_changes();
+    let reached = head.wait_for(|head| head.0 >= 1);
+    tokio::time::timeout(Duration::from_mins(5), reached).await.unwrap().unwrap();
+    let transactions = site.captured(1).await;
+    assert_eq!(transactions.len(), 1);
+    assert_eq!(transactions[0].changes.len(), 300_000);
+    assert_eq!(transactions[0].end.changes, 300_000);
+    site.capturing.stop().await;
+}
+
+async fn a_rolled_back_transaction_leaves_nothing(flavor: Flavor) {
+    let site = Site::start(flavor).await;
+    site.sql(
+        "BEGIN; UPDATE location SET name = 'never' WHERE location_id = 12; ROLLBACK;
+         BEGIN; UPDATE location SET name = 'kept' WHERE location_id = 12; SAVEPOINT a;
+         UPDATE location SET name = 'undone' WHERE location_id = 12; ROLLBACK TO a; COMMIT;",
+    )
+    .await;
+    let transactions = site.captured(1).await;
+    assert_eq!(transactions.len(), 1);
+    assert_eq!(transactions[0].changes.len(), 1);
+    assert_eq!(value(&transactions[0].changes[0], "name"), text("kept"));
+    site.capturing.stop().await;
+}
+
+async fn work_in_other_tables_moves_the_position(flavor: Flavor) {
+    let site = Site::start(flavor).await;
+    let before = site.capturing.spool.position().await.unwrap().unwrap();
+    site.sql("CREATE TABLE other (a INT PRIMARY KEY); INSERT INTO other VALUES (1); FLUSH LOGS")
+        .await;
+    let moved = site
+        .capturing
+        .until(|state| state.position.as_ref().is_some_and(|now| now.file != before.file))
+        .await;
+    assert_ne!(moved.position.unwrap().gtids, before.gtids);
+    assert_eq!(site.capturing.spool.head().0, 0);
+    site.capturing.stop().await;
+}
+
+async fn a_column_added_while_following_travels(flavor: Flavor) {
+    let site = Site::start(flavor).await;
+    site.sql(
+        "UPDATE location SET name = 'a' WHERE location_id = 12;
+         ALTER TABLE location ADD COLUMN ours VARCHAR(20) NULL;
+         UPDATE location SET name = 'b', ours = 'new' WHERE location_id = 12;",
+    )
+    .await;
+    let transactions = site.captured(2).await;
+    assert_eq!(value(&transactions[1].changes[0], "ours"), text("new"));
+    site.capturing.stop().await;
+}
+
+async fn rows_lost_to_a_truncate_stop_capture_until_they_are_given_up(flavor: Flavor) {
+    let site = Site::start(flavor).await;
+    site.sql("SET foreign_key_checks = 0; TRUNCATE TABLE cohort_member;").await;
+    let state = site.capturing.until(|state| matches!(state.doing, Doing::Stopped(_))).await;
+    let Doing::Stopped(words) = state.doing else { unreachable!("waited for it") };
+    assert!(words.contains("cohort_member") && words.contains("accept = [\""), "{words}");
+    let place = words.split("accept = [\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let Site { server, folder, capturing } = site;
+    capturing.stop().await;
+    let mut options = capture_options(&server, "openmrs", openmrs_map());
+    options.accepted = vec![place];
+    let capturing = Capturing::start(options, &folder).await;
+    let site = Site { server, folder, capturing };
+    site.sql("UPDATE location SET name = 'after' WHERE location_id = 12").await;
+    site.captured(1).await;
+    site.capturing.stop().await;
+}
+
+async fn rows_without_all_their_columns_are_refused(flavor: Flavor) {
+    let site = Site::start(flavor).await;
+    site.sql("SET SESSION binlog_row_image = 'MINIMAL'; UPDATE location SET name = 'x' WHERE location_id = 12").await;
+    let state = site.capturing.until(|state| matches!(state.doing, Doing::Stopped(_))).await;
+    let Doing::Stopped(words) = state.doing else { unreachable!("waited for it") };
+    assert!(words.contains("location") && words.contains("binlog_row_image"), "{words}");
+    site.capturing.stop().await;
+}
+
+async fn a_compressed_log_reads_like_any_other(flavor: Flavor) {
+    let options = match flavor {
+        Flavor::Mysql97 => ServerOptions::default().with("--binlog-transaction-compression=ON"),
+        Flavor::Mariadb1011 => ServerOptions::default()
+            .with("--log-bin-compress=ON")
+            .with("--log-bin-compress-min-len=10"),
+    };
+    let site = Site::start_with(flavor, options).await;
+    let long = "long ".repeat(50);
+    site.sql(&format!(
+        "BEGIN; UPDATE location SET description = '{long}' WHERE location_id = 12;
+         UPDATE person SET gender = 'M' WHERE person_id = 41; COMMIT;
+         UPDATE location SET description = 'short' WHERE location_id = 12;"
+    ))
+    .await;
+    let transactions = site.captured(2).await;
+    assert_eq!(told(&transactions), ["Update location", "Update person", "Update location"]);
+    assert_eq!(value(&transactions[0].changes[0], "description"), text(&long));
+    let site = site.restart_capture().await;
+    site.sql("UPDATE location SET description = 'again' WHERE location_id = 12").await;
+    assert_eq!(site.captured(3).await.len(), 3);
+    site.capturing.stop().await;
+}
+
+async fn a_row_the_other_end_lacks_is_sent_whole(flavor: Flavor) {
+    let site = Site::start(flavor).await;
+    let wanted = |table: &str, identity| Wanted { table: table.into(), identity };
+    site.sql(
+        "INSERT INTO patient (patient_id, creator, date_created) VALUES (41, 7, '2026-01-01')",
+    )
+    .await;
+    site.captured(1).await;
+    site.capturing
+        .wanted
+        .send(vec![
+            wanted("location", one("7f65d926-57d6-4402-ae10-a5b3bcbf7986")),
+            wanted("patient", one(PERSON)),
+            wanted("location", one("not-here")),
+        ])
+        .await
+        .unwrap();
+    let transactions = site.captured(2).await;
+    let [location, patient] = transactions[1].changes.as_slice() else { panic!("two rows") };
+    assert_eq!(value(location, "name"), text("Ward"));
+    assert_eq!(value(location, "date_created"), Value::Temporal("2026-01-01 00:00:00".into()));
+    assert_eq!((patient.kind, &patient.identity), (Kind::Insert, &one(PERSON)));
+    site.capturing.stop().await;
+}
+
+async fn headwater_s_own_transactions_tell_where_they_came_from(flavor: Flavor) {
+    let site = Site::start(flavor).await;
+    let node = "0a1b2c3d-0000-4000-8000-00000000000f";
+    site.sql(&format!(
+        "CREATE DATABASE headwater;
+         CREATE TABLE headwater.watermark (node CHAR(36) PRIMARY KEY, sequence BIGINT UNSIGNED);
+         BEGIN; INSERT INTO headwater.watermark VALUES ('{node}', 1);
+         UPDATE location SET name = 'from elsewhere' WHERE location_id = 12; COMMIT;
+         UPDATE location SET name = 'from here' WHERE location_id = 12;"
+    ))
+    .await;
+    let transactions = site.captured(2).await;
+    assert_eq!(transactions[0].end.origin.unwrap().to_string(), node);
+    assert_eq!(transactions[1].end.origin, None);
+    site.capturing.stop().await;
+}
+
+async fn another_server_or_a_purged_log_is_told_apart_from_a_failed_link(flavor: Flavor) {
+    let site = Site::start(flavor).await;
+    let Site { server, folder, capturing } = site;
+    capturing.stop().await;
+    let purge = "FLUSH LOGS; FLUSH LOGS; DO SLEEP(0.1)";
+    server.sql_in("openmrs", purge).await.unwrap();
+    server
+        .sql_in("openmrs", "UPDATE location SET name = 'lost' WHERE location_id = 12; FLUSH LOGS")
+        .await
+        .unwrap();
+    let last =
+        if flavor == Flavor::Mysql97 { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
+    let mut connection = server.conn("openmrs").await.unwrap();
+    let row: mysql_async::Row = connection.query_first(last).await.unwrap().unwrap();
+    let last: String = row.get(0).unwrap();
+    server.sql_in("openmrs", &format!("PURGE BINARY LOGS TO '{last}'")).await.unwrap();
+    let options = capture_options(&server, "openmrs", openmrs_map());
+    let capturing = Capturing::start_only(options, &folder);
+    let state = capturing.until(|state| matches!(state.doing, Doing::Stopped(_))).await;
+    let Doing::Stopped(words) = state.doing else { unreachable!("waited for it") };
+    assert!(words.contains("purged its binary log"), "{words}");
+    capturing.stop().await;
+    let other = Server::start_with_openmrs(flavor, ServerOptions::default()).await.unwrap();
+    let capturing =
+        Capturing::start_only(capture_options(&other, "openmrs", openmrs_map()), &folder);
+    let state = capturing.until(|state| matches!(state.doing, Doing::Stopped(_))).await;
+    let Doing::Stopped(words) = state.doing else { unreachable!("waited for it") };
+    assert!(words.contains("answers now"), "{words}");
+    capturing.stop().await;
+}
+
+on_both!(
+    a_transaction_becomes_changes_in_identity_terms,
+    a_patient_is_called_what_the_person_is_called,
+    a_row_deleted_before_anyone_asked_is_still_known_by_name,
+    a_uuid_or_a_key_updated_in_place_is_followed,
+    a_self_reference_inside_one_statement_is_known,
+    composite_natural_and_keyless_rows_have_identities,
+    an_attribute_s_value_is_translated_as_its_type_says,
+    secrets_and_counters_stay_at_home,
+    text_of_any_character_set_and_zero_dates_come_out_exactly,
+    capture_resumes_where_it_stopped,
+    a_killed_server_is_followed_again_by_itself,
+    a_frozen_server_is_noticed,
+    a_transaction_of_300_000_rows_is_one_transaction,
+    a_rolled_back_transaction_leaves_nothing,
+    work_in_other_tables_moves_the_position,
+    a_column_added_while_following_travels,
+    rows_lost_to_a_truncate_stop_capture_until_they_are_given_up,
+    rows_without_all_their_columns_are_refused,
+    a_compressed_log_reads_like_any_other,
+    a_row_the_other_end_lacks_is_sent_whole,
+    headwater_s_own_transactions_tell_where_they_came_from,
+    another_server_or_a_purged_log_is_told_apart_from_a_failed_link,
+);

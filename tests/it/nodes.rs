@@ -1,0 +1,245 @@
+//! Two nodes as a site has them: the `headwater` program beside a child's and a parent's database,
+//! and a link between them that can be cut.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use headwater_rig::{Flavor, Link, Server, ServerOptions, edge, openmrs, tail};
+use tempfile::TempDir;
+
+/// How long nothing may move while a story waits for both ends to be in step.
+const STILL_MAX: Duration = Duration::from_secs(90);
+
+/// One node: its configuration, its folder, and its process while it runs.
+pub(crate) struct Node {
+    pub(crate) config: PathBuf,
+    folder: PathBuf,
+    process: Option<Child>,
+}
+
+impl Node {
+    /// Runs a command of this node to its end.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_headwater"))
+            .arg("--config")
+            .arg(&self.config)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// Runs a command that has to succeed; gives what it printed.
+    pub(crate) fn says(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success(),
+            "headwater {arguments:?} failed: {said}{}\n{}",
+            String::from_utf8_lossy(&output.stderr),
+            self.log()
+        );
+        said
+    }
+
+    /// Starts `headwater run`.
+    pub(crate) fn start(&mut self) {
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.folder.join("log"))
+            .unwrap();
+        let config = self.config.clone();
+        let process = edge::spawn_tied(env!("CARGO_BIN_EXE_headwater").as_ref(), |command| {
+            command.arg("--config").arg(config).arg("run").stdin(Stdio::null()).stderr(log);
+        });
+        self.process = Some(process.unwrap());
+    }
+
+    pub(crate) fn kill9(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    /// Asks it to end, and gives its exit code.
+    pub(crate) fn terminate(&mut self) -> Option<i32> {
+        let mut process = self.process.take()?;
+        let id = process.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        process.wait().unwrap().code()
+    }
+
+    pub(crate) fn status(&self) -> serde_json::Value {
+        serde_json::from_str(&self.says(&["status", "--json"])).unwrap()
+    }
+
+    /// The last lines it logged.
+    pub(crate) fn log(&self) -> String {
+        tail(&std::fs::read_to_string(self.folder.join("log")).unwrap_or_default(), 25)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill9();
+    }
+}
+
+/// A child and its parent.
+pub(crate) struct Pair {
+    pub(crate) child: Node,
+    pub(crate) parent: Node,
+    pub(crate) child_server: Server,
+    pub(crate) parent_server: Server,
+    pub(crate) link: Link,
+    pub(crate) others: openmrs::OtherRows,
+    folder: TempDir,
+}
+
+impl Pair {
+    /// Both servers with the same metadata under other ids, the parent with patients of another
+    /// clinic, the child enrolled, both nodes running and in step.
+    pub(crate) async fn start(flavor: Flavor) -> Pair {
+        let mut pair = Pair::enrolled(flavor).await;
+        pair.parent.start();
+        pair.child.start();
+        pair.captures().await;
+        pair
+    }
+
+    /// The same, but with neither node running.
+    pub(crate) async fn enrolled(flavor: Flavor) -> Pair {
+        let child_server =
+            Server::start_with_openmrs(flavor, ServerOptions::default()).await.unwrap();
+        let parent_server =
+            Server::start_with_openmrs(flavor, ServerOptions::default()).await.unwrap();
+        openmrs::seed(&child_server, "openmrs", 0).await.unwrap();
+        openmrs::seed(&parent_server, "openmrs", 5000).await.unwrap();
+        let others = openmrs::other_patients(&parent_server, "openmrs", 99, 300).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let port = edge::free_port().unwrap();
+        let link = Link::to_port(port).await.unwrap();
+        let dialled = format!(
+            "[parent]\nurl = \"https://127.0.0.1:{}\"\ntimeout = \"10s\"\nbackoff_min = \"100ms\"\nbackoff_max = \"2s\"",
+            link.port()
+        );
+        let listens = format!("[listen]\naddress = \"127.0.0.1:{port}\"\nnames = [\"127.0.0.1\"]");
+        let child = node(folder.path(), "clinic-12", &child_server, &dialled);
+        let parent = node(folder.path(), "parent", &parent_server, &listens);
+        let mut pair = Pair { child, parent, child_server, parent_server, link, others, folder };
+        pair.enrol();
+        pair
+    }
+
+    /// Invites and joins the child; the parent has to listen meanwhile.
+    fn enrol(&mut self) {
+        let said = self.parent.says(&["invite", "clinic-12"]);
+        let token = said.lines().last().unwrap().to_owned();
+        self.parent.start();
+        let deadline = Instant::now() + STILL_MAX;
+        loop {
+            let joined = self.child.command(&["join", &token]);
+            if joined.status.success() {
+                break;
+            }
+            let words = String::from_utf8_lossy(&joined.stderr).into_owned();
+            assert!(Instant::now() < deadline, "join: {words}\n{}", self.parent.log());
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        self.parent.kill9();
+    }
+
+    /// Another child of the same parent: a node without a database of its own story.
+    pub(crate) fn another(&self, name: &str) -> Node {
+        let dialled = format!("[parent]\nurl = \"https://127.0.0.1:{}\"", self.link.port());
+        node(self.folder.path(), name, &self.child_server, &dialled)
+    }
+
+    /// Waits until the child's capture has a position.
+    pub(crate) async fn captures(&self) {
+        let deadline = Instant::now() + STILL_MAX;
+        loop {
+            let output = self.child.command(&["status", "--json"]);
+            let position = serde_json::from_slice::<serde_json::Value>(&output.stdout)
+                .ok()
+                .map(|status| status["capture"]["position"].clone());
+            if position.is_some_and(|position| !position.is_null()) {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "capture has not begun: {}\n{}",
+                String::from_utf8_lossy(&output.stderr),
+                self.child.log()
+            );
+            edge::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Waits until everything captured is acknowledged, as long as anything moves.
+    pub(crate) async fn in_step(&self) {
+        let mut last = String::new();
+        let mut moved = Instant::now();
+        loop {
+            let status = self.child.status();
+            if status["in_step"] == true {
+                return;
+            }
+            let now = format!("{}{}", status["capture"]["position"], status["links"]);
+            if now != last {
+                last = now;
+                moved = Instant::now();
+            }
+            assert!(
+                moved.elapsed() < STILL_MAX,
+                "not in step: {status:#}\nchild:\n{}\nparent:\n{}",
+                self.child.log(),
+                self.parent.log()
+            );
+            edge::sleep(Duration::from_millis(300)).await;
+        }
+    }
+
+    /// Compares every mapped table; what the parent has from elsewhere does not count.
+    pub(crate) fn compare(&self) -> String {
+        let with = self.parent.config.to_str().unwrap().to_owned();
+        self.child.says(&["compare", "--subset", "--with", &with])
+    }
+
+    /// In step, equal, and the rows of the other clinic as they were.
+    pub(crate) async fn must_be_equal(&self) {
+        self.in_step().await;
+        let said = self.compare();
+        let last = said.lines().last().unwrap_or_default();
+        assert!(last.starts_with("in step: ") && last.ends_with(" 0 differences"), "{said}");
+        assert!(self.others.untouched(&self.parent_server, "openmrs").await.unwrap());
+    }
+
+    pub(crate) async fn at_child(&self, statements: &str) {
+        self.child_server.sql_in("openmrs", statements).await.unwrap();
+    }
+
+    /// What a question gives at the parent.
+    pub(crate) async fn parent_says(&self, query: &str) -> Option<String> {
+        self.parent_server.ask("openmrs", query).await.unwrap()
+    }
+}
+
+fn node(folder: &Path, name: &str, server: &Server, section: &str) -> Node {
+    let folder = folder.join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    let map = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema-maps/openmrs-2.x.toml");
+    let config = folder.join("headwater.toml");
+    let url = server.url("openmrs");
+    let text = format!(
+        "[node]\nname = \"{name}\"\ndata_dir = \"{}\"\n\n[database]\nurl = \"{url}\"\nmaps = [\"{}\"]\n\n\
+         [capture]\nheartbeat = \"2s\"\nbackoff_min = \"100ms\"\nbackoff_max = \"2s\"\n\n{section}\n",
+        folder.join("data").display(),
+        map.display()
+    );
+    std::fs::write(&config, text).unwrap();
+    Node { config, folder, process: None }
+}

@@ -1,0 +1,156 @@
+//! What several stories need: a node's capture on a server of the rig, and what it captured.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwater::capture::{self, Capture, Doing, State};
+use headwater::change::{Change, Sequence};
+use headwater::clock::SystemClock;
+use headwater::database::connect;
+use headwater::record::{End, Record, SegmentReader};
+use headwater::schema_map::MapFile;
+use headwater::spool::{Limits, Segment, Spool};
+use headwater::transport::Wanted;
+use headwater_rig::Server;
+use tempfile::TempDir;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+/// How long a story waits for something that takes milliseconds on a machine that is not busy.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The schema map of OpenMRS.
+pub(crate) fn openmrs_map() -> Arc<MapFile> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("schema-maps/openmrs-2.x.toml");
+    Arc::new(MapFile::load(&[path]).unwrap())
+}
+
+/// A transaction as it was captured.
+pub(crate) struct Captured {
+    pub(crate) end: End,
+    pub(crate) changes: Vec<Change<'static>>,
+}
+
+/// Capture running on a server, into a store of its own.
+pub(crate) struct Capturing {
+    pub(crate) spool: Spool,
+    pub(crate) state: watch::Receiver<State>,
+    pub(crate) wanted: mpsc::Sender<Vec<Wanted>>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<Result<(), capture::Error>>,
+}
+
+pub(crate) fn capture_options(
+    server: &Server,
+    database: &str,
+    map: Arc<MapFile>,
+) -> capture::Options {
+    capture::Options {
+        database: connect::Options::parse(&server.url(database)).unwrap(),
+        map,
+        state_schema: "headwater".to_owned(),
+        server_id: 77_777,
+        heartbeat: Duration::from_secs(2),
+        identities_cached_max: NonZeroUsize::new(50_000).unwrap(),
+        inflated_bytes_max: 2 << 30,
+        accepted: Vec::new(),
+        backoff_min: Duration::from_millis(100),
+        backoff_max: Duration::from_secs(2),
+    }
+}
+
+impl Capturing {
+    /// Starts capture and waits until it follows the log.
+    pub(crate) async fn start(options: capture::Options, folder: &TempDir) -> Capturing {
+        let capturing = Capturing::start_only(options, folder);
+        capturing.until(|state| state.doing == Doing::Following).await;
+        capturing
+    }
+
+    /// Starts capture.
+    pub(crate) fn start_only(options: capture::Options, folder: &TempDir) -> Capturing {
+        let clock = SystemClock::shared();
+        let spool = Spool::open(folder.path(), clock.clone(), Limits::default()).unwrap();
+        let (wanted, wanted_out) = mpsc::channel(4);
+        let (state_in, state) = watch::channel(State::default());
+        let (stop, stopping) = watch::channel(false);
+        let capture =
+            Capture { options, spool: spool.clone(), wanted: wanted_out, state: state_in, clock };
+        let task = tokio::spawn(capture::run(capture, stopping));
+        Capturing { spool, state, wanted, stop, task }
+    }
+
+    /// Waits until capture's state is as asked.
+    pub(crate) async fn until(&self, mut wanted: impl FnMut(&State) -> bool) -> State {
+        let mut state = self.state.clone();
+        match tokio::time::timeout(PATIENCE, state.wait_for(|state| wanted(state))).await {
+            Ok(Ok(state)) => state.clone(),
+            Ok(Err(_)) | Err(_) => panic!("capture stays {:?}", self.state.borrow()),
+        }
+    }
+
+    /// Waits for a number of transactions and gives all of them.
+    pub(crate) async fn transactions(&self, count: u64) -> Vec<Captured> {
+        let mut head = self.spool.head_changes();
+        let reached = head.wait_for(|head| *head >= Sequence(count));
+        match tokio::time::timeout(PATIENCE, reached).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) | Err(_) => panic!(
+                "only {} of {count} transactions were captured; capture is {:?}",
+                self.spool.head(),
+                self.state.borrow()
+            ),
+        }
+        let segments = self.spool.segments(Sequence(0), u64::MAX).await.unwrap();
+        captured(&segments)
+    }
+
+    /// Stops capture and closes the store.
+    pub(crate) async fn stop(self) {
+        self.stop.send_replace(true);
+        self.task.await.unwrap().unwrap();
+        self.spool.close().await.unwrap();
+    }
+}
+
+/// Reads the transactions of segments.
+pub(crate) fn captured(segments: &[Segment]) -> Vec<Captured> {
+    let mut transactions = Vec::new();
+    let mut changes = Vec::new();
+    for segment in segments {
+        let raw_bytes = usize::try_from(segment.raw_bytes).unwrap();
+        let raw = lz4_flex::block::decompress(&segment.compressed, raw_bytes).unwrap();
+        let mut reader = SegmentReader::new(&raw);
+        while let Some(record) = reader.read().unwrap() {
+            match record {
+                Record::Begin(_) => assert!(changes.is_empty()),
+                Record::Change(change) => changes.push(change.into_owned()),
+                Record::End(end) => {
+                    transactions.push(Captured { end, changes: std::mem::take(&mut changes) });
+                }
+            }
+        }
+    }
+    transactions
+}
+
+/// A test of each story for each kind of server.
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        mod mysql {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(headwater_rig::Flavor::Mysql97).await;
+            })*
+        }
+        mod mariadb {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(headwater_rig::Flavor::Mariadb1011).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_both;

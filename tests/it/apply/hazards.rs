@@ -330,7 +330,7 @@ async fn many_updates_hit_their_own_rows_only(stage: Stage) {
             id,
             vec![
                 ("cause_of_death_non_coded", text(id.clone())),
-                ("dead", Value::Int(number as i64 % 2)),
+                ("dead", Value::Int(i64::from(number % 2 == 1))),
             ],
         )
     });

@@ -130,18 +130,7 @@ fn agree(column: ColumnType, live: &LiveColumn) -> bool {
             kind.ends_with("text") || kind.ends_with("blob") || kind == "json"
         }
         ColumnType::Json { .. } => kind == "json",
-        ColumnType::Geometry { .. } => matches!(
-            kind,
-            "geometry"
-                | "point"
-                | "linestring"
-                | "polygon"
-                | "multipoint"
-                | "multilinestring"
-                | "multipolygon"
-                | "geomcollection"
-                | "geometrycollection"
-        ),
+        ColumnType::Geometry { .. } => crate::database::value::is_spatial(kind),
         ColumnType::Vector { .. } => kind == "vector",
     }
 }

@@ -17,6 +17,7 @@ mod charset;
 mod column;
 mod cursor;
 mod decimal;
+mod describe;
 mod error;
 mod event;
 mod facts;

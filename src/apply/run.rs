@@ -419,7 +419,12 @@ impl<'c, 's> Writer<'_, 'c, 's> {
         }
         self.outcome.written.push((row.name(), Net::Update));
         let located = self.known.located(&row.name()).filter(|_| !cells.is_empty());
-        Ok(located.map(|located| Update { address: located.address.clone(), cells }))
+        let Some(located) = located.cloned() else { return Ok(None) };
+        let address = located.address.clone();
+        if let Some(moved) = moved(located, row.table, &cells) {
+            self.known.put(row.name(), Slot::At(moved));
+        }
+        Ok(Some(Update { address, cells }))
     }
 
     /// Updates of a table's rows: those that change the same columns together.
@@ -656,6 +661,9 @@ impl<'c, 's> Writer<'_, 'c, 's> {
             // A row that is not here is already as deleted as it was to be.
             let Some(address) = address else { continue };
             self.outcome.written.push((row.name(), Net::Delete));
+            // A later run of the same batch may make the row again, and must not update it where
+            // it was.
+            self.known.forget(&row.name());
             match doomed.last_mut() {
                 Some((last, addresses)) if last.name == table.name => addresses.push(address),
                 Some(_) | None => doomed.push((table, vec![address])),
@@ -763,6 +771,18 @@ impl Parts {
         let address = self.address.into_iter().map(|(_, value)| value).collect::<Option<_>>()?;
         Some(Located { local: self.local?, address })
     }
+}
+
+/// Where a row is after an update of columns by which it is found; `None` if it stays.
+fn moved(mut located: Located, table: &BoundTable, cells: &[Cell]) -> Option<Located> {
+    let mut any = false;
+    for (column, part) in resolve::address_columns(table).into_iter().zip(&mut located.address) {
+        if let Some(cell) = cells.iter().find(|cell| cell.column == column) {
+            *part = cell.param.clone();
+            any = true;
+        }
+    }
+    any.then_some(located)
 }
 
 fn lender<'c>(map: &'c BoundMap, table: &BoundTable) -> Option<&'c BoundTable> {

@@ -4,19 +4,29 @@ use std::collections::{HashMap, HashSet};
 
 use mysql_async::Value as Param;
 
-use super::list::state_of;
 use super::{HASHES_MAX, Stored, marks, padded, remove};
 use crate::apply::error::{Failure, State};
 use crate::apply::session::Session;
 use crate::apply::state::{Names, moment, number, text};
 use crate::change::NodeId;
 use crate::clock::Timestamp;
+use crate::record::identity_from_bytes;
+use crate::transport::Wanted;
+use crate::value::Name;
 
 /// Changes read back at once for another try.
 const RELEASE_MAX: u64 = 2_000;
 
 /// Bytes of changes read back at once for another try.
 const RELEASE_BYTES_MAX: u64 = 32 << 20;
+
+/// How the changes of a row wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::apply) struct Chain {
+    pub(in crate::apply) state: State,
+    /// One of them changes what the row is called, so at the target it may have another name.
+    pub(in crate::apply) renames: bool,
+}
 
 /// Which of some rows have changes of a node waiting, and how. There is no order between the
 /// changes of different nodes.
@@ -25,28 +35,48 @@ pub(in crate::apply) async fn blocked(
     names: &Names,
     node: NodeId,
     hashes: &[u64],
-) -> Result<HashMap<u64, State>, Failure> {
+) -> Result<HashMap<u64, Chain>, Failure> {
     let mut found = HashMap::new();
     for piece in hashes.chunks(HASHES_MAX) {
         let sql = format!(
-            "SELECT DISTINCT row_hash, state FROM {} WHERE row_hash IN ({}) AND node = ?",
+            "SELECT row_hash, MAX(state = 'quarantined'), MAX(kind = 'rename') FROM {} WHERE \
+             row_hash IN ({}) AND node = ? GROUP BY row_hash",
             names.held,
             marks(piece.len())
         );
         let mut params = padded(piece);
         params.push(Param::from(node.to_string()));
         for row in session.rows(&sql, params).await? {
-            let mut columns = row.unwrap().into_iter();
-            let hash = number(columns.next().unwrap_or(Param::NULL));
-            let state = state_of(&text(columns.next().unwrap_or(Param::NULL)));
+            let mut columns = row.unwrap().into_iter().map(number);
+            let mut next = || columns.next().unwrap_or(0);
+            let (hash, quarantined, renames) = (next(), next() == 1, next() == 1);
             // The first change of the chain decides, and quarantine is what keeps it waiting.
-            let entry = found.entry(hash).or_insert(state);
-            if state == State::Quarantined {
-                *entry = state;
-            }
+            let state = if quarantined { State::Quarantined } else { State::Parked };
+            found.insert(hash, Chain { state, renames });
         }
     }
     Ok(found)
+}
+
+/// Forgets whatever waits for rows that were deleted: it would have changed what is gone.
+pub(in crate::apply) async fn dissolve(
+    session: &mut Session,
+    names: &Names,
+    node: NodeId,
+    deleted: &[u64],
+) -> Result<u64, Failure> {
+    let mut dissolved = 0;
+    for piece in deleted.chunks(HASHES_MAX) {
+        let sql = format!(
+            "DELETE FROM {} WHERE row_hash IN ({}) AND node = ?",
+            names.held,
+            marks(piece.len())
+        );
+        let mut params = padded(piece);
+        params.push(Param::from(node.to_string()));
+        dissolved += session.execute(&sql, params).await?.affected;
+    }
+    Ok(dissolved)
 }
 
 /// Forgets the parked changes of rows that come whole now: what they would have written is older.
@@ -170,6 +200,47 @@ async fn contents(
         }
     }
     Ok(stored)
+}
+
+/// Some of the rows that parked changes of a node wait for.
+pub(in crate::apply) async fn wanted(
+    session: &mut Session,
+    names: &Names,
+    node: NodeId,
+    most: usize,
+) -> Result<Vec<Wanted>, Failure> {
+    // By chance, so that rows that never come do not keep others from being asked for.
+    let sql = format!(
+        "SELECT MIN(awaits_table), MIN(awaits_identity) FROM {} WHERE node = ? AND state = 'parked' \
+         AND awaits_hash IS NOT NULL GROUP BY awaits_hash ORDER BY RAND() LIMIT {most}",
+        names.held
+    );
+    let rows = session.rows(&sql, vec![Param::from(node.to_string())]).await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| {
+            let mut columns = row.unwrap().into_iter();
+            let table = text(columns.next()?);
+            let Param::Bytes(bytes) = columns.next()? else { return None };
+            let identity = identity_from_bytes(&bytes).ok()?.into_owned();
+            Some(Wanted { table: Name::from(table), identity })
+        })
+        .collect())
+}
+
+/// Whether changes not tried since a moment wait for a table or a column to be made here.
+pub(in crate::apply) async fn undefined(
+    session: &mut Session,
+    names: &Names,
+    since: Timestamp,
+) -> Result<bool, Failure> {
+    let sql = format!(
+        "SELECT EXISTS (SELECT 1 FROM {} WHERE state = 'parked' AND awaits_hash IS NULL AND \
+         awaits_table IS NOT NULL AND tried_at <= ?)",
+        names.held
+    );
+    let row = session.rows(&sql, vec![moment(since)]).await?.into_iter().next();
+    Ok(row.and_then(|row| row.unwrap().into_iter().next()).map_or(0, number) == 1)
 }
 
 /// The nodes that have parked changes not tried since a moment.

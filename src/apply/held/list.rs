@@ -107,6 +107,13 @@ pub(in crate::apply) async fn show(
     Ok(Some(Shown { waiting: listed(columns), values }))
 }
 
+/// How many changes wait in all.
+pub(in crate::apply) async fn count(session: &mut Session, names: &Names) -> Result<u64, Failure> {
+    let sql = format!("SELECT COUNT(*) FROM {}", names.held);
+    let row = session.rows(&sql, Vec::new()).await?.into_iter().next();
+    Ok(row.and_then(|row| row.unwrap().into_iter().next()).map_or(0, number))
+}
+
 /// How many changes wait, parked and quarantined.
 pub(in crate::apply) async fn counts(
     session: &mut Session,
@@ -164,6 +171,6 @@ fn listed(row: Vec<Param>) -> Waiting {
     }
 }
 
-pub(super) fn state_of(word: &str) -> State {
+fn state_of(word: &str) -> State {
     if word == State::Quarantined.word() { State::Quarantined } else { State::Parked }
 }

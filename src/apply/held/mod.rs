@@ -5,16 +5,18 @@ mod list;
 
 use mysql_async::Value as Param;
 
-use super::error::{Failure, Hold};
+use super::error::{Awaits, Failure, Hold};
 use super::plan::{Item, Source, row_hash};
 use super::session::Session;
 use super::state::{Names, moment};
 use crate::change::{Change, Kind, NodeId, Sequence};
 use crate::clock::Timestamp;
-use crate::record::{End, Record, SegmentReader, SegmentWriter};
-pub(super) use chain::{awaiting, blocked, chains, nodes_parked, supersede};
+use crate::record::{End, Record, SegmentReader, SegmentWriter, identity_to_bytes};
+pub(super) use chain::{
+    Chain, awaiting, blocked, chains, dissolve, nodes_parked, supersede, undefined, wanted,
+};
 pub use list::{Shown, Waiting};
-pub(super) use list::{counts, counts_since, find, list, show};
+pub(super) use list::{count, counts, counts_since, find, list, show};
 
 /// Hashes in one lookup.
 const HASHES_MAX: usize = 512;
@@ -63,7 +65,7 @@ pub(super) async fn insert(
     holds: &[(&Item<'_>, &Hold)],
 ) -> Result<(), Failure> {
     const COLUMNS: &str = "(state, node, sequence, place, row_table, row_hash, row_identity, kind, \
-                           reason, awaits_hash, held_at, tried_at, content)";
+                           reason, awaits_hash, awaits_table, awaits_identity, held_at, tried_at, content)";
     let mut rows: Vec<Vec<Param>> = Vec::new();
     let mut bytes = 0_usize;
     for (number, (item, hold)) in holds.iter().enumerate() {
@@ -72,7 +74,7 @@ pub(super) async fn insert(
         rows.push(row);
         let last = number + 1 == holds.len();
         if last || rows.len() == 64 || bytes >= INSERT_BYTES_MAX {
-            let marks = vec!["(?,?,?,?,?,?,?,?,?,?,?,?,?)"; rows.len()].join(",");
+            let marks = vec!["(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"; rows.len()].join(",");
             let sql = format!("INSERT INTO {} {COLUMNS} VALUES {marks}", names.held);
             session
                 .execute(&sql, std::mem::take(&mut rows).into_iter().flatten().collect())
@@ -89,36 +91,47 @@ fn new_row(node: NodeId, now: Timestamp, item: &Item<'_>, hold: &Hold) -> Vec<Pa
         Source::Fresh { sequence, place } => (sequence.0, place),
         Source::Held { id } => (0, id),
     };
-    vec![
+    let mut row = vec![
         Param::from(hold.state.word()),
         Param::from(node.to_string()),
         Param::from(sequence),
         Param::from(place),
-        Param::from(change.shape.table.chars().take(64).collect::<String>()),
+        Param::from(column_name(&change.shape.table)),
         Param::from(row_hash(&change.shape.table, &change.identity)),
         Param::from(shortened(&change.identity.to_string())),
-        Param::from(word(change.kind)),
+        Param::from(word(change)),
         Param::from(shortened(&hold.reason)),
-        awaits(hold),
-        moment(now),
-        moment(now),
-        Param::from(encode(change)),
-    ]
+    ];
+    row.extend(awaits(hold));
+    row.extend([moment(now), moment(now), Param::from(encode(change))]);
+    row
 }
 
-fn word(kind: Kind) -> &'static str {
-    match kind {
+fn word(change: &Change<'_>) -> &'static str {
+    match change.kind {
         Kind::Insert => "insert",
+        Kind::Update if change.previous.is_some() => "rename",
         Kind::Update => "update",
         Kind::Delete => "delete",
     }
 }
 
-fn awaits(hold: &Hold) -> Param {
+/// What the change waits for, as the columns `awaits_hash`, `awaits_table` and `awaits_identity`.
+fn awaits(hold: &Hold) -> [Param; 3] {
     match &hold.awaits {
-        Some((table, identity)) => Param::from(row_hash(table, identity)),
-        None => Param::NULL,
+        Some(Awaits::Row(table, identity)) => [
+            Param::from(row_hash(table, identity)),
+            Param::from(column_name(table)),
+            Param::from(identity_to_bytes(identity)),
+        ],
+        Some(Awaits::Table(table)) => [Param::NULL, Param::from(column_name(table)), Param::NULL],
+        None => [Param::NULL, Param::NULL, Param::NULL],
     }
+}
+
+/// What fits a column for the names of tables; longer ones are no server's.
+fn column_name(table: &str) -> String {
+    table.chars().take(64).collect()
 }
 
 /// What fits a TEXT column in any character set.
@@ -135,17 +148,13 @@ pub(super) async fn tried(
     hold: &Hold,
 ) -> Result<(), Failure> {
     let sql = format!(
-        "UPDATE {} SET state = ?, reason = ?, awaits_hash = ?, tried_at = ?, tries = tries + 1 \
-         WHERE id = ?",
+        "UPDATE {} SET state = ?, reason = ?, awaits_hash = ?, awaits_table = ?, \
+         awaits_identity = ?, tried_at = ?, tries = tries + 1 WHERE id = ?",
         names.held
     );
-    let params = vec![
-        Param::from(hold.state.word()),
-        Param::from(shortened(&hold.reason)),
-        awaits(hold),
-        moment(now),
-        Param::from(id),
-    ];
+    let mut params = vec![Param::from(hold.state.word()), Param::from(shortened(&hold.reason))];
+    params.extend(awaits(hold));
+    params.extend([moment(now), Param::from(id)]);
     session.execute(&sql, params).await.map(|_| ())
 }
 

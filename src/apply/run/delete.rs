@@ -4,7 +4,7 @@ use mysql_async::Value as Param;
 
 use super::{Writer, ambiguous};
 use crate::apply::error::Failure;
-use crate::apply::plan::{Net, Row};
+use crate::apply::plan::{Net, Row, row_hash};
 use crate::apply::resolve::{self, Slot};
 use crate::apply::statement;
 use crate::schema_map::{BoundIdentity, BoundTable};
@@ -14,6 +14,7 @@ impl<'c, 's> Writer<'_, 'c, 's> {
         let mut doomed: Vec<(&'c BoundTable, Vec<Vec<Param>>)> = Vec::new();
         for row in rows.iter().rev().filter(|row| row.net == Net::Delete) {
             let table: &'c BoundTable = row.table;
+            let ambiguous_here = matches!(self.known.get(&row.name()), Some(Slot::Ambiguous));
             let address = match table.identity {
                 BoundIdentity::WholeRow => {
                     self.known.identity_params(self.map, table, row.identity)
@@ -30,6 +31,9 @@ impl<'c, 's> Writer<'_, 'c, 's> {
                     Some(Slot::Missing) | None => None,
                 },
             };
+            if self.moot.remove(&row.name()) && !ambiguous_here {
+                self.outcome.dissolved.push(row_hash(&table.name, row.identity));
+            }
             // A row that is not here is already as deleted as it was to be.
             let Some(address) = address else { continue };
             self.outcome.written.push((row.name(), Net::Delete));

@@ -12,6 +12,7 @@ use mysql_async::Value as Param;
 
 use super::cell::{Cell, Form};
 use super::error::{Failure, Hold, State};
+use super::held::Chain;
 use super::plan::{Net, Plan, Row, RowName, row_hash};
 use super::resolve::{Known, Needs, Slot};
 use super::session::Session;
@@ -30,6 +31,8 @@ pub(super) struct Outcome<'c, 's> {
     pub(super) holds: Vec<(usize, Hold)>,
     /// Rows that were written.
     pub(super) written: Vec<(RowName<'c, 's>, Net)>,
+    /// Deleted rows whose earlier changes wait, and need not any more.
+    pub(super) dissolved: Vec<u64>,
 }
 
 /// Writes a run. On failure the caller rolls back what was written of it and forgets `known`.
@@ -38,7 +41,7 @@ pub(super) async fn execute<'c, 's>(
     map: &'c BoundMap,
     known: &mut Known<'c, 's>,
     plan: Plan<'c, 's>,
-    blocked: &HashMap<u64, State>,
+    blocked: &HashMap<u64, Chain>,
 ) -> Result<Outcome<'c, 's>, Failure> {
     let mut writer = Writer {
         session,
@@ -48,7 +51,8 @@ pub(super) async fn execute<'c, 's>(
         referred_to: HashSet::new(),
         fixups: Vec::new(),
         stand_ins: HashMap::new(),
-        outcome: Outcome { holds: plan.aside, written: Vec::new() },
+        moot: HashSet::new(),
+        outcome: Outcome { holds: plan.aside, written: Vec::new(), dissolved: Vec::new() },
     };
     let rows = writer.without_blocked(plan.rows, blocked);
     writer.locate(&rows).await?;
@@ -84,15 +88,20 @@ struct Writer<'r, 'c, 's> {
     fixups: Vec<Fixup<'c, 's>>,
     /// For each table, some row that a NOT NULL reference may point at for a moment.
     stand_ins: HashMap<&'c str, Param>,
+    /// Rows to be deleted whose earlier changes wait.
+    moot: HashSet<RowName<'c, 's>>,
     outcome: Outcome<'c, 's>,
 }
 
 impl<'c, 's> Writer<'_, 'c, 's> {
-    /// Sets aside the rows that have earlier changes waiting.
+    /// Sets aside the rows that have earlier changes waiting. A delete does not wait: whatever
+    /// those would have made of the row, it ends the same way. Unless they change what the row is
+    /// called, for then it may be here under another name; or the table has no key, for then they
+    /// may be about another row that looks the same.
     fn without_blocked(
         &mut self,
         rows: Vec<Row<'c, 's>>,
-        blocked: &HashMap<u64, State>,
+        blocked: &HashMap<u64, Chain>,
     ) -> Vec<Row<'c, 's>> {
         if blocked.is_empty() {
             return rows;
@@ -100,16 +109,22 @@ impl<'c, 's> Writer<'_, 'c, 's> {
         let mut free = Vec::with_capacity(rows.len());
         for row in rows {
             let identities = [Some(row.identity), row.previous];
-            let state = identities
+            let chain = identities
                 .into_iter()
                 .flatten()
                 .find_map(|identity| blocked.get(&row_hash(&row.table.name, identity)));
-            let Some(state) = state else {
+            let Some(chain) = chain else {
                 free.push(row);
                 continue;
             };
+            let keyed = !matches!(row.table.identity, BoundIdentity::WholeRow);
+            if row.net == Net::Delete && keyed && !chain.renames {
+                self.moot.insert(row.name());
+                free.push(row);
+                continue;
+            }
             for item in &row.items {
-                self.outcome.holds.push((*item, behind(*state, &row)));
+                self.outcome.holds.push((*item, behind(chain.state, &row)));
             }
         }
         free

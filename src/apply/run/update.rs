@@ -6,11 +6,12 @@ use mysql_async::Value as Param;
 use super::cells::{Columns, Ready, shape_of};
 use super::{Fixup, STATEMENT_BYTES_MAX, Writer};
 use crate::apply::cell::{self, Cell, Form};
-use crate::apply::error::{Failure, Hold};
+use crate::apply::error::{Awaits, Failure, Hold};
 use crate::apply::plan::{Net, Row, RowName};
 use crate::apply::resolve::{self, Located, Slot};
 use crate::apply::statement;
 use crate::schema_map::{BoundIdentity, BoundTable};
+use crate::value::Name;
 
 /// Fewer updates of the same columns are written one by one.
 const TOGETHER_MIN: usize = 3;
@@ -135,7 +136,11 @@ impl<'c, 's> Writer<'_, 'c, 's> {
                 let update = self.update(row)?;
                 return self.write_updates(row.table, update.into_iter().collect()).await;
             }
-            return self.hold(row, Hold::missing(&row.table.name, previous, "renames a row"));
+            // The other end knows it by its new name only.
+            let mut hold = Hold::missing(&row.table.name, previous, "renames a row");
+            let now = row.identity.clone().into_owned();
+            hold.awaits = Some(Awaits::Row(Name::clone(&row.table.name), now));
+            return self.hold(row, hold);
         };
         let cells = match self.cells(row, true, true) {
             Ready::Cells(cells, deferred) if deferred.is_empty() => cells,

@@ -313,7 +313,7 @@ async fn a_row_found_by_a_changing_key_is_found_again_in_the_same_batch(stage: S
         .await;
     let map = "version = 1\n[tables]\nbed = { class = \"ward\", identity = \"uuid\" }\n[classes.ward]\ndirection = \"up\"\n";
     let map = MapFile::parse(map, "bed.toml").unwrap();
-    let stage = Stage::with_map(stage.flavor, stage.server, &database, &map).await;
+    let stage = Stage::with_map(stage.flavor, stage.server, &database, map).await;
     let (id, other) = (uuid(), uuid());
     let number = |column, number| (column, Value::Int(number));
     let bed = |id: &str, ward| {

@@ -8,12 +8,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::assembly::Assembly;
+use super::assembly::{Assembly, Cut};
 use super::fetch::Fetcher;
 use super::follow::{Follower, Outcome, Settings, Told};
 use super::identities::Identities;
 use super::place::Place;
-use super::stream::{RawEvent, Request, Stream};
+use super::stream::{RawEvents, Request, Stream};
 use super::{Disposition, Error, start};
 use crate::clock::{SharedClock, Timestamp, sleep};
 use crate::database::connect;
@@ -280,9 +280,9 @@ impl Session<'_> {
         }
     }
 
-    async fn read(&mut self, group: Vec<RawEvent>) -> Result<(), Error> {
-        for event in group {
-            while self.follower.read(&event.bytes).await? == Outcome::Rebind {
+    async fn read(&mut self, group: RawEvents) -> Result<(), Error> {
+        for event in group.iter() {
+            while self.follower.read(event).await? == Outcome::Rebind {
                 self.rebind().await?;
             }
             if self.follower.assembly.waiting_bytes() > HAND_OVER_BYTES
@@ -292,6 +292,7 @@ impl Session<'_> {
                 self.hand_over()?;
             }
         }
+        self.stream.give_back(group);
         Ok(())
     }
 
@@ -352,13 +353,15 @@ impl Session<'_> {
 
     /// Starts writing what has been gathered, if the store is free and there is reason to.
     fn hand_over(&mut self) -> Result<(), Error> {
-        if self.storing.is_some() {
+        // In the middle of a transaction those before it would have to be taken apart from it: its
+        // end is on its way, unless there is much of it.
+        let much = self.follower.identities.gathered() > INDEX_CHANGES_MAX;
+        if self.storing.is_some() || (self.follower.assembly.shares() && !much) {
             return Ok(());
         }
         let segments = self.follower.assembly.take()?;
         let now = self.capture.clock.monotonic();
-        let urgent =
-            !segments.is_empty() || self.follower.identities.gathered() > INDEX_CHANGES_MAX;
+        let urgent = !segments.is_empty() || much;
         if !urgent && now.saturating_sub(self.moved_at) < POSITION_EVERY {
             return Ok(());
         }
@@ -371,9 +374,9 @@ impl Session<'_> {
         self.written = position.clone();
         let index = self.follower.identities.hand_over();
         let spool = self.capture.spool.clone();
-        let appends = appends(segments, position.clone(), index);
+        let place = position.clone();
         let task = tokio::spawn(async move {
-            for append in appends {
+            for append in appends(segments, place, index) {
                 store(&spool, append).await?;
             }
             Ok(())
@@ -385,12 +388,12 @@ impl Session<'_> {
 
 /// Whole transactions move the position; parts of a transaction still open come after, alone.
 fn appends(
-    segments: Vec<Segment>,
+    cuts: Vec<Cut>,
     position: Position,
     index: Vec<crate::spool::IndexChange>,
 ) -> Vec<Append> {
-    let ended = segments.iter().rposition(|segment| segment.complete).map_or(0, |last| last + 1);
-    let mut whole = segments;
+    let ended = cuts.iter().rposition(Cut::is_complete).map_or(0, |last| last + 1);
+    let mut whole: Vec<Segment> = cuts.into_iter().map(Cut::compress).collect();
     let parts = whole.split_off(ended);
     if parts.is_empty() {
         return vec![Append { segments: whole, position: Some(position), index }];

@@ -10,7 +10,7 @@ use crate::apply::session::Session;
 use crate::apply::state::{Names, moment, number, text};
 use crate::change::NodeId;
 use crate::clock::Timestamp;
-use crate::record::identity_from_bytes;
+use crate::record::IdentityBytes;
 use crate::transport::Wanted;
 use crate::value::Name;
 
@@ -222,7 +222,7 @@ pub(in crate::apply) async fn wanted(
             let mut columns = row.unwrap().into_iter();
             let table = text(columns.next()?);
             let Param::Bytes(bytes) = columns.next()? else { return None };
-            let identity = identity_from_bytes(&bytes).ok()?.into_owned();
+            let identity = IdentityBytes::from_slice(&bytes).identity().ok()?.into_owned();
             Some(Wanted { table: Name::from(table), identity })
         })
         .collect())

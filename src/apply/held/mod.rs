@@ -11,7 +11,7 @@ use super::session::Session;
 use super::state::{Names, moment};
 use crate::change::{Change, Kind, NodeId, Sequence};
 use crate::clock::Timestamp;
-use crate::record::{End, Record, SegmentReader, SegmentWriter, identity_to_bytes};
+use crate::record::{End, IdentityBytes, Record, SegmentReader, SegmentWriter};
 pub(super) use chain::{
     Chain, awaiting, blocked, chains, dissolve, nodes_parked, supersede, undefined, wanted,
 };
@@ -122,7 +122,7 @@ fn awaits(hold: &Hold) -> [Param; 3] {
         Some(Awaits::Row(table, identity)) => [
             Param::from(row_hash(table, identity)),
             Param::from(column_name(table)),
-            Param::from(identity_to_bytes(identity)),
+            Param::from(IdentityBytes::new(identity).as_slice()),
         ],
         Some(Awaits::Table(table)) => [Param::NULL, Param::from(column_name(table)), Param::NULL],
         None => [Param::NULL, Param::NULL, Param::NULL],

@@ -17,6 +17,7 @@ use super::{Append, IndexChange, Limits, Segment, Spool};
 use crate::change::Sequence;
 use crate::clock::{Clock, SharedClock, Timestamp};
 use crate::position::{Position, ServerIdentity};
+use crate::record::IdentityBytes;
 
 /// A clock that stands still until it is moved.
 struct StillClock(AtomicI64);
@@ -85,7 +86,11 @@ fn captured(segments: Vec<Segment>) -> Append {
 }
 
 fn put(table: &str, local: i64, identity: &str) -> IndexChange {
-    IndexChange::Put { table: table.into(), local, identity: identity.as_bytes().to_vec() }
+    IndexChange::Put {
+        table: table.into(),
+        local,
+        identity: IdentityBytes::from_slice(identity.as_bytes()),
+    }
 }
 
 fn remove(table: &str, local: i64) -> IndexChange {

@@ -261,8 +261,8 @@ async fn the_grants_are_enough_and_the_doctor_misses_each_that_is_taken(flavor: 
     let config = desk.configuration("tier", &url, TIER);
     let told = printed(&headwater(&config, &["grants"]));
     let kind = match flavor {
-        Flavor::Mysql97 => "MySQL",
-        Flavor::Mariadb1011 => "MariaDB",
+        Flavor::Mysql97 | Flavor::Mysql56 => "MySQL",
+        Flavor::Mariadb1011 | Flavor::Mariadb118 => "MariaDB",
     };
     let ours: Vec<&str> = told
         .lines()
@@ -307,8 +307,8 @@ async fn the_grants_are_enough_and_the_doctor_misses_each_that_is_taken(flavor: 
 
     // Take each away: the doctor says so, and its statement gives it back.
     let positions = match flavor {
-        Flavor::Mysql97 => "REPLICATION CLIENT",
-        Flavor::Mariadb1011 => "BINLOG MONITOR",
+        Flavor::Mysql97 | Flavor::Mysql56 => "REPLICATION CLIENT",
+        Flavor::Mariadb1011 | Flavor::Mariadb118 => "BINLOG MONITOR",
     };
     for (right, on) in [
         ("REPLICATION SLAVE", "*.*"),

@@ -99,18 +99,12 @@ pub(super) fn cell(column: usize, bound: &BoundColumn, value: &Value<'_>) -> Res
             }
             plain(text(content))
         }
-        Value::Text(content) => plain(text(content)),
+        Value::Text(content) => {
+            fits_json(bound, content, json_number::DIGITS_OF_DOUBLE)?;
+            plain(text(content))
+        }
         Value::Json(content) => {
-            // Where JSON is a type of its own, its numbers are integers of 64 bits or doubles.
-            if bound.live.data_type == "json"
-                && let Some(number) = json_number::rounded(content)
-            {
-                return Err(Hold::quarantine(format!(
-                    "column {} holds JSON with the number {number}, a decimal at its source, which \
-                     this server would round; write it as text there, or round it",
-                    bound.name
-                )));
-            }
+            fits_json(bound, content, json_number::DIGITS_KEPT)?;
             plain(text(content))
         }
         Value::Bytes(bytes) => {
@@ -134,6 +128,21 @@ pub(super) fn cell(column: usize, bound: &BoundColumn, value: &Value<'_>) -> Res
         }
         Value::Reference(_) => Err(Hold::quarantine(format!(
             "column {} is a reference at its source and is not one in this node's map",
+            bound.name
+        ))),
+    }
+}
+
+/// Where JSON is a type of its own, its numbers are integers of 64 bits or doubles.
+fn fits_json(bound: &BoundColumn, content: &str, digits_safe: usize) -> Result<(), Hold> {
+    if bound.live.data_type != "json" {
+        return Ok(());
+    }
+    match json_number::rounded(content, digits_safe) {
+        None => Ok(()),
+        Some(number) => Err(Hold::quarantine(format!(
+            "column {} would get JSON with the number {number}, which this server would round; \
+             write it with fewer digits at its source, or as text",
             bound.name
         ))),
     }

@@ -2,10 +2,13 @@
 //! computed the document could put a longer decimal there.
 
 /// Digits that any double keeps.
-const DIGITS_SAFE: usize = 15;
+pub(super) const DIGITS_KEPT: usize = 15;
+/// Digits that tell any double from every other: text with as many may well be a double's.
+pub(super) const DIGITS_OF_DOUBLE: usize = 17;
 
-/// The first number that would not come out of a double as it went in.
-pub(super) fn rounded(json: &str) -> Option<&str> {
+/// The first number of more than `digits_safe` digits that would not come out of a double as it
+/// went in.
+pub(super) fn rounded(json: &str, digits_safe: usize) -> Option<&str> {
     let mut rest = json;
     while let Some(start) = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) {
         let (_, from) = rest.split_at_checked(start)?;
@@ -17,7 +20,7 @@ pub(super) fn rounded(json: &str) -> Option<&str> {
             .find(|c: char| !(c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E')))
             .unwrap_or(from.len());
         let (number, after) = from.split_at_checked(end)?;
-        if !is_kept(number) {
+        if !is_kept(number, digits_safe) {
             return Some(number);
         }
         rest = after;
@@ -39,15 +42,16 @@ fn after_string(mut string: &str) -> &str {
     ""
 }
 
-fn is_kept(number: &str) -> bool {
-    let digits = number.bytes().filter(u8::is_ascii_digit).count();
-    if digits <= DIGITS_SAFE && !number.contains(['e', 'E']) {
-        return true;
-    }
+fn is_kept(number: &str, digits_safe: usize) -> bool {
     if number.parse::<i64>().is_ok() || number.parse::<u64>().is_ok() {
         return true;
     }
-    number.parse::<f64>().is_ok_and(|double| normal(number) == normal(&format!("{double:e}")))
+    let Some(normal_number) = normal(number) else { return false };
+    let is_double = |double: f64| {
+        let few = normal_number.1.len() <= digits_safe && double.is_finite();
+        few || normal(&format!("{double:e}")).as_ref() == Some(&normal_number)
+    };
+    number.parse().is_ok_and(is_double)
 }
 
 /// The digits without zeros around them, and the power of ten of the first.
@@ -84,7 +88,7 @@ mod tests {
             "[-1.50, 1.000000000000000000000000000000]",
             r#""12345678901234567890.123456789 \" 0.1234567890123456789""#,
         ] {
-            assert_eq!(rounded(kept), None, "{kept}");
+            assert_eq!(rounded(kept, DIGITS_KEPT), None, "{kept}");
         }
     }
 
@@ -96,9 +100,13 @@ mod tests {
             format!(r#"{{"a\\": "x", "b": [1, {{"c": {long}}}]}}"#),
             format!("[0.5, {long}]"),
         ] {
-            assert_eq!(rounded(&document), Some(long), "{document}");
+            assert_eq!(rounded(&document, DIGITS_KEPT), Some(long), "{document}");
         }
-        assert_eq!(rounded("[0.1234567890123456789]"), Some("0.1234567890123456789"));
-        assert_eq!(rounded("18446744073709551617"), Some("18446744073709551617"));
+        let found = |number: &str, digits| rounded(number, digits).is_some();
+        assert!(found("[0.1234567890123456789]", DIGITS_OF_DOUBLE));
+        assert!(found("18446744073709551617", DIGITS_OF_DOUBLE));
+        assert!(found("1e999", DIGITS_OF_DOUBLE));
+        assert!(found("0.10000000000000001", DIGITS_KEPT));
+        assert!(!found("0.10000000000000001", DIGITS_OF_DOUBLE));
     }
 }

@@ -71,11 +71,13 @@ impl Ledger {
         );
     }
 
-    /// The names of the rows of the committed table.
-    pub(crate) fn rows(self) -> Vec<String> {
+    /// Rows of the committed table that none of these sources names: nothing stands behind them.
+    pub(crate) fn untold(self, known: impl Fn(&str) -> bool, sources: &[&str]) -> Vec<String> {
         let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(self.file);
         let table = Table::read(&fs::read_to_string(committed).unwrap(), self.head);
-        table.rows.into_iter().map(|row| row[0].clone()).collect()
+        let named = |row: &str| sources.iter().any(|source| source.contains(&format!("\"{row}\"")));
+        let rows = table.rows.into_iter().map(|mut row| row.swap_remove(0));
+        rows.filter(|row| !known(row) && !named(row)).collect()
     }
 
     fn write(self, path: &Path, column: &str, cells: &[(String, String)]) {

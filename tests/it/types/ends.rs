@@ -112,13 +112,7 @@ impl Ends {
         for table in &self.tables {
             assert!(bound.tables.contains_key(table.as_str()), "{:?}", bound.problems);
         }
-        let applier = Applier::new(
-            self.parent.opts(DATABASE),
-            Arc::new(bound),
-            SystemClock::shared(),
-            Settings::default(),
-        );
-        applier.prepare().await.unwrap();
+        let applier = applier(&self.parent, Arc::new(bound)).await;
         let folder = tempfile::tempdir().unwrap();
         let options = capture_options(&self.child, DATABASE, self.map());
         let capturing = Capturing::start(options, &folder).await;
@@ -130,8 +124,20 @@ impl Ends {
         self.running = Some(Running { folder, capturing, applier, peer, applied: Sequence(0) });
     }
 
+    /// Learns the parent's tables anew, as its node does when it starts.
+    pub(super) async fn rebind(&mut self) {
+        let bound = Arc::new(self.bound(&self.parent).await);
+        let running = self.running.as_mut().unwrap();
+        running.applier = applier(&self.parent, bound).await;
+    }
+
     /// Waits until one more transaction is captured than are applied, and applies it.
     pub(super) async fn carry(&mut self) -> Report {
+        self.try_carry().await.unwrap()
+    }
+
+    /// The same, and what keeps the batch from being applied.
+    pub(super) async fn try_carry(&mut self) -> Result<Report, String> {
         let running = self.running.as_mut().unwrap();
         let through = running.applied.next();
         running.capturing.until_head(through.0).await;
@@ -150,9 +156,10 @@ impl Ends {
         }
         let batch = cutter.finish().unwrap().unwrap();
         let received = batch::open(batch.content, &batch.key).unwrap();
-        let report = running.applier.apply_counted(&running.peer, &received).await.unwrap();
+        let report = running.applier.apply_counted(&running.peer, &received).await;
+        let report = report.map_err(|error| error.to_string())?;
         running.applied = through;
-        report
+        Ok(report)
     }
 
     /// The same, and nothing may be set aside.
@@ -180,24 +187,18 @@ impl Ends {
         self.parent.sql("DELETE FROM headwater.held").await.unwrap();
     }
 
-    /// The state capture is in.
-    pub(super) fn capturing(&self) -> &Capturing {
-        &self.running.as_ref().unwrap().capturing
-    }
-
-    /// What both ends say of a table: the child first.
-    pub(super) async fn shown(&self, table: &str, expressions: &[String]) -> (Shown, Shown) {
-        (
-            shown(&self.child, table, expressions).await,
-            shown(&self.parent, table, expressions).await,
-        )
-    }
-
     pub(super) async fn stop(mut self) {
         if let Some(running) = self.running.take() {
             running.capturing.stop().await;
         }
     }
+}
+
+async fn applier(parent: &Server, bound: Arc<BoundMap>) -> Applier {
+    let clock = SystemClock::shared();
+    let applier = Applier::new(parent.opts(DATABASE), bound, clock, Settings::default());
+    applier.prepare().await.unwrap();
+    applier
 }
 
 async fn create(server: &Server, name: &str, columns: &[String]) {

@@ -25,7 +25,7 @@ const BYTES: &str = "HEX({})";
 /// Through the binary protocol, which carries the bits.
 const BITS: &str = "{}";
 /// The number of the member, and its name.
-const MEMBER: &str = "CONCAT({} + 0, ' ', HEX({}))";
+const MEMBER: &str = "CONCAT({} | 0, ' ', HEX({}))";
 
 impl Kind {
     /// Whether a server has the type.
@@ -40,6 +40,11 @@ fn all(_: Flavor) -> bool {
 
 fn mysql_9(flavor: Flavor) -> bool {
     flavor == Flavor::Mysql97
+}
+
+/// MariaDB 10.11 stores 0.0 for -0.0, whoever writes it.
+fn signed_zeros(flavor: Flavor) -> bool {
+    flavor != Flavor::Mariadb1011
 }
 
 fn vectors_of_mariadb(flavor: Flavor) -> bool {
@@ -175,7 +180,6 @@ fn numbers(list: &mut List) {
             "-1e-40",
             "0.1",
             "16777217",
-            "-0.0e0",
         ],
     );
     list.add(
@@ -192,11 +196,13 @@ fn numbers(list: &mut List) {
             "-5e-324",
             "0.1",
             "0.1e0 + 0.2e0",
-            "-0.0e0",
             "9007199254740993",
             "1e23",
         ],
     );
+    for column in ["FLOAT", "DOUBLE"] {
+        list.add("numbers", "FLOAT and DOUBLE of -0.0", column, BITS, signed_zeros, &["-0.0e0"]);
+    }
     list.add("numbers", "DOUBLE UNSIGNED", "DOUBLE UNSIGNED", BITS, all, &["0", "5e-324", "1e308"]);
     list.add(
         "numbers",
@@ -514,10 +520,19 @@ fn documents(list: &mut List) {
         r#"'"quote \\" and \\\\ and \\u0001 and 😀"'"#,
         "CAST(CONCAT('[', REPEAT('123456789, ', 20000), '\"end\"]') AS JSON)",
         "CAST(CONCAT('{\"k\": \"', REPEAT('x', 70000), '\", \"l\": {}}') AS JSON)",
-        "CAST(CONCAT(REPEAT('[', 99), REPEAT(']', 99)) AS JSON)",
-        "CAST(CONCAT(REPEAT('{\"a\":', 99), '1', REPEAT('}', 99)) AS JSON)",
         "'[]'", "'{}'", "'null'", "'\"\"'", "'1e308'", "'-0.0'", "'5e-324'", "'0.1'", "'1e22'", "'123456789012345680000'",
     ]);
+    list.add(
+        "documents",
+        "JSON of MySQL, 99 levels deep",
+        "JSON",
+        PRINTED,
+        mysql_9,
+        &[
+            "CAST(CONCAT(REPEAT('[', 99), REPEAT(']', 99)) AS JSON)",
+            "CAST(CONCAT(REPEAT('{\"a\":', 99), '1', REPEAT('}', 99)) AS JSON)",
+        ],
+    );
     list.add(
         "documents",
         "JSON of MySQL holding decimals that a double keeps",

@@ -232,7 +232,7 @@ fn our_text(value: Value<'_>) -> String {
 }
 
 /// The log file that was closed last, whole.
-async fn last_log(server: &Server) -> Vec<u8> {
+pub(crate) async fn last_log(server: &Server) -> Vec<u8> {
     server.sql("FLUSH BINARY LOGS").await.unwrap();
     let mut conn = server.conn("").await.unwrap();
     let logs: Vec<mysql_async::Row> = conn.query("SHOW BINARY LOGS").await.unwrap();
@@ -242,7 +242,7 @@ async fn last_log(server: &Server) -> Vec<u8> {
 }
 
 /// Cuts a log file into its events.
-fn raw_events(log: &[u8]) -> Vec<&[u8]> {
+pub(crate) fn raw_events(log: &[u8]) -> Vec<&[u8]> {
     let mut rest = log.strip_prefix(b"\xfebin").unwrap();
     let mut events = Vec::new();
     while rest.len() >= 19 {

@@ -2,8 +2,10 @@
 //! of the servers themselves. What was tried where is in `docs/types.md`, which these tests write.
 
 mod cjk;
+mod differential;
 mod ends;
 mod exact;
+mod generated;
 mod kinds;
 mod pairs;
 mod strange;

@@ -66,12 +66,16 @@ impl Account<'_> {
             Flavor::Mysql => "MySQL",
             Flavor::Mariadb => "MariaDB",
         };
+        let old = match self.flavor {
+            Flavor::Mysql => " (before 5.7: without IF NOT EXISTS)",
+            Flavor::Mariadb => "",
+        };
         let account = self.account();
         let (database, state) = (on(self.database), on(self.state_schema));
         let positions = self.positions();
         format!(
             "\
--- {name}: run as an administrator, with a password of your own
+-- {name}: run as an administrator, with a password of your own{old}
 CREATE USER IF NOT EXISTS {account} IDENTIFIED BY 'choose a password';
 -- capture: be sent the binary log, ask where it ends, read tables and identities
 GRANT REPLICATION SLAVE, {positions} ON *.* TO {account};

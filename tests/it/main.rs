@@ -25,4 +25,5 @@ mod map;
 mod nodes;
 mod servers;
 mod support;
+mod types;
 mod way;

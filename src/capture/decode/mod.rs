@@ -14,6 +14,7 @@
 //! unchanged or unmapped column costs a comparison of two slices or nothing.
 
 mod charset;
+mod cjk;
 mod column;
 mod cursor;
 mod decimal;

@@ -29,15 +29,12 @@ pub(super) const CITIZENSHIP: &str = "8d871afc-c2cc-11de-8d13-0010c6dffd0f";
 pub(super) const CIVIL_STATUS: &str = "8d871f2a-c2cc-11de-8d13-0010c6dffd0f";
 
 /// One server of each kind, shared by all tests of this process.
-static SERVERS: [OnceLock<Server>; 2] = [OnceLock::new(), OnceLock::new()];
-static DATABASES: [tokio::sync::OnceCell<()>; 2] =
-    [tokio::sync::OnceCell::const_new(), tokio::sync::OnceCell::const_new()];
+static SERVERS: [OnceLock<Server>; 4] = [const { OnceLock::new() }; 4];
+static DATABASES: [tokio::sync::OnceCell<()>; 4] =
+    [const { tokio::sync::OnceCell::const_new() }; 4];
 
 fn number(flavor: Flavor) -> usize {
-    match flavor {
-        Flavor::Mysql97 => 0,
-        Flavor::Mariadb1011 => 1,
-    }
+    Flavor::ALL.iter().position(|known| *known == flavor).unwrap()
 }
 
 /// The shared server. Statics are never dropped, so its folder is removed by a watcher that

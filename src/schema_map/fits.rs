@@ -115,26 +115,15 @@ fn misfit(here: &LiveColumn, there: &LiveColumn) -> Option<String> {
     let other_type = || Some("which does not hold its values".to_owned());
     let (Some(from), Some(into)) = (family(here), family(there)) else { return other_type() };
     match (from, into) {
-        (Family::Integer, Family::Integer) => {
-            let (lowest, highest) = range(here);
-            let (low, high) = range(there);
-            (low > lowest || high < highest).then(|| format!("which holds {low} to {high} only"))
+        (Family::Integer, Family::Integer) => integers(here, there),
+        (Family::Decimal, Family::Decimal) => digits(here, there),
+        (Family::Float, Family::Float) => {
+            let narrower = here.data_type == "double" && there.data_type == "float";
+            narrower.then(|| "which holds fewer digits".to_owned())
         }
-        (Family::Decimal, Family::Decimal) => {
-            let digits = |column: &LiveColumn| {
-                let scale = column.scale.unwrap_or(0);
-                (column.precision.unwrap_or(0).saturating_sub(scale), scale)
-            };
-            let ((whole, fraction), (room, places)) = (digits(here), digits(there));
-            (whole > room || fraction > places).then(|| "which holds fewer digits".to_owned())
-        }
-        (Family::Float, Family::Float) => (here.data_type == "double"
-            && there.data_type == "float")
-            .then(|| "which holds fewer digits".to_owned()),
         (Family::Bit, Family::Bit) => {
             (here.precision > there.precision).then(|| "which holds fewer bits".to_owned())
         }
-        (Family::Year, Family::Year) | (Family::Date, Family::Date) => None,
         (Family::Time, Family::Time) => fractions(here, there),
         (Family::DateTime, Family::DateTime) => {
             if here.data_type == "datetime" && there.data_type == "timestamp" {
@@ -143,47 +132,66 @@ fn misfit(here: &LiveColumn, there: &LiveColumn) -> Option<String> {
             fractions(here, there)
         }
         (Family::Text, Family::Text) => lengths(here, there).or_else(|| charsets(here, there)),
-        (Family::Text, Family::Json) => None,
-        (Family::Json, Family::Json) => None,
-        (Family::Json, Family::Text) => {
-            holds_unicode(there).then_some(None).unwrap_or_else(|| charset_words(there))
-        }
+        (Family::Json, Family::Text) if !holds_unicode(there) => Some(charset_words(there)),
         (Family::Enum | Family::Set, Family::Text) => charsets(here, there),
         (Family::Enum, Family::Enum) | (Family::Set, Family::Set) => members(here, there),
-        (Family::Bytes, Family::Bytes) => {
-            let fixed = [here, there].iter().any(|column| column.data_type == "binary");
-            if fixed
-                && (here.data_type != there.data_type
-                    || here.characters_max != there.characters_max)
-            {
-                return Some("which differs in the zero bytes at the end".to_owned());
-            }
-            lengths(here, there)
-        }
-        (Family::Address, Family::Address) => {
-            (here.data_type != there.data_type).then(|| "which does not hold its values".to_owned())
-        }
-        (Family::Address, Family::Text) => {
-            let needed = match here.data_type.as_str() {
-                "uuid" => 36,
-                "inet4" => 15,
-                _ => 45,
-            };
-            (there.characters_max.unwrap_or(0) < needed)
-                .then(|| format!("which is shorter than {needed} characters"))
-        }
-        (Family::Geometry, Family::Geometry) => {
-            let any = there.data_type == "geometry";
-            let same = here.data_type == there.data_type
-                || [here, there].iter().all(|column| column.data_type.starts_with("geom"));
-            (!any && !same).then(|| "which is another shape".to_owned())
-        }
+        (Family::Bytes, Family::Bytes) => bytes(here, there),
+        (Family::Address, Family::Address) if here.data_type != there.data_type => other_type(),
+        (Family::Address, Family::Text) => address(here, there),
+        (Family::Geometry, Family::Geometry) => shapes(here, there),
         (Family::Vector, Family::Vector) => {
             (here.column_type != there.column_type).then(|| "which is of another length".to_owned())
         }
-        (Family::Vector | Family::Geometry, Family::Bytes) => None,
+        (Family::Year, Family::Year)
+        | (Family::Date, Family::Date)
+        | (Family::Text | Family::Json, Family::Json)
+        | (Family::Json, Family::Text)
+        | (Family::Address, Family::Address)
+        | (Family::Vector | Family::Geometry, Family::Bytes) => None,
         _ => other_type(),
     }
+}
+
+fn integers(here: &LiveColumn, there: &LiveColumn) -> Option<String> {
+    let ((lowest, highest), (low, high)) = (range(here), range(there));
+    (low > lowest || high < highest).then(|| format!("which holds {low} to {high} only"))
+}
+
+fn digits(here: &LiveColumn, there: &LiveColumn) -> Option<String> {
+    let digits = |column: &LiveColumn| {
+        let scale = column.scale.unwrap_or(0);
+        (column.precision.unwrap_or(0).saturating_sub(scale), scale)
+    };
+    let ((whole, fraction), (room, places)) = (digits(here), digits(there));
+    (whole > room || fraction > places).then(|| "which holds fewer digits".to_owned())
+}
+
+fn bytes(here: &LiveColumn, there: &LiveColumn) -> Option<String> {
+    let fixed = [here, there].iter().any(|column| column.data_type == "binary");
+    let alike = here.data_type == there.data_type && here.characters_max == there.characters_max;
+    if fixed && !alike {
+        return Some("which differs in the zero bytes at the end".to_owned());
+    }
+    lengths(here, there)
+}
+
+/// Text that holds a UUID or an address.
+fn address(here: &LiveColumn, there: &LiveColumn) -> Option<String> {
+    let needed = match here.data_type.as_str() {
+        "uuid" => 36,
+        "inet4" => 15,
+        _ => 45,
+    };
+    (there.characters_max.unwrap_or(0) < needed)
+        .then(|| format!("which is shorter than {needed} characters"))
+}
+
+fn shapes(here: &LiveColumn, there: &LiveColumn) -> Option<String> {
+    let any = there.data_type == "geometry";
+    // MySQL 8 gave the collection another name.
+    let collections = [here, there].iter().all(|column| column.data_type.starts_with("geom"));
+    (!any && !collections && here.data_type != there.data_type)
+        .then(|| "which is another shape".to_owned())
 }
 
 /// The lowest and the highest number of an integer type.
@@ -228,12 +236,12 @@ fn charsets(here: &LiveColumn, there: &LiveColumn) -> Option<String> {
     if same_charset(from, into) || narrow || holds_unicode(there) || (basic(from) && basic(into)) {
         return None;
     }
-    charset_words(there)
+    Some(charset_words(there))
 }
 
-fn charset_words(there: &LiveColumn) -> Option<String> {
+fn charset_words(there: &LiveColumn) -> String {
     let charset = there.charset.as_deref().unwrap_or("binary");
-    Some(format!("and {charset} does not hold every character of it"))
+    format!("and {charset} does not hold every character of it")
 }
 
 fn members(here: &LiveColumn, there: &LiveColumn) -> Option<String> {

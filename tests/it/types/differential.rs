@@ -451,7 +451,7 @@ fn compare<T>(
                 match event_fault(columns, error) {
                     Some(fault) => *outcome.faults.entry(fault).or_default() += 1,
                     None => {
-                        outcome.wrong.push(format!("{table}, event {number}: it fails: {error}"))
+                        outcome.wrong.push(format!("{table}, event {number}: it fails: {error}"));
                     }
                 }
                 continue;

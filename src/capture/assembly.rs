@@ -17,9 +17,34 @@ pub(super) struct Assembly {
     writer: SegmentWriter,
     gathered: Gathered,
     open: Option<Open>,
-    ready: Vec<Segment>,
+    ready: Vec<Cut>,
     ready_bytes: usize,
     last: Sequence,
+}
+
+/// A finished segment, not yet compressed: that is left to whoever writes it to the store, while
+/// the log is read on.
+#[derive(Debug)]
+pub(super) struct Cut {
+    raw: Vec<u8>,
+    /// All else of the segment.
+    frame: Segment,
+}
+
+impl Cut {
+    fn new(raw: Vec<u8>, frame: Segment) -> Cut {
+        Cut { frame: Segment { raw_bytes: raw.len() as u64, ..frame }, raw }
+    }
+
+    /// Whether the last transaction in it ends in it.
+    pub(super) fn is_complete(&self) -> bool {
+        self.frame.complete
+    }
+
+    /// The segment as the store takes it.
+    pub(super) fn compress(self) -> Segment {
+        Segment { compressed: lz4_flex::block::compress(&self.raw), ..self.frame }
+    }
 }
 
 /// The whole transactions in the writer.
@@ -56,6 +81,19 @@ impl Assembly {
     /// Adds a change to the open transaction, opening one if need be: a transaction without
     /// mapped changes takes no number.
     pub(super) fn change(&mut self, change: &Change<'_>) -> Result<(), Malformed> {
+        self.write(|writer| {
+            writer.change(change);
+            Ok(true)
+        })
+        .map(drop)
+    }
+
+    /// Adds a change that `write` writes, if it says that it did; otherwise another change has to
+    /// follow before the commit.
+    pub(super) fn write<E: From<Malformed>>(
+        &mut self,
+        write: impl FnOnce(&mut SegmentWriter) -> Result<bool, E>,
+    ) -> Result<bool, E> {
         if self.open.is_none() {
             if self.writer.len() >= GATHER_BYTES {
                 self.cut_whole();
@@ -64,7 +102,9 @@ impl Assembly {
             self.writer.begin(sequence);
             self.open = Some(Open { sequence, changes: 0, changes_here: 0, part: 0 });
         }
-        self.writer.change(change);
+        if !write(&mut self.writer)? {
+            return Ok(false);
+        }
         if let Some(open) = &mut self.open {
             open.changes += 1;
             open.changes_here += 1;
@@ -75,7 +115,7 @@ impl Assembly {
                 self.cut_part(Timestamp::default(), false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Ends the open transaction, if it has changes; says its number.
@@ -112,9 +152,9 @@ impl Assembly {
             return Ok(false);
         }
         self.writer.finish();
-        let parts_here = self.ready.iter().filter(|part| part.first == open.sequence).count();
-        self.ready.retain(|segment| segment.first != open.sequence);
-        self.ready_bytes = self.ready.iter().map(|segment| segment.compressed.len()).sum();
+        let parts_here = self.ready.iter().filter(|cut| cut.frame.first == open.sequence).count();
+        self.ready.retain(|cut| cut.frame.first != open.sequence);
+        self.ready_bytes = self.ready.iter().map(|cut| cut.raw.len()).sum();
         Ok(u32::try_from(parts_here).unwrap_or(u32::MAX) < open.part)
     }
 
@@ -123,13 +163,18 @@ impl Assembly {
         self.open.is_some()
     }
 
+    /// Whether the open transaction shares the writer with whole ones before it.
+    pub(super) fn shares(&self) -> bool {
+        self.open.is_some() && self.gathered.first.is_some()
+    }
+
     /// Bytes that wait to be handed over.
     pub(super) fn waiting_bytes(&self) -> usize {
         self.ready_bytes + self.gathered.bytes
     }
 
     /// Hands over everything finished. A transaction still open stays, but for parts already cut.
-    pub(super) fn take(&mut self) -> Result<Vec<Segment>, Malformed> {
+    pub(super) fn take(&mut self) -> Result<Vec<Cut>, Malformed> {
         if self.open.is_none() {
             self.cut_whole();
         } else {
@@ -166,38 +211,41 @@ impl Assembly {
         let gathered = std::mem::take(&mut self.gathered);
         let Some(first) = gathered.first else { return };
         let raw = self.writer.finish();
-        self.push(Segment {
-            first,
-            last,
-            part: 0,
-            complete: true,
-            changes: gathered.changes,
-            raw_bytes: raw.len() as u64,
-            committed_at: gathered.committed_at,
-            compressed: lz4_flex::block::compress(&raw),
-        });
+        self.push(Cut::new(
+            raw,
+            Segment {
+                first,
+                last,
+                part: 0,
+                complete: true,
+                changes: gathered.changes,
+                committed_at: gathered.committed_at,
+                raw_bytes: 0,
+                compressed: Vec::new(),
+            },
+        ));
     }
 
     fn cut_part(&mut self, committed_at: Timestamp, complete: bool) {
         let raw = self.writer.finish();
         let Some(open) = &mut self.open else { return };
-        let segment = Segment {
+        let frame = Segment {
             first: open.sequence,
             last: open.sequence,
             part: open.part,
             complete,
             changes: std::mem::take(&mut open.changes_here),
-            raw_bytes: raw.len() as u64,
             committed_at,
-            compressed: lz4_flex::block::compress(&raw),
+            raw_bytes: 0,
+            compressed: Vec::new(),
         };
         open.part = open.part.saturating_add(1);
-        self.push(segment);
+        self.push(Cut::new(raw, frame));
     }
 
-    fn push(&mut self, segment: Segment) {
-        self.ready_bytes += segment.compressed.len();
-        self.ready.push(segment);
+    fn push(&mut self, cut: Cut) {
+        self.ready_bytes += cut.raw.len();
+        self.ready.push(cut);
     }
 }
 
@@ -246,6 +294,10 @@ mod tests {
         }
     }
 
+    fn taken(assembly: &mut Assembly) -> Vec<Segment> {
+        assembly.take().unwrap().into_iter().map(Cut::compress).collect()
+    }
+
     fn records(segments: &[Segment]) -> Vec<String> {
         let mut told = Vec::new();
         for segment in segments {
@@ -270,7 +322,7 @@ mod tests {
             assembly.change(&change("a")).unwrap();
             assembly.commit(Timestamp(1), None);
         }
-        let segments = assembly.take().unwrap();
+        let segments = taken(&mut assembly);
         assert_eq!(segments.len(), 1);
         assert_eq!((segments[0].first, segments[0].last), (Sequence(5), Sequence(6)));
         let expected = ["begin 5", "change", "end 5 of 1", "begin 6", "change", "end 6 of 1"];
@@ -281,7 +333,7 @@ mod tests {
     fn an_empty_transaction_takes_no_number() {
         let mut assembly = Assembly::new(Sequence(0));
         assert_eq!(assembly.commit(Timestamp(1), None), None);
-        assert!(assembly.take().unwrap().is_empty());
+        assert!(taken(&mut assembly).is_empty());
     }
 
     #[test]
@@ -290,10 +342,10 @@ mod tests {
         assembly.change(&change("a")).unwrap();
         assembly.commit(Timestamp(1), None);
         assembly.change(&change("b")).unwrap();
-        let first = assembly.take().unwrap();
+        let first = taken(&mut assembly);
         assert_eq!(records(&first), ["begin 1", "change", "end 1 of 1"]);
         assert_eq!(assembly.commit(Timestamp(2), None), Some(Sequence(2)));
-        assert_eq!(records(&assembly.take().unwrap()), ["begin 2", "change", "end 2 of 1"]);
+        assert_eq!(records(&taken(&mut assembly)), ["begin 2", "change", "end 2 of 1"]);
     }
 
     #[test]
@@ -306,7 +358,7 @@ mod tests {
         assembly.change(&change("c")).unwrap();
         assembly.commit(Timestamp(1), None);
         let expected = ["begin 1", "change", "end 1 of 1", "begin 2", "change", "end 2 of 1"];
-        assert_eq!(records(&assembly.take().unwrap()), expected);
+        assert_eq!(records(&taken(&mut assembly)), expected);
     }
 
     #[test]
@@ -319,7 +371,7 @@ mod tests {
             assembly.change(&change(&large)).unwrap();
         }
         assembly.commit(Timestamp(2), None);
-        let segments = assembly.take().unwrap();
+        let segments = taken(&mut assembly);
         let told: Vec<_> = segments
             .iter()
             .map(|segment| (segment.first.0, segment.part, segment.complete))
@@ -339,11 +391,11 @@ mod tests {
             assembly.change(&change(&large)).unwrap();
         }
         assert!(!assembly.abandon().unwrap(), "all parts were still here");
-        assert!(assembly.take().unwrap().is_empty());
+        assert!(taken(&mut assembly).is_empty());
         for _ in 0..4 {
             assembly.change(&change(&large)).unwrap();
         }
-        assert!(!assembly.take().unwrap().is_empty());
+        assert!(!taken(&mut assembly).is_empty());
         assert!(assembly.abandon().unwrap());
     }
 }

@@ -2,13 +2,14 @@
 //! changes that go into the store together with the transactions that made them.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::num::NonZeroUsize;
 
-use lru::LruCache;
+use foldhash::fast::RandomState;
 
 use super::Error;
 use crate::change::Identity;
-use crate::record::{identity_from_bytes, identity_to_bytes};
+use crate::record::IdentityBytes;
 use crate::spool::{IndexChange, IndexReader};
 use crate::value::Name;
 
@@ -18,33 +19,38 @@ pub(super) struct TableNumber(u32);
 
 type Key = (TableNumber, i64);
 
+/// What is known of a local key.
+#[derive(Debug, Clone)]
+enum Known {
+    /// The row's identity; of a row that nobody knows any more, [`Identity::Lost`].
+    Called(IdentityBytes),
+    /// The row was deleted.
+    Gone,
+}
+
 /// What is known of local keys.
 pub(super) struct Identities {
     reader: IndexReader,
     numbers: HashMap<Name, TableNumber>,
     names: Vec<Name>,
-    known: LruCache<Key, Option<Identity<'static>>>,
-    /// Changes not yet handed to the store, and those handed over but not yet committed: the
-    /// reader does not see them, and the cache may have dropped them.
-    gathering: Pending,
-    committing: Pending,
-}
-
-#[derive(Default)]
-struct Pending {
-    latest: HashMap<Key, Option<Identity<'static>>>,
-    changes: Vec<IndexChange>,
+    known: Generations,
+    gathering: Vec<IndexChange>,
+    /// Changes handed over so far, and those of them that are in the store.
+    handed_over: u64,
+    committed: u64,
 }
 
 impl Identities {
+    /// About `cached_max` identities are held in memory.
     pub(super) fn new(reader: IndexReader, cached_max: NonZeroUsize) -> Identities {
         Identities {
             reader,
             numbers: HashMap::new(),
             names: Vec::new(),
-            known: LruCache::new(cached_max),
-            gathering: Pending::default(),
-            committing: Pending::default(),
+            known: Generations::new(cached_max),
+            gathering: Vec::new(),
+            handed_over: 0,
+            committed: 0,
         }
     }
 
@@ -65,62 +71,154 @@ impl Identities {
         &mut self,
         table: TableNumber,
         local: i64,
-    ) -> Result<Option<Identity<'static>>, Error> {
-        let key = (table, local);
-        if let Some(found) = self.known.get(&key) {
-            return Ok(found.clone());
+    ) -> Result<Option<&IdentityBytes>, Error> {
+        self.make_room();
+        let known = self.known.recall((table, local), || {
+            let Some(name) = self.names.get(table.0 as usize) else { return Ok(None) };
+            let bytes = self.reader.get(name, local)?;
+            Ok(bytes.map(|bytes| Known::Called(IdentityBytes::from_slice(&bytes))))
+        })?;
+        match known {
+            Some(Known::Called(identity)) => Ok(Some(identity)),
+            Some(Known::Gone) | None => Ok(None),
         }
-        for pending in [&self.gathering, &self.committing] {
-            if let Some(found) = pending.latest.get(&key) {
-                return Ok(found.clone());
-            }
-        }
-        let Some(name) = self.names.get(table.0 as usize) else { return Ok(None) };
-        let Some(bytes) = self.reader.get(name, local)? else { return Ok(None) };
-        let identity = identity_from_bytes(&bytes)?.into_owned();
-        self.known.put(key, Some(identity.clone()));
-        Ok(Some(identity))
     }
 
     /// Notes a row's identity, as an insert, an update or the database tells it.
-    pub(super) fn put(&mut self, table: TableNumber, local: i64, identity: Identity<'static>) {
+    pub(super) fn put(&mut self, table: TableNumber, local: i64, identity: IdentityBytes) {
         let Some(name) = self.names.get(table.0 as usize) else { return };
-        self.gathering.changes.push(IndexChange::Put {
+        self.gathering.push(IndexChange::Put {
             table: name.clone(),
             local,
-            identity: identity_to_bytes(&identity),
+            identity: identity.clone(),
         });
-        self.gathering.latest.insert((table, local), Some(identity.clone()));
-        self.known.put((table, local), Some(identity));
+        self.keep((table, local), Known::Called(identity));
     }
 
     /// Notes that the database has no row under this key. Not kept in the store: a later row may
     /// take the key.
     pub(super) fn lost(&mut self, table: TableNumber, local: i64) {
-        self.known.put((table, local), Some(Identity::Lost(local)));
+        let lost = IdentityBytes::new(&Identity::Lost(local));
+        self.keep((table, local), Known::Called(lost));
     }
 
     /// Forgets a deleted row.
     pub(super) fn remove(&mut self, table: TableNumber, local: i64) {
         let Some(name) = self.names.get(table.0 as usize) else { return };
-        self.gathering.changes.push(IndexChange::Remove { table: name.clone(), local });
-        self.gathering.latest.insert((table, local), None);
-        self.known.pop(&(table, local));
+        self.gathering.push(IndexChange::Remove { table: name.clone(), local });
+        self.keep((table, local), Known::Gone);
+    }
+
+    fn keep(&mut self, key: Key, known: Known) {
+        self.make_room();
+        self.known.young.insert(key, known);
+    }
+
+    fn make_room(&mut self) {
+        let changes = self.handed_over.saturating_add(self.gathering.len() as u64);
+        self.known.make_room(changes, self.committed);
     }
 
     /// How many changes wait to be handed to the store.
     pub(super) fn gathered(&self) -> usize {
-        self.gathering.changes.len()
+        self.gathering.len()
     }
 
     /// Hands over what has been gathered; the former hand-over must have been committed.
     pub(super) fn hand_over(&mut self) -> Vec<IndexChange> {
-        self.committing = std::mem::take(&mut self.gathering);
-        std::mem::take(&mut self.committing.changes)
+        let next = Vec::with_capacity(self.gathering.len());
+        let changes = std::mem::replace(&mut self.gathering, next);
+        self.handed_over = self.handed_over.saturating_add(changes.len() as u64);
+        changes
     }
 
     /// The last hand-over is in the store.
     pub(super) fn committed(&mut self) {
-        self.committing = Pending::default();
+        self.committed = self.handed_over;
+    }
+}
+
+/// A cache in two generations: what is asked for moves to the young one, and when that is full the
+/// old one is dropped and the young one grows old. What the store does not have yet is never
+/// dropped: the store's reader would not see it.
+struct Generations {
+    young: HashMap<Key, Known, RandomState>,
+    old: HashMap<Key, Known, RandomState>,
+    /// All changes of the index up to this one may be known by the old generation only.
+    old_changes: u64,
+    /// The most that a generation holds, unless the store is behind.
+    each_max: usize,
+}
+
+impl Generations {
+    fn new(cached_max: NonZeroUsize) -> Generations {
+        Generations {
+            young: HashMap::default(),
+            old: HashMap::default(),
+            old_changes: 0,
+            each_max: cached_max.get().div_ceil(2),
+        }
+    }
+
+    /// What is known of a key, in the young generation afterwards; `look_up` is asked last.
+    fn recall(
+        &mut self,
+        key: Key,
+        look_up: impl FnOnce() -> Result<Option<Known>, Error>,
+    ) -> Result<Option<&Known>, Error> {
+        Ok(match self.young.entry(key) {
+            Entry::Occupied(known) => Some(known.into_mut()),
+            Entry::Vacant(place) => match self.old.remove(&key) {
+                Some(known) => Some(place.insert(known)),
+                None => look_up()?.map(|known| &*place.insert(known)),
+            },
+        })
+    }
+
+    /// Lets the young generation grow old when it is full, if the store has all that the old one
+    /// knows. `changes` of the index have been made by now, `committed` of them are in the store.
+    fn make_room(&mut self, changes: u64, committed: u64) {
+        if self.young.len() >= self.each_max && self.old_changes <= committed {
+            std::mem::swap(&mut self.old, &mut self.young);
+            self.young.clear();
+            self.old_changes = changes;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holds(known: &mut Generations, local: i64) -> bool {
+        known.recall((TableNumber(0), local), || Ok(None)).unwrap().is_some()
+    }
+
+    fn put(known: &mut Generations, local: i64, changes: u64, committed: u64) {
+        known.make_room(changes, committed);
+        let called = Known::Called(IdentityBytes::new(&Identity::Lost(local)));
+        known.young.insert((TableNumber(0), local), called);
+    }
+
+    #[test]
+    fn what_is_asked_for_outlives_what_is_not() {
+        let mut known = Generations::new(NonZeroUsize::new(20).unwrap());
+        for local in 0..30 {
+            put(&mut known, local, 0, 0);
+            assert!(holds(&mut known, 0), "after {local}");
+        }
+        assert!(!holds(&mut known, 1));
+        assert!(known.young.len() + known.old.len() <= 21);
+    }
+
+    #[test]
+    fn what_the_store_does_not_have_yet_is_never_dropped() {
+        let mut known = Generations::new(NonZeroUsize::new(4).unwrap());
+        for local in 0..100_u32 {
+            put(&mut known, local.into(), u64::from(local), 2);
+        }
+        for local in 2..100 {
+            assert!(holds(&mut known, local), "change {local} is not committed");
+        }
     }
 }

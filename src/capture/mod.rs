@@ -11,6 +11,7 @@
 //! [`run`] is the loop: it connects, resumes, hands segments and their position to the spool in one
 //! store transaction, and starts over after an error, at once or slowly as the error demands.
 
+mod ahead;
 mod assembly;
 pub mod decode;
 mod error;
@@ -18,12 +19,15 @@ mod fetch;
 mod follow;
 mod gtid;
 mod identities;
+mod insert;
 mod place;
 mod plan;
+mod row;
 mod run;
 mod start;
 mod statement;
 mod stream;
+mod tables;
 mod translate;
 
 pub use error::{Disposition, Error, Resume};

@@ -122,10 +122,15 @@ impl Place {
 
     /// The position after what was read last.
     pub(super) fn position(&self) -> Position {
+        self.position_at(&self.spot())
+    }
+
+    /// The position at a spot after which no transaction has been done.
+    pub(super) fn position_at(&self, spot: &Spot) -> Position {
         Position {
             server: self.server.clone(),
-            file: self.file.to_string(),
-            offset: self.offset,
+            file: spot.file.to_string(),
+            offset: spot.offset,
             gtids: match &self.executed {
                 Executed::Unknown => None,
                 Executed::Mysql(executed) => Some(executed.to_string()),

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Error;
 use super::decode::{ColumnFacts, DecodeError, MapColumn, RawColumn, TableMapEvent};
-use super::identities::TableNumber;
+use super::identities::{Identities, TableNumber};
+use super::insert::Inserts;
 use super::translate::RowValues;
 use crate::change::Shape;
-use crate::schema_map::{BoundTable, Direction, ReferenceRule, Role};
+use crate::schema_map::{BoundMap, BoundTable, Direction, ReferenceRule, Role};
 use crate::value::Value;
 
 /// How to read and translate the rows of one table.
@@ -22,8 +23,12 @@ pub(super) struct TablePlan {
     pub(super) value_columns: Vec<usize>,
     pub(super) insert: Arc<Shape>,
     pub(super) delete: Arc<Shape>,
+    /// How inserted rows are written, if they travel and are usual.
+    pub(super) inserts: Option<Inserts>,
     /// Whether its rows go up; otherwise only their identities are kept, for what refers to them.
     pub(super) travels: bool,
+    /// Which binding of the map it belongs to.
+    pub(super) bindings: u32,
     facts: Vec<ColumnFacts>,
     /// Shapes of updates, by the columns that changed.
     updates: Mutex<HashMap<Vec<usize>, Arc<Shape>>>,
@@ -49,8 +54,10 @@ impl TablePlan {
     /// not its own: count, names (where the log has them), types and lengths have to agree.
     pub(super) fn new(
         event: &TableMapEvent<'_>,
+        map: &BoundMap,
         bound: Arc<BoundTable>,
-        number: TableNumber,
+        identities: &mut Identities,
+        bindings: u32,
     ) -> Result<TablePlan, Mismatch> {
         let columns = event.columns()?;
         if columns.len() != bound.columns.len() {
@@ -72,14 +79,17 @@ impl TablePlan {
                     .map_err(|source| Mismatch::Column { column: live.name.to_string(), source })?,
             );
         }
+        let travels = Self::is_sent(&bound);
         Ok(TablePlan {
-            number,
+            number: identities.number(&bound.name),
+            inserts: travels.then(|| Inserts::new(map, &bound, identities)).flatten(),
             columns,
             identity_columns: bound.identity_columns(),
             value_columns: bound.value_columns(),
             insert: Self::insert_shape(&bound),
             delete: Arc::new(Shape { table: bound.name.clone(), columns: Vec::new() }),
-            travels: Self::is_sent(&bound),
+            travels,
+            bindings,
             facts,
             updates: Mutex::default(),
             described: event.body.to_vec(),
@@ -111,6 +121,16 @@ impl TablePlan {
         let shape = shape(&self.bound, changed);
         updates.insert(changed.to_vec(), Arc::clone(&shape));
         shape
+    }
+
+    #[cold]
+    fn unreadable(&self, column: usize, source: DecodeError) -> Error {
+        let name = self.bound.columns.get(column).map(|column| column.name.clone());
+        Error::Value {
+            table: self.bound.name.clone(),
+            column: name.unwrap_or_else(|| "?".into()),
+            source,
+        }
     }
 
     /// The travelling columns in which two images differ. A conditional reference also changes
@@ -156,6 +176,7 @@ impl Image<'_, '_> {
 }
 
 impl<'a> RowValues<'a> for Image<'a, '_> {
+    #[inline]
     fn value(&self, column: usize) -> Result<Value<'a>, Error> {
         let plan = self.plan;
         let (Some(raw), Some(described), Some(facts)) =
@@ -163,14 +184,6 @@ impl<'a> RowValues<'a> for Image<'a, '_> {
         else {
             return Err(Error::ColumnNotFetched { column });
         };
-        raw.value(described.column, facts).map_err(|source| Error::Value {
-            table: plan.bound.name.clone(),
-            column: plan
-                .bound
-                .columns
-                .get(column)
-                .map_or_else(|| "?".into(), |column| column.name.clone()),
-            source,
-        })
+        raw.value(described.column, facts).map_err(|source| plan.unreadable(column, source))
     }
 }

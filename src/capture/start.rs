@@ -11,6 +11,7 @@ use super::translate::{Decisions, RowValues as _, Translator, lender, local_key}
 use super::{Error, Resume};
 use crate::database::server::{Flavor, Server};
 use crate::position::Position;
+use crate::record::IdentityBytes;
 use crate::schema_map::{BoundIdentity, BoundMap, BoundTable, ReferenceRule, Role};
 use crate::spool::{Append, Spool};
 use crate::value::Name;
@@ -100,6 +101,7 @@ pub(super) async fn fill_lenders(
                 let mut translator =
                     Translator { map, identities: &mut *identities, decisions: &decisions };
                 if let Ok(Some(identity)) = translator.identity(&table, row) {
+                    let identity = IdentityBytes::new(&identity);
                     identities.put(number, local, identity);
                 }
             }
@@ -116,7 +118,7 @@ pub(super) async fn fill_lenders(
 
 async fn hand_over(identities: &mut Identities, spool: &Spool) -> Result<(), Error> {
     let index = identities.hand_over();
-    spool.append(Append { segments: Vec::new(), position: None, index }).await?;
+    spool.append(Append { index, ..Append::default() }).await?;
     identities.committed();
     Ok(())
 }

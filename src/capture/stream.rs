@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
+use mysql_async::binlog::events::Event;
 use mysql_async::prelude::Queryable;
 use mysql_async::{BinlogStream, BinlogStreamRequest, Conn, Sid};
 use tokio::sync::mpsc;
@@ -20,14 +21,36 @@ const GROUP_EVENTS: usize = 1024;
 /// Groups that may wait while the assembler is busy.
 const GROUPS_MAX: usize = 4;
 
-/// One event's bytes as they stand in the log, header and checksum included.
-pub(super) struct RawEvent {
-    pub(super) bytes: Vec<u8>,
+/// Events as they stand in the log, headers and checksums included, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct RawEvents {
+    bytes: Vec<u8>,
+    /// Where each event ends.
+    ends: Vec<usize>,
+}
+
+impl RawEvents {
+    /// Each event's bytes, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).filter_map(|(start, end)| self.bytes.get(start..*end))
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes.len() >= GROUP_BYTES || self.ends.len() >= GROUP_EVENTS
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
 }
 
 /// A dump being read.
 pub(super) struct Stream {
-    groups: mpsc::Receiver<Result<Vec<RawEvent>, Error>>,
+    groups: mpsc::Receiver<Result<RawEvents, Error>>,
+    /// Groups that have been read go back, so that their memory is used again.
+    used: mpsc::Sender<RawEvents>,
     reader: AbortHandle,
 }
 
@@ -68,17 +91,29 @@ impl Stream {
             connection.get_binlog_stream(dump).await.map_err(|error| sorted(&error, position))?;
         let (sender, groups) = mpsc::channel(GROUPS_MAX);
         let deadline = request.heartbeat.saturating_mul(3);
-        let reader = tokio::spawn(read(stream, sender, deadline, position.clone()));
-        Ok(Stream { groups, reader: reader.abort_handle() })
+        let (used, free) = mpsc::channel(GROUPS_MAX);
+        let reading =
+            Reading { stream, groups: sender, free, deadline, position: position.clone() };
+        let reader = tokio::spawn(reading.run());
+        Ok(Stream { groups, used, reader: reader.abort_handle() })
     }
 
     /// The next events, at least one. Ends only with an error: the log itself has no end.
-    pub(super) async fn next(&mut self) -> Result<Vec<RawEvent>, Error> {
+    pub(super) async fn next(&mut self) -> Result<RawEvents, Error> {
         match self.groups.recv().await {
             Some(group) => group,
             // The client library panics on events cut short; the task is gone, the link is not.
             None => Err(Error::Lost { reason: "the log's reader stopped".to_owned() }),
         }
+    }
+
+    /// Gives back a group that is not needed any more.
+    pub(super) fn give_back(&self, mut group: RawEvents) {
+        group.clear();
+        // One memory does not grow for ever because an event once was large.
+        group.bytes.shrink_to(2 * GROUP_BYTES);
+        // When there are enough of them already, or no reader, it is simply freed.
+        drop(self.used.try_send(group));
     }
 }
 
@@ -142,70 +177,73 @@ fn sids(gtids: &GtidSet) -> Result<Vec<Sid<'static>>, Error> {
         .collect()
 }
 
-async fn read(
-    mut stream: BinlogStream,
-    sender: mpsc::Sender<Result<Vec<RawEvent>, Error>>,
+/// The task that reads the dump.
+struct Reading {
+    stream: BinlogStream,
+    groups: mpsc::Sender<Result<RawEvents, Error>>,
+    free: mpsc::Receiver<RawEvents>,
     deadline: Duration,
     position: Position,
-) {
-    loop {
-        let first = match tokio::time::timeout(deadline, stream.next()).await {
-            Err(_) => Err(Error::Silent { seconds: deadline.as_secs() }),
-            Ok(None) => Err(Error::Lost { reason: "the server closed the log".to_owned() }),
-            Ok(Some(Err(error))) => Err(sorted(&error, &position)),
-            Ok(Some(Ok(event))) => Ok(event),
-        };
-        let mut group = Vec::new();
-        let mut bytes = 0;
-        let mut failed = None;
-        match first {
-            Ok(event) => gather(&mut group, &mut bytes, &event),
-            Err(error) => failed = Some(error),
-        }
-        while failed.is_none() && bytes < GROUP_BYTES && group.len() < GROUP_EVENTS {
-            match stream.next().now_or_never() {
-                None => break,
-                Some(None) => {
-                    failed = Some(Error::Lost { reason: "the server closed the log".to_owned() });
-                }
-                Some(Some(Err(error))) => failed = Some(sorted(&error, &position)),
-                Some(Some(Ok(event))) => gather(&mut group, &mut bytes, &event),
-            }
-        }
-        if !group.is_empty() && sender.send(Ok(group)).await.is_err() {
-            return;
-        }
-        if let Some(error) = failed {
-            // Nobody left to tell means that nobody waits for it.
-            drop(sender.send(Err(error)).await);
-            return;
-        }
-    }
 }
 
-fn gather(
-    group: &mut Vec<RawEvent>,
-    bytes: &mut usize,
-    event: &mysql_async::binlog::events::Event,
-) {
-    if let Some(raw) = raw(event) {
-        *bytes += raw.bytes.len();
-        group.push(raw);
+impl Reading {
+    async fn run(mut self) {
+        loop {
+            let mut group = self.free.try_recv().unwrap_or_default();
+            let ended = self.fill(&mut group).await;
+            if !group.ends.is_empty() && self.groups.send(Ok(group)).await.is_err() {
+                return;
+            }
+            if let Err(error) = ended {
+                // Nobody left to tell means that nobody waits for it.
+                drop(self.groups.send(Err(error)).await);
+                return;
+            }
+        }
+    }
+
+    /// Waits for an event, then takes what else is there already.
+    async fn fill(&mut self, group: &mut RawEvents) -> Result<(), Error> {
+        let next = tokio::time::timeout(self.deadline, self.stream.next());
+        let first =
+            next.await.map_err(|_elapsed| Error::Silent { seconds: self.deadline.as_secs() })?;
+        self.gather(group, first)?;
+        while !group.is_full()
+            && let Some(next) = self.stream.next().now_or_never()
+        {
+            self.gather(group, next)?;
+        }
+        Ok(())
+    }
+
+    fn gather(
+        &self,
+        group: &mut RawEvents,
+        next: Option<mysql_async::Result<Event>>,
+    ) -> Result<(), Error> {
+        match next {
+            Some(Ok(event)) => {
+                push(group, &event);
+                Ok(())
+            }
+            Some(Err(error)) => Err(sorted(&error, &self.position)),
+            None => Err(Error::Lost { reason: "the server closed the log".to_owned() }),
+        }
     }
 }
 
 /// The event's bytes as the server sent them. The library takes the checksum off; events that it
 /// replays from inside a compressed transaction have none and are left out: the payload is read by
 /// our own decoder.
-fn raw(event: &mysql_async::binlog::events::Event) -> Option<RawEvent> {
+fn push(group: &mut RawEvents, event: &Event) {
     use mysql_async::binlog::{BinlogChecksumAlg, EventType};
     let header = event.header();
     let described = header.event_type_raw() == EventType::FORMAT_DESCRIPTION_EVENT as u8;
     let footer = event.footer();
     if !footer.get_checksum_enabled() {
-        return None;
+        return;
     }
-    let mut bytes = Vec::with_capacity(19 + event.data().len() + 5);
+    let bytes = &mut group.bytes;
     bytes.extend_from_slice(&header.timestamp().to_le_bytes());
     bytes.push(header.event_type_raw());
     bytes.extend_from_slice(&header.server_id().to_le_bytes());
@@ -223,7 +261,7 @@ fn raw(event: &mysql_async::binlog::events::Event) -> Option<RawEvent> {
     {
         bytes.extend_from_slice(&checksum);
     }
-    Some(RawEvent { bytes })
+    group.ends.push(bytes.len());
 }
 
 /// Tells what went wrong by the server's words: the dump's errors all have one number.

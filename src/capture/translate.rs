@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::Error;
 use super::identities::{Identities, TableNumber};
 use crate::change::Identity;
+use crate::record::Malformed;
 use crate::schema_map::{
     BoundIdentity, BoundMap, BoundTable, ConditionalRule, ReferenceRule, Role,
 };
@@ -40,6 +41,12 @@ pub(super) enum Pause {
 impl From<Error> for Pause {
     fn from(error: Error) -> Pause {
         Pause::Failed(error)
+    }
+}
+
+impl From<Malformed> for Pause {
+    fn from(malformed: Malformed) -> Pause {
+        Pause::Failed(malformed.into())
     }
 }
 
@@ -175,7 +182,7 @@ impl Translator<'_> {
         let lender = lender(self.map, table);
         let number = self.identities.number(&lender);
         match self.identities.get(number, local)? {
-            Some(identity) => Ok(identity),
+            Some(identity) => Ok(identity.identity().map_err(Error::from)?.into_owned()),
             None => Err(Pause::Need(Need::Identity { table: lender, local })),
         }
     }
@@ -211,7 +218,7 @@ pub(super) fn lender(map: &BoundMap, table: &Name) -> Name {
 }
 
 /// Whether what refers to this table holds its identity itself (`role.role`), not a local id.
-fn is_natural(map: &BoundMap, table: &Name) -> bool {
+pub(super) fn is_natural(map: &BoundMap, table: &Name) -> bool {
     map.tables.get(table).is_some_and(|table| match table.identity {
         BoundIdentity::Column(column) => table.local_key == Some(column),
         BoundIdentity::Borrowed { .. } | BoundIdentity::Composite(_) | BoundIdentity::WholeRow => {

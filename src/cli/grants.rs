@@ -82,7 +82,7 @@ GRANT REPLICATION SLAVE, {positions} ON *.* TO {account};
 GRANT SELECT ON {database} TO {account};
 -- apply: write rows, and keep watermarks and what is set aside in a schema of its own
 GRANT INSERT, UPDATE, DELETE ON {database} TO {account};
-GRANT CREATE, SELECT, INSERT, UPDATE, DELETE ON {state} TO {account};"
+GRANT CREATE, ALTER, SELECT, INSERT, UPDATE, DELETE ON {state} TO {account};"
         )
     }
 

@@ -3,7 +3,13 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::tag::*;
 use super::*;
+use crate::change::{Fingerprint, Identity, Kind, Shape};
+use crate::value::{Name, Reference, Value};
 
 const UUID_TEXT: &str = "b0e5d9c4-3f5e-4b7a-9f0d-0123456789ab";
 
@@ -81,8 +87,8 @@ fn the_format_is_the_one_in_the_documentation() {
 
 #[test]
 fn only_the_plain_spelling_of_a_uuid_is_shortened_and_every_other_comes_back_letter_for_letter() {
-    let plain = identity_to_bytes(&Identity::One(text(UUID_TEXT)));
-    assert_eq!(plain.len(), 18);
+    let plain = IdentityBytes::new(&Identity::One(text(UUID_TEXT)));
+    assert_eq!(plain.as_slice().len(), 18);
     for spelling in [
         UUID_TEXT,
         &UUID_TEXT.to_uppercase(),
@@ -98,7 +104,7 @@ fn only_the_plain_spelling_of_a_uuid_is_shortened_and_every_other_comes_back_let
         "",
     ] {
         let identity = Identity::One(text(spelling));
-        assert_eq!(identity_from_bytes(&identity_to_bytes(&identity)).unwrap(), identity);
+        assert_eq!(IdentityBytes::new(&identity).identity().unwrap(), identity);
     }
 }
 
@@ -149,19 +155,19 @@ fn references_nested_without_end_are_refused() {
         (0..depth).fold(Identity::One(Value::Null), |inner, _| Identity::One(reference("t", inner)))
     };
     let deepest = nested(u32::from(DEPTH_MAX));
-    assert_eq!(identity_from_bytes(&identity_to_bytes(&deepest)).unwrap(), deepest);
-    let error = identity_from_bytes(&identity_to_bytes(&nested(50))).map(drop).unwrap_err();
+    assert_eq!(IdentityBytes::new(&deepest).identity().unwrap(), deepest);
+    let error = IdentityBytes::new(&nested(50)).identity().map(drop).unwrap_err();
     assert_eq!(error.what, "references nested too deep");
     let bytes = [[NAME, 1, b't'].as_slice(), &[ONE, REFERENCE, 0].repeat(100_000)].concat();
-    assert!(identity_from_bytes(&bytes).is_err());
+    assert!(IdentityBytes::from_slice(&bytes).identity().is_err());
 }
 
 #[test]
 fn an_identity_with_bytes_after_it_is_refused() {
-    let mut bytes = identity_to_bytes(&Identity::Lost(7));
-    assert_eq!(identity_from_bytes(&bytes).unwrap(), Identity::Lost(7));
-    bytes.push(0);
-    assert!(identity_from_bytes(&bytes).is_err());
+    let bytes = IdentityBytes::new(&Identity::Lost(7));
+    assert_eq!(bytes.identity().unwrap(), Identity::Lost(7));
+    let longer = [bytes.as_slice(), &[0]].concat();
+    assert!(IdentityBytes::from_slice(&longer).identity().is_err());
 }
 
 /// Both ends compute fingerprints, perhaps with different versions: the hash may never change.
@@ -293,8 +299,8 @@ proptest! {
 
     #[test]
     fn every_identity_comes_back_as_it_was_written(identity in any_identity(any_value().boxed())) {
-        let bytes = identity_to_bytes(&identity);
-        prop_assert_eq!(identity_from_bytes(&bytes).unwrap(), identity);
+        let bytes = IdentityBytes::new(&identity);
+        prop_assert_eq!(bytes.identity().unwrap(), identity);
     }
 
     #[test]
@@ -320,12 +326,12 @@ proptest! {
             bytes[at.index(length)] ^= 1 << bit;
         }
         let _whatever = read(&bytes);
-        let _whatever = identity_from_bytes(&bytes);
+        let _whatever = IdentityBytes::from_slice(&bytes).identity();
     }
 
     #[test]
     fn hostile_bytes_never_panic(bytes in vec(prop_oneof![3 => 0_u8..14, 1 => any::<u8>()], 0..400)) {
         let _whatever = read(&bytes);
-        let _whatever = identity_from_bytes(&bytes);
+        let _whatever = IdentityBytes::from_slice(&bytes).identity();
     }
 }

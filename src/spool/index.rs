@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Statement, Transaction, params};
 
 use super::error::Error;
 use super::sql::unsigned;
+use crate::record::IdentityBytes;
 use crate::value::Name;
 
 /// More than any composite of keys the server accepts (3072 bytes) comes to when encoded.
@@ -23,8 +24,8 @@ pub enum IndexChange {
         table: Name,
         /// Its local key.
         local: i64,
-        /// What it is called, as the caller encodes it.
-        identity: Vec<u8>,
+        /// What it is called.
+        identity: IdentityBytes,
     },
     /// A row went.
     Remove {
@@ -91,6 +92,7 @@ pub(super) fn apply(
     for change in changes {
         match change {
             IndexChange::Put { table, local, identity } => {
+                let identity = identity.as_slice();
                 if identity.len() > IDENTITY_BYTES_MAX {
                     return Err(Error::TooLarge {
                         what: "an identity",

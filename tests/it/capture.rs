@@ -34,10 +34,10 @@ const BEFORE: &str = "SET foreign_key_checks = 0;
       (12, 'Ward', 7, '2026-01-01', '7f65d926-57d6-4402-ae10-a5b3bcbf7986');";
 
 /// A server with those rows, and capture following it.
-struct Site {
-    server: Server,
-    folder: TempDir,
-    capturing: Capturing,
+pub(crate) struct Site {
+    pub(crate) server: Server,
+    pub(crate) folder: TempDir,
+    pub(crate) capturing: Capturing,
 }
 
 impl Site {
@@ -45,7 +45,7 @@ impl Site {
         Site::start_with(flavor, ServerOptions::default()).await
     }
 
-    async fn start_with(flavor: Flavor, options: ServerOptions) -> Site {
+    pub(crate) async fn start_with(flavor: Flavor, options: ServerOptions) -> Site {
         let server = Server::start_with_openmrs(flavor, options).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         server.sql_in("openmrs", BEFORE).await.unwrap();
@@ -54,11 +54,11 @@ impl Site {
         Site { server, folder, capturing }
     }
 
-    async fn sql(&self, statements: &str) {
+    pub(crate) async fn sql(&self, statements: &str) {
         self.server.sql_in("openmrs", statements).await.unwrap();
     }
 
-    async fn captured(&self, transactions: u64) -> Vec<Captured> {
+    pub(crate) async fn captured(&self, transactions: u64) -> Vec<Captured> {
         self.capturing.transactions(transactions).await
     }
 
@@ -72,7 +72,7 @@ impl Site {
     }
 }
 
-fn text(value: &str) -> Value<'static> {
+pub(crate) fn text(value: &str) -> Value<'static> {
     Value::Text(value.to_owned().into())
 }
 
@@ -84,7 +84,7 @@ fn reference(table: &str, uuid: &str) -> Value<'static> {
     Value::Reference(Box::new(Reference { table: table.into(), identity: one(uuid) }))
 }
 
-fn value(change: &Change<'static>, column: &str) -> Value<'static> {
+pub(crate) fn value(change: &Change<'static>, column: &str) -> Value<'static> {
     let place = change.shape.columns.iter().position(|name| &**name == column);
     change.values[place.unwrap_or_else(|| panic!("{column} does not travel"))].clone()
 }
@@ -94,7 +94,7 @@ fn travels(change: &Change<'_>, column: &str) -> bool {
 }
 
 /// All changes in the order they were captured, as `kind table`.
-fn told(transactions: &[Captured]) -> Vec<String> {
+pub(crate) fn told(transactions: &[Captured]) -> Vec<String> {
     transactions
         .iter()
         .flat_map(|transaction| &transaction.changes)

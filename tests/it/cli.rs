@@ -299,8 +299,13 @@ async fn the_grants_are_enough_and_the_doctor_misses_each_that_is_taken(flavor: 
     let schema = LiveSchema::read(&mut connection, "open_mrs").await.unwrap();
     let map = std::sync::Arc::new(BoundMap::bind(&openmrs_map(), &schema));
     assert!(map.tables.len() > 80, "the tables are seen");
-    let applier =
-        Applier::new(account.driver(&[]), map, SystemClock::shared(), Settings::default());
+    let applier = Applier::new(
+        account.driver(&[]),
+        openmrs_map(),
+        map,
+        SystemClock::shared(),
+        Settings::default(),
+    );
     applier.prepare().await.unwrap();
     for statement in [
         "SET foreign_key_checks = 0",

@@ -20,6 +20,7 @@ mod apply;
 mod capture;
 mod cli;
 mod decode;
+mod definitions;
 mod map;
 mod nodes;
 mod servers;

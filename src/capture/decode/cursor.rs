@@ -129,6 +129,9 @@ impl<'a> Cursor<'a> {
 /// Up to 8 bytes, the lowest first.
 #[inline]
 pub(super) fn little(bytes: &[u8]) -> u64 {
+    if let [a, b, c, d] = *bytes {
+        return u64::from(u32::from_le_bytes([a, b, c, d]));
+    }
     bytes.iter().rev().fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }
 

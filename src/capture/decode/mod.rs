@@ -18,6 +18,7 @@ mod cjk;
 mod column;
 mod cursor;
 mod decimal;
+mod describe;
 mod error;
 mod event;
 mod facts;

@@ -22,11 +22,16 @@ const VALUE_BYTES_MAX: u64 = 1 << 30;
 
 impl<'a> RawColumn<'a> {
     /// The value, for the column's type in the table map and what else is known of it.
+    #[inline]
     pub fn value(self, column: ColumnType, facts: &ColumnFacts) -> Result<Value<'a>, DecodeError> {
         match self {
             RawColumn::Absent => Err(Refusal::Absent.into()),
             RawColumn::Null => Ok(Value::Null),
-            RawColumn::Bytes(content) => value(content, column, facts),
+            RawColumn::Bytes(content) => match column {
+                // Most columns are integers: no call for them.
+                ColumnType::Integer { bytes } => Ok(integer(content, bytes, facts.unsigned)),
+                _ => value(content, column, facts),
+            },
         }
     }
 }
@@ -74,6 +79,7 @@ fn printed<'a>(text: String) -> Value<'a> {
     Value::Temporal(Cow::Owned(text))
 }
 
+#[inline]
 fn integer<'a>(content: &[u8], bytes: u8, unsigned: bool) -> Value<'a> {
     let number = little(content);
     if unsigned {

@@ -5,7 +5,7 @@ use crate::spool::Error;
 use crate::value::Name;
 
 fn append(segments: Vec<Segment>, index: Vec<IndexChange>) -> Append {
-    Append { segments, position: None, index }
+    Append { segments, index, ..Append::default() }
 }
 
 #[tokio::test]
@@ -73,7 +73,11 @@ async fn an_unfinished_transaction_is_seen_by_the_reader_and_holds_once_it_ends(
 async fn an_append_that_is_refused_leaves_the_index_alone() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());
-    let too_long = IndexChange::Put { table: "new".into(), local: 2, identity: vec![0; 20_000] };
+    let too_long = IndexChange::Put {
+        table: "new".into(),
+        local: 2,
+        identity: IdentityBytes::from_slice(&vec![0; 20_000]),
+    };
     let error = spool
         .append(append(vec![whole(1, 1)], vec![put("new", 1, "x"), too_long]))
         .await

@@ -17,6 +17,7 @@ use super::{Append, IndexChange, Limits, Segment, Spool};
 use crate::change::Sequence;
 use crate::clock::{Clock, SharedClock, Timestamp};
 use crate::position::{Position, ServerIdentity};
+use crate::record::IdentityBytes;
 
 /// A clock that stands still until it is moved.
 struct StillClock(AtomicI64);
@@ -81,11 +82,15 @@ fn position(offset: u64) -> Position {
 /// Segments and the position at their end, which is 100 times the last sequence.
 fn captured(segments: Vec<Segment>) -> Append {
     let last = segments.last().map_or(0, |segment| segment.last.0);
-    Append { segments, position: Some(position(last * 100)), index: Vec::new() }
+    Append { segments, position: Some(position(last * 100)), ..Append::default() }
 }
 
 fn put(table: &str, local: i64, identity: &str) -> IndexChange {
-    IndexChange::Put { table: table.into(), local, identity: identity.as_bytes().to_vec() }
+    IndexChange::Put {
+        table: table.into(),
+        local,
+        identity: IdentityBytes::from_slice(identity.as_bytes()),
+    }
 }
 
 fn remove(table: &str, local: i64) -> IndexChange {

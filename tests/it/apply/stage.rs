@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use headwater::apply::{Applier, Error, Report, Settings};
+use headwater::apply::{Applier, Error, Limits, Report, Settings};
 use headwater::change::{Change, Epoch, Identity, Kind, NodeId, Sequence, Shape};
 use headwater::clock::{SystemClock, Timestamp};
 use headwater::database::schema::LiveSchema;
@@ -69,6 +69,8 @@ pub(super) struct Stage {
     pub(super) peer: Peer,
     pub(super) map: Arc<BoundMap>,
     pub(super) database: String,
+    /// Where headwater keeps its own tables.
+    pub(super) schema: String,
     sequence: AtomicU64,
 }
 
@@ -81,22 +83,53 @@ impl Stage {
                 server.sql_in("openmrs", SEED).await.unwrap();
             })
             .await;
-        Stage::with_map(flavor, server, "openmrs", &openmrs_map()).await
+        Stage::with_map(flavor, server, "openmrs", openmrs_map()).await
+    }
+
+    /// The same with other limits.
+    pub(super) async fn with_limits(self, limits: Limits) -> Stage {
+        let settings = Settings { limits, ..alone() };
+        Stage::with(self.flavor, self.server, "openmrs", openmrs_map(), settings).await
+    }
+
+    /// A link into another database, whose changes set aside are not mixed with other tests'.
+    pub(super) async fn with_map_alone(
+        flavor: Flavor,
+        server: &'static Server,
+        database: &str,
+        map: MapFile,
+    ) -> Stage {
+        Stage::with(flavor, server, database, map, alone()).await
     }
 
     pub(super) async fn with_map(
         flavor: Flavor,
         server: &'static Server,
         database: &str,
-        map: &MapFile,
+        map: MapFile,
+    ) -> Stage {
+        Stage::with(flavor, server, database, map, Settings::default()).await
+    }
+
+    async fn with(
+        flavor: Flavor,
+        server: &'static Server,
+        database: &str,
+        file: MapFile,
+        settings: Settings,
     ) -> Stage {
         let mut conn = server.conn(database).await.unwrap();
         let schema = LiveSchema::read(&mut conn, database).await.unwrap();
         conn.disconnect().await.unwrap();
-        let map = Arc::new(BoundMap::bind(map, &schema));
-        let settings = Settings::default();
-        let applier =
-            Applier::new(server.opts(database), Arc::clone(&map), SystemClock::shared(), settings);
+        let map = Arc::new(BoundMap::bind(&file, &schema));
+        let state_schema = settings.schema.clone();
+        let applier = Applier::new(
+            server.opts(database),
+            Arc::new(file),
+            Arc::clone(&map),
+            SystemClock::shared(),
+            settings,
+        );
         applier.prepare().await.unwrap();
         let peer = Peer {
             name: "clinic-12".to_owned(),
@@ -104,7 +137,16 @@ impl Stage {
             epoch: Epoch(uuid::Uuid::new_v4()),
         };
         let database = database.to_owned();
-        Stage { flavor, server, applier, peer, map, database, sequence: AtomicU64::new(0) }
+        Stage {
+            flavor,
+            server,
+            applier,
+            peer,
+            map,
+            database,
+            schema: state_schema,
+            sequence: AtomicU64::new(0),
+        }
     }
 
     /// Applies transactions as one batch.
@@ -148,6 +190,11 @@ impl Stage {
         let all = self.applier.list(state, 10_000).await.unwrap();
         all.into_iter().filter(|waiting| waiting.node == node).collect()
     }
+}
+
+fn alone() -> Settings {
+    let schema = format!("headwater_{}", uuid().replace('-', ""));
+    Settings { schema, ..Settings::default() }
 }
 
 pub(super) fn openmrs_map() -> MapFile {

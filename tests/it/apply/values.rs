@@ -88,7 +88,7 @@ async fn sample(stage: &Stage) -> Stage {
     server.sql(&format!("CREATE DATABASE {database}")).await.unwrap();
     server.sql_in(&database, TYPES).await.unwrap();
     let map = MapFile::parse(TYPES_MAP, "types.toml").unwrap();
-    let stage = Stage::with_map(stage.flavor, server, &database, &map).await;
+    let stage = Stage::with_map(stage.flavor, server, &database, map).await;
     assert!(stage.map.tables.contains_key("sample"), "{:?}", stage.map.problems);
     stage
 }

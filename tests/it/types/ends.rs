@@ -112,7 +112,7 @@ impl Ends {
         for table in &self.tables {
             assert!(bound.tables.contains_key(table.as_str()), "{:?}", bound.problems);
         }
-        let applier = applier(&self.parent, Arc::new(bound)).await;
+        let applier = applier(&self.parent, self.map(), Arc::new(bound)).await;
         let folder = tempfile::tempdir().unwrap();
         let options = capture_options(&self.child, DATABASE, self.map());
         let capturing = Capturing::start(options, &folder).await;
@@ -127,8 +127,9 @@ impl Ends {
     /// Learns the parent's tables anew, as its node does when it starts.
     pub(super) async fn rebind(&mut self) {
         let bound = Arc::new(self.bound(&self.parent).await);
+        let map = self.map();
         let running = self.running.as_mut().unwrap();
-        running.applier = applier(&self.parent, bound).await;
+        running.applier = applier(&self.parent, map, bound).await;
     }
 
     /// Waits until one more transaction is captured than are applied, and applies it.
@@ -194,9 +195,9 @@ impl Ends {
     }
 }
 
-async fn applier(parent: &Server, bound: Arc<BoundMap>) -> Applier {
+async fn applier(parent: &Server, map: Arc<MapFile>, bound: Arc<BoundMap>) -> Applier {
     let clock = SystemClock::shared();
-    let applier = Applier::new(parent.opts(DATABASE), bound, clock, Settings::default());
+    let applier = Applier::new(parent.opts(DATABASE), map, bound, clock, Settings::default());
     applier.prepare().await.unwrap();
     applier
 }

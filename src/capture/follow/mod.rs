@@ -1,0 +1,402 @@
+//! Follows the log event by event: what belongs to one transaction is gathered, rows of mapped
+//! tables become changes, and whatever cannot be carried exactly is refused by name.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+
+use self::refuse::{READ_AGAIN, at, given_up, refused, unknown};
+use super::Error;
+use super::assembly::Assembly;
+use super::decode::{Body, Decoder, Event, Header, MapColumn, Query, TransactionPayload};
+use super::fetch::Fetcher;
+use super::identities::Identities;
+use super::place::{Begun, Place, Spot};
+use super::plan::TablePlan;
+use super::statement::{Statement, mentions, starts_transaction};
+use super::tables::Tables;
+use super::translate::Decisions;
+use crate::change::NodeId;
+use crate::clock::Timestamp;
+use crate::database::schema::LiveSchema;
+use crate::position::Position;
+use crate::schema_map::BoundMap;
+use crate::value::Name;
+
+mod ask;
+mod define;
+mod refuse;
+mod rows;
+
+/// The name of the table in the state schema whose row every transaction of headwater's own
+/// writes first.
+const WATERMARK_TABLE: &str = "watermark";
+
+/// What the log's reader knows.
+pub(in crate::capture) struct Follower {
+    /// The map, bound to the tables as they are defined at this place in the log.
+    pub(in crate::capture) map: Arc<BoundMap>,
+    /// The map, bound to the tables as they are now: for questions to the database.
+    live_map: Arc<BoundMap>,
+    live: LiveSchema,
+    pub(in crate::capture) definitions: Tables,
+    /// How often the map has been bound anew: plans made before are made anew too.
+    bindings: u32,
+    pub(in crate::capture) place: Place,
+    pub(in crate::capture) assembly: Assembly,
+    pub(in crate::capture) identities: Identities,
+    pub(in crate::capture) fetcher: Fetcher,
+    pub(in crate::capture) told: Told,
+    decoder: Decoder,
+    decisions: Decisions,
+    tables: HashMap<u64, Table, RandomState>,
+    plans: HashMap<Name, Arc<TablePlan>>,
+    transaction: Option<Transaction>,
+    /// Where the open transaction begins.
+    boundary: Option<Spot>,
+    settings: Settings,
+}
+
+/// What following a log has to know beforehand.
+#[derive(Debug, Clone)]
+pub(in crate::capture) struct Settings {
+    /// The database whose tables travel.
+    pub(in crate::capture) database: String,
+    /// The schema of headwater's own tables.
+    pub(in crate::capture) state_schema: String,
+    /// Places (`file:offset`) whose content an operator has looked at and given up.
+    pub(in crate::capture) accepted: Vec<String>,
+    /// The most bytes that a compressed event may inflate to.
+    pub(in crate::capture) inflated_bytes_max: u64,
+}
+
+/// What there is to tell of the log so far.
+#[derive(Debug, Clone, Default)]
+pub(in crate::capture) struct Told {
+    pub(in crate::capture) rows: u64,
+    pub(in crate::capture) transactions: u64,
+    /// Rows that could not travel because their identity is NULL.
+    pub(in crate::capture) nameless: u64,
+    /// The time of the last event, in seconds.
+    pub(in crate::capture) event_seconds: u32,
+    /// The server had nothing more to send.
+    pub(in crate::capture) caught_up: bool,
+    pub(in crate::capture) logs_begun: u64,
+}
+
+enum Table {
+    Mapped(Arc<TablePlan>),
+    /// Headwater's own watermark: tells through which link a transaction came.
+    Watermark(Vec<MapColumn>),
+    Other,
+}
+
+#[derive(Default)]
+struct Transaction {
+    /// A statement alone, which commits itself.
+    standalone: bool,
+    began: bool,
+    xa: bool,
+    committed_micros: Option<i64>,
+    origin: Option<NodeId>,
+}
+
+impl Follower {
+    pub(in crate::capture) fn new(
+        definitions: Tables,
+        live: LiveSchema,
+        place: Place,
+        assembly: Assembly,
+        identities: Identities,
+        fetcher: Fetcher,
+        settings: Settings,
+    ) -> Follower {
+        Follower {
+            map: Arc::new(bound(definitions.bind())),
+            live_map: Arc::new(definitions.bind_to(&live)),
+            live,
+            definitions,
+            bindings: 0,
+            place,
+            assembly,
+            identities,
+            fetcher,
+            told: Told::default(),
+            decoder: Decoder::new(settings.inflated_bytes_max),
+            decisions: Decisions::default(),
+            tables: HashMap::default(),
+            plans: HashMap::new(),
+            transaction: None,
+            boundary: None,
+            settings,
+        }
+    }
+
+    /// The end of the last transaction read.
+    pub(in crate::capture) fn position(&self) -> Position {
+        match &self.boundary {
+            Some(spot) => self.place.position_at(spot),
+            None => self.place.position(),
+        }
+    }
+
+    /// Reads one event.
+    pub(in crate::capture) async fn read(&mut self, raw: &[u8]) -> Result<(), Error> {
+        let start = self.place.spot();
+        let event = self.decoder.event(raw, false).map_err(|error| at(&start, &error))?;
+        self.told.event_seconds = event.header.timestamp_seconds.max(self.told.event_seconds);
+        self.told.caught_up = false;
+        if let Body::TransactionPayload(payload) = &event.body {
+            self.payload(payload, &start).await?;
+        } else {
+            self.event(&event, &start).await?;
+        }
+        if !matches!(event.body, Body::Rotate { .. } | Body::Heartbeat) {
+            self.place.passed(&event.header);
+        }
+        Ok(())
+    }
+
+    async fn payload(
+        &mut self,
+        payload: &TransactionPayload<'_>,
+        start: &Spot,
+    ) -> Result<(), Error> {
+        let bytes_max = self.settings.inflated_bytes_max;
+        let mut reader = payload.reader(bytes_max).map_err(|error| at(start, &error))?;
+        let mut raw = Vec::new();
+        while reader.read(&mut raw).map_err(|error| at(start, &error))? {
+            let event = self.decoder.event(&raw, true).map_err(|error| at(start, &error))?;
+            self.event(&event, start).await?;
+        }
+        Ok(())
+    }
+
+    async fn event(&mut self, event: &Event<'_>, start: &Spot) -> Result<(), Error> {
+        match &event.body {
+            Body::FormatDescription { .. } => {
+                self.told.logs_begun += 1;
+                Ok(())
+            }
+            Body::Rotate { file, offset } => {
+                self.place.rotated(file, *offset);
+                self.tables.clear();
+                Ok(())
+            }
+            Body::Heartbeat => {
+                self.told.caught_up = true;
+                Ok(())
+            }
+            Body::Gtid(gtid) => {
+                let begun = (!gtid.is_anonymous()).then(|| Begun::Mysql {
+                    source: gtid.sid,
+                    tag: gtid.tag.to_owned(),
+                    number: gtid.gno,
+                });
+                let committed = gtid.committed_micros.and_then(|micros| i64::try_from(micros).ok());
+                self.begin(
+                    begun,
+                    Transaction { committed_micros: committed, ..Transaction::default() },
+                )
+            }
+            Body::MariadbGtid(gtid) => self.begin(
+                Some(Begun::Mariadb {
+                    domain: gtid.domain,
+                    server: event.header.server_id,
+                    number: gtid.sequence,
+                }),
+                Transaction {
+                    standalone: gtid.is_standalone(),
+                    began: !gtid.is_standalone(),
+                    xa: gtid.is_prepared_xa(),
+                    ..Transaction::default()
+                },
+            ),
+            Body::Query(query) => self.query(query, &event.header, start),
+            Body::Xid(_) => {
+                self.commit(&event.header);
+                Ok(())
+            }
+            Body::XaPrepare(prepare) if prepare.one_phase => {
+                self.commit(&event.header);
+                Ok(())
+            }
+            Body::XaPrepare(_) => self.prepared(start),
+            Body::TableMap(map) => self.table_map(map, start).await,
+            Body::Rows(rows) => self.rows(rows, start).await,
+            Body::TransactionPayload(_) => {
+                Err(refused(start, "a compressed transaction inside another", READ_AGAIN))
+            }
+            Body::StatementFormat(_) | Body::Incident(_) => self.rowless(&event.body, start),
+            Body::StartEncryption => {
+                Err(refused(start, "an encrypted log file", "A server sends its log in clear"))
+            }
+            Body::Unknown if !event.header.is_ignorable() => Err(unknown(start, &event.header)),
+            Body::Unknown
+            | Body::Stop
+            | Body::PreviousGtids(_)
+            | Body::MariadbGtidList(_)
+            | Body::Informational(_) => Ok(()),
+        }
+    }
+
+    fn begin(&mut self, begun: Option<Begun>, transaction: Transaction) -> Result<(), Error> {
+        if self.transaction.is_some() {
+            // The server was killed while it wrote, and its log goes on without the end.
+            self.abandon()?;
+        }
+        self.boundary = Some(self.place.spot());
+        self.place.begin(begun);
+        self.transaction = Some(transaction);
+        Ok(())
+    }
+
+    fn query(&mut self, query: &Query<'_>, header: &Header, start: &Spot) -> Result<(), Error> {
+        let sql = query.text();
+        let statement = Statement::read(&sql);
+        match statement {
+            Statement::Begin => {
+                if self.transaction.is_none() {
+                    self.begin(None, Transaction::default())?;
+                }
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.began = true;
+                }
+            }
+            Statement::Commit => self.commit(header),
+            Statement::Rollback => self.abandon()?,
+            Statement::Savepoint => {}
+            Statement::RollbackToSavepoint => {
+                if self.assembly.is_open() && !self.is_accepted(start) {
+                    return Err(refused(
+                        start,
+                        "a transaction rolled back to a savepoint after changes of a table whose \
+                         engine cannot roll back",
+                        &given_up(start),
+                    ));
+                }
+            }
+            Statement::Xa => {
+                let ends = !sql.trim_start().get(2..).is_some_and(|rest| {
+                    let rest = rest.trim_start().to_ascii_uppercase();
+                    rest.starts_with("START")
+                        || rest.starts_with("BEGIN")
+                        || rest.starts_with("END")
+                });
+                if ends {
+                    self.commit(header);
+                } else if let Some(transaction) = &mut self.transaction {
+                    transaction.xa = true;
+                    transaction.began = true;
+                }
+            }
+            Statement::Rowless => {
+                if let Some(table) = self.mentioned(&sql, &query.schema)
+                    && !self.is_accepted(start)
+                {
+                    return Err(refused(
+                        start,
+                        &format!(
+                            "a statement changed table {table} without its rows being in the log \
+                             (TRUNCATE, or a session in statement format)"
+                        ),
+                        &given_up(start),
+                    ));
+                }
+                self.end_of_statement(header);
+            }
+            Statement::Definition => {
+                self.definitions.doubt(&sql, &query.schema);
+                if starts_transaction(&sql) {
+                    // CREATE TABLE ... SELECT: its rows follow.
+                    self.transaction.get_or_insert_default().began = true;
+                    return Ok(());
+                }
+                self.end_of_statement(header);
+            }
+        }
+        Ok(())
+    }
+
+    /// A statement outside of BEGIN and COMMIT commits itself.
+    fn end_of_statement(&mut self, header: &Header) {
+        let commits = self.transaction.as_ref().is_none_or(|open| open.standalone || !open.began);
+        if commits {
+            self.commit(header);
+        }
+    }
+
+    fn prepared(&mut self, start: &Spot) -> Result<(), Error> {
+        if self.assembly.is_open() {
+            if !self.is_accepted(start) {
+                return Err(refused(
+                    start,
+                    "an XA transaction changed mapped tables; whether it was committed is told \
+                     elsewhere in the log, which this version does not follow",
+                    &given_up(start),
+                ));
+            }
+            return self.abandon();
+        }
+        self.transaction = None;
+        self.boundary = None;
+        self.place.done();
+        Ok(())
+    }
+
+    fn rowless(&mut self, body: &Body<'_>, start: &Spot) -> Result<(), Error> {
+        if self.is_accepted(start) {
+            return Ok(());
+        }
+        match body {
+            Body::Incident(incident) => Err(refused(
+                start,
+                &format!("the server lost changes before they reached its log: {}", incident.words),
+                &given_up(start),
+            )),
+            // What follows it is a statement, which is refused if it concerns a mapped table.
+            _ => Ok(()),
+        }
+    }
+
+    fn commit(&mut self, header: &Header) {
+        let transaction = self.transaction.take().unwrap_or_default();
+        let seconds = i64::from(header.timestamp_seconds).saturating_mul(1_000_000);
+        let committed_at = Timestamp(transaction.committed_micros.unwrap_or(seconds));
+        if self.assembly.commit(committed_at, transaction.origin).is_some() {
+            self.told.transactions += 1;
+        }
+        self.place.done();
+        self.boundary = None;
+    }
+
+    /// Drops the open transaction, which was rolled back.
+    fn abandon(&mut self) -> Result<(), Error> {
+        if self.assembly.abandon()? {
+            // Parts are in the store; starting over from the last position discards them.
+            return Err(Error::Lost { reason: "a large transaction was rolled back".to_owned() });
+        }
+        self.transaction = None;
+        self.place.done();
+        self.boundary = None;
+        Ok(())
+    }
+
+    fn is_accepted(&self, start: &Spot) -> bool {
+        self.settings.accepted.contains(&start.to_string())
+    }
+
+    fn mentioned(&self, sql: &str, schema: &str) -> Option<Name> {
+        let database = &self.settings.database;
+        self.map.tables.keys().find(|table| mentions(sql, schema, database, table)).cloned()
+    }
+}
+
+/// Tells what of a newly bound map cannot travel.
+fn bound(map: BoundMap) -> BoundMap {
+    for problem in map.problems.iter().filter(|problem| problem.fatal) {
+        tracing::error!(table = %problem.table, "does not travel: {}", problem.message);
+    }
+    map
+}

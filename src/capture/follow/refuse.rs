@@ -1,0 +1,37 @@
+//! Refusals: each names the place in the log and the remedy.
+
+use crate::capture::Error;
+use crate::capture::decode::{DecodeError, Header};
+use crate::capture::place::Spot;
+
+pub(super) const READ_AGAIN: &str = "The log is damaged there; check the server's disk";
+
+pub(super) fn given_up(start: &Spot) -> String {
+    format!(
+        "Copy the rows it concerns by other means, then go on with [capture] accept = [\"{start}\"]"
+    )
+}
+
+pub(super) fn refused(start: &Spot, what: &str, remedy: &str) -> Error {
+    Error::Refused { place: start.to_string(), what: what.to_owned(), remedy: remedy.to_owned() }
+}
+
+pub(super) fn at(start: &Spot, error: &DecodeError) -> Error {
+    refused(start, &error.to_string(), READ_AGAIN)
+}
+
+pub(super) fn placed(start: &Spot, error: Error) -> Error {
+    match error {
+        Error::Value { .. } => refused(
+            start,
+            &error.to_string(),
+            "Leave the column out in the schema map, or change its type",
+        ),
+        other => other,
+    }
+}
+
+pub(super) fn unknown(start: &Spot, header: &Header) -> Error {
+    let what = format!("an event of type {}, which this version does not know", header.kind);
+    refused(start, &what, "Install a newer headwater")
+}

@@ -1,0 +1,170 @@
+//! Rows of mapped tables: recognised by their table map, read with the plan that fits it, written
+//! as changes.
+
+use std::sync::Arc;
+
+use super::refuse::{READ_AGAIN, at, placed, refused};
+use super::{Follower, Table, WATERMARK_TABLE};
+use crate::capture::Error;
+use crate::capture::decode::{
+    DecodeError, MapColumn, RawColumn, Row, RowKind, RowsEvent, TableMapEvent,
+};
+use crate::capture::place::Spot;
+use crate::capture::plan::{Image, TablePlan};
+use crate::capture::row::Step;
+use crate::capture::translate::{Pause, Translator};
+use crate::change::NodeId;
+use crate::record::SegmentWriter;
+use crate::schema_map::BoundTable;
+
+impl Follower {
+    pub(super) async fn table_map(
+        &mut self,
+        event: &TableMapEvent<'_>,
+        start: &Spot,
+    ) -> Result<(), Error> {
+        if let Some(Table::Mapped(plan)) = self.tables.get(&event.table_id)
+            && plan.bindings == self.bindings
+            && plan.fits(event)
+            && !self.definitions.is_doubtful(event.table)
+        {
+            return Ok(());
+        }
+        let found = if *event.schema == *self.settings.database {
+            let readable =
+                self.definitions.concern(event.table) && self.define(event, start).await?;
+            match self.map.tables.get(event.table).filter(|_| readable) {
+                Some(bound) => Table::Mapped(self.plan(event, bound.clone(), start)?),
+                None => Table::Other,
+            }
+        } else if *event.schema == *self.settings.state_schema && event.table == WATERMARK_TABLE {
+            Table::Watermark(event.columns().map_err(|error| at(start, &error))?)
+        } else {
+            Table::Other
+        };
+        self.tables.insert(event.table_id, found);
+        Ok(())
+    }
+
+    fn plan(
+        &mut self,
+        event: &TableMapEvent<'_>,
+        bound: Arc<BoundTable>,
+        start: &Spot,
+    ) -> Result<Arc<TablePlan>, Error> {
+        if let Some(plan) = self.plans.get(&bound.name)
+            && plan.fits(event)
+        {
+            return Ok(plan.clone());
+        }
+        let name = bound.name.clone();
+        let plan = TablePlan::new(event, &self.map, bound, &mut self.identities, self.bindings);
+        let plan = plan.map_err(|mismatch| {
+            refused(
+                start,
+                &format!("table {name} was written with other columns than it has now: {mismatch}"),
+                "Its definition changed while capture was behind; copy the table again",
+            )
+        })?;
+        let plan = Arc::new(plan);
+        self.plans.insert(name, plan.clone());
+        Ok(plan)
+    }
+
+    pub(super) async fn rows(&mut self, event: &RowsEvent<'_>, start: &Spot) -> Result<(), Error> {
+        let plan = match self.tables.get(&event.table_id) {
+            Some(Table::Other) => return Ok(()),
+            Some(Table::Mapped(plan)) => plan.clone(),
+            Some(Table::Watermark(columns)) => {
+                if let (Some(node), Some(open)) = (
+                    origin(columns, event).map_err(|error| at(start, &error))?,
+                    &mut self.transaction,
+                ) {
+                    open.origin = Some(node);
+                }
+                return Ok(());
+            }
+            None if event.is_dummy() => return Ok(()),
+            None => return Err(refused(start, "rows without a table map before them", READ_AGAIN)),
+        };
+        if !event.is_full() {
+            return Err(refused(
+                start,
+                &format!(
+                    "rows of table {} are logged without all their columns (binlog_row_image of \
+                     the session was not FULL)",
+                    plan.bound.name
+                ),
+                "Set binlog_row_image = FULL for every session, then copy the table again",
+            ));
+        }
+        self.decisions.forget(&plan.bound.name);
+        let mut reader = event.rows(&plan.columns).map_err(|error| at(start, &error))?;
+        let mut row = Row::default();
+        while reader.read(&mut row).map_err(|error| at(start, &error))? {
+            self.told.rows += 1;
+            loop {
+                match self.row(&plan, event.kind, &row) {
+                    Ok(()) => break,
+                    Err(Pause::Need(need)) => self.fetch(&need).await?,
+                    Err(Pause::Failed(error)) => return Err(placed(start, error)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn row(&mut self, plan: &TablePlan, kind: RowKind, row: &Row<'_>) -> Result<(), Pause> {
+        let before = Image { plan, columns: &row.before };
+        let after = Image { plan, columns: &row.after };
+        if kind == RowKind::Insert
+            && let Some(inserts) = &plan.inserts
+            && inserts.names(&after)?
+        {
+            let identities = &mut self.identities;
+            let write =
+                |writer: &mut SegmentWriter| inserts.write(plan, &after, identities, writer);
+            if self.assembly.write(write)? {
+                return Ok(());
+            }
+        }
+        let mut step = Step {
+            plan,
+            translator: Translator {
+                map: &self.map,
+                identities: &mut self.identities,
+                decisions: &self.decisions,
+            },
+            nameless: 0,
+        };
+        let change = match kind {
+            RowKind::Insert => step.insert(&after),
+            RowKind::Update => step.update(&before, &after),
+            RowKind::Delete => step.delete(&before),
+        }?;
+        let nameless = step.nameless;
+        if nameless > 0 && plan.travels {
+            self.told.nameless += nameless;
+            tracing::warn!(table = %plan.bound.name, "a row without a uuid cannot travel yet");
+        }
+        if let Some(change) = change
+            && plan.travels
+        {
+            self.assembly.change(&change).map_err(Error::from)?;
+        }
+        Ok(())
+    }
+}
+
+/// The node that a transaction of headwater's own came from: the first column of its watermark.
+fn origin(columns: &[MapColumn], event: &RowsEvent<'_>) -> Result<Option<NodeId>, DecodeError> {
+    let mut reader = event.rows(columns)?;
+    let mut row = Row::default();
+    let mut node = None;
+    while reader.read(&mut row)? {
+        if let Some(RawColumn::Bytes(bytes)) = row.after.first() {
+            node = std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok()).map(NodeId);
+        }
+    }
+    Ok(node)
+}

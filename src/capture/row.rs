@@ -1,0 +1,150 @@
+//! One row of the log to a change, whatever its table is like.
+
+use super::Error;
+use super::plan::{Image, TablePlan};
+use super::translate::{Pause, Translator, indexed_key};
+use crate::change::{Change, Identity, Kind};
+use crate::record::{IdentityBytes, fingerprint};
+use crate::value::Value;
+
+/// One row on its way to a change. Nothing but the identity index changes before everything the
+/// row needs is known, and what is noted there holds however often the row is tried.
+pub(super) struct Step<'t, 'p> {
+    pub(super) plan: &'p TablePlan,
+    pub(super) translator: Translator<'t>,
+    /// Rows met that have no identity yet.
+    pub(super) nameless: u64,
+}
+
+impl Step<'_, '_> {
+    pub(super) fn insert<'a>(&mut self, row: &Image<'a, '_>) -> Result<Option<Change<'a>>, Pause> {
+        let identity = self.translator.identity(&self.plan.bound, row)?;
+        self.note(None, Some((row, identity.as_ref())))?;
+        if Translator::left_out(&self.plan.bound, row)? {
+            return Ok(None);
+        }
+        let Some(identity) = identity else {
+            self.nameless += 1;
+            return Ok(None);
+        };
+        self.whole(identity, row).map(Some)
+    }
+
+    fn whole<'a>(
+        &mut self,
+        identity: Identity<'a>,
+        row: &Image<'a, '_>,
+    ) -> Result<Change<'a>, Pause> {
+        let values = self.values(&self.plan.value_columns, row)?;
+        Ok(Change {
+            shape: self.plan.insert.clone(),
+            kind: Kind::Insert,
+            identity,
+            previous: None,
+            values,
+            base: None,
+        })
+    }
+
+    pub(super) fn update<'a>(
+        &mut self,
+        before: &Image<'a, '_>,
+        after: &Image<'a, '_>,
+    ) -> Result<Option<Change<'a>>, Pause> {
+        let plan = self.plan;
+        let renamed = plan.identity_columns.iter().any(|column| before.differs(after, *column));
+        let rekeyed = plan.bound.local_key.is_some_and(|key| before.differs(after, key));
+        let changed = plan.changed(before, after);
+        if changed.is_empty() && !renamed && !rekeyed && plan.bound.rows_left_out.is_empty() {
+            return Ok(None);
+        }
+        // The old name is asked for before the new one is noted under the same key.
+        let old = if renamed { self.translator.identity(&plan.bound, before)? } else { None };
+        let identity = self.translator.identity(&plan.bound, after)?;
+        let was_out = Translator::left_out(&plan.bound, before)?;
+        let is_out = Translator::left_out(&plan.bound, after)?;
+        let old_values = self.values(&changed, before)?;
+        if renamed || rekeyed {
+            self.note(rekeyed.then_some(before), Some((after, identity.as_ref())))?;
+        }
+        let Some(identity) = identity else {
+            self.nameless += 1;
+            return Ok(None);
+        };
+        let was_nameless = renamed && old.is_none();
+        if is_out {
+            let gone = old.unwrap_or(identity);
+            return Ok((!was_out).then(|| Change {
+                shape: plan.delete.clone(),
+                kind: Kind::Delete,
+                identity: gone,
+                previous: None,
+                values: Vec::new(),
+                base: None,
+            }));
+        }
+        if was_out || was_nameless {
+            return self.whole(identity, after).map(Some);
+        }
+        let previous = old.filter(|old| *old != identity);
+        if changed.is_empty() && previous.is_none() {
+            return Ok(None);
+        }
+        let values = self.values(&changed, after)?;
+        Ok(Some(Change {
+            shape: plan.update_shape(&changed),
+            kind: Kind::Update,
+            identity,
+            previous,
+            values,
+            base: Some(fingerprint(&old_values)),
+        }))
+    }
+
+    pub(super) fn delete<'a>(&mut self, row: &Image<'a, '_>) -> Result<Option<Change<'a>>, Pause> {
+        let identity = self.translator.identity(&self.plan.bound, row)?;
+        let out = Translator::left_out(&self.plan.bound, row)?;
+        let values = self.values(&self.plan.value_columns, row)?;
+        self.note(Some(row), None)?;
+        let Some(identity) = identity else { return Ok(None) };
+        if out {
+            return Ok(None);
+        }
+        Ok(Some(Change {
+            shape: self.plan.delete.clone(),
+            kind: Kind::Delete,
+            identity,
+            previous: None,
+            values: Vec::new(),
+            base: Some(fingerprint(&values)),
+        }))
+    }
+
+    fn values<'a>(
+        &mut self,
+        columns: &[usize],
+        row: &Image<'a, '_>,
+    ) -> Result<Vec<Value<'a>>, Pause> {
+        columns.iter().map(|column| self.translator.value(&self.plan.bound, *column, row)).collect()
+    }
+
+    /// Keeps the identity index as the log says.
+    fn note(
+        &mut self,
+        gone: Option<&Image<'_, '_>>,
+        here: Option<(&Image<'_, '_>, Option<&Identity<'_>>)>,
+    ) -> Result<(), Error> {
+        let plan = self.plan;
+        if let Some(row) = gone
+            && let Some((number, local)) = indexed_key(&plan.bound, plan.number, row)?
+        {
+            self.translator.identities.remove(number, local);
+        }
+        if let Some((row, Some(identity))) = here
+            && let Some((number, local)) = indexed_key(&plan.bound, plan.number, row)?
+        {
+            self.translator.identities.put(number, local, IdentityBytes::new(identity));
+        }
+        Ok(())
+    }
+}

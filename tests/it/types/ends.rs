@@ -89,6 +89,13 @@ impl Ends {
         self.tables.push(name.to_owned());
     }
 
+    /// Makes a table by a statement for each end.
+    pub(super) async fn table_by(&mut self, name: &str, child: &str, parent: &str) {
+        self.child.sql_in(DATABASE, child).await.unwrap();
+        self.parent.sql_in(DATABASE, parent).await.unwrap();
+        self.tables.push(name.to_owned());
+    }
+
     /// The map of all tables made.
     pub(super) fn map(&self) -> Arc<MapFile> {
         let mut text = "version = 1\n[defaults]\nidentity = \"uuid\"\n[classes.all]\n\

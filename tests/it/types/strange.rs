@@ -160,7 +160,7 @@ async fn a_system_versioned_table_is_refused_by_name(flavor: Flavor) {
 
 async fn old_temporal_formats_are_read_without_fractions_and_refused_with(flavor: Flavor) {
     const WITHOUT: &str = "TIME, DATETIME and TIMESTAMP in MariaDB's old format";
-    const WITH: &str = "the same with a fraction";
+    const WITH: &str = "TIME, DATETIME and TIMESTAMP with fractions in MariaDB's old format";
     if !flavor.is_mariadb() {
         TYPES.settle(WITHOUT, flavor, NOT_THERE);
         TYPES.settle(WITH, flavor, NOT_THERE);

@@ -254,9 +254,13 @@ pub(super) fn arm(number: usize, table: &BoundTable, keys: usize, write: bool) -
     sql.replacen("SELECT ", &format!("SELECT {number}, "), 1)
 }
 
-/// A column as it is compared with what was sent: text, bytes or digits.
+/// A column as it is compared with what was sent: text, bytes or digits. Text in one character set
+/// and collation: those of two tables may not stand in one UNION otherwise.
 fn shown(table: &BoundTable, index: usize) -> String {
     let name = column(table, index);
+    if table.columns.get(index).is_some_and(cell::is_text) {
+        return format!("CONVERT({name} USING utf8mb4)");
+    }
     match table.columns.get(index).map(|column| column.live.data_type.as_str()) {
         Some("date" | "datetime" | "timestamp" | "time" | "decimal" | "uuid") => {
             format!("CAST({name} AS CHAR)")

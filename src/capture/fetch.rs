@@ -10,10 +10,11 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Params, Row};
 
 use super::Error;
+use super::decode::Charset;
 use super::translate::{RowValues, lender};
 use crate::change::Identity;
 use crate::database::connect;
-use crate::database::schema::{LiveSchema, LiveTable};
+use crate::database::schema::{LiveColumn, LiveSchema, LiveTable};
 use crate::schema_map::{BoundIdentity, BoundMap, BoundTable, ConditionalRule};
 use crate::value::{Name, Value};
 
@@ -249,13 +250,24 @@ fn quoted(table: &BoundTable, column: usize) -> Result<String, Error> {
     Ok(name_quoted(&column.name))
 }
 
+/// Whether a column's values are text, which is fetched as the bytes it is stored as: the server
+/// would put a question mark in the place of what it cannot convert.
+fn is_text(live: &LiveColumn) -> bool {
+    live.charset.is_some()
+        && matches!(
+            live.data_type.as_str(),
+            "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext"
+        )
+}
+
 /// A column in a select list: temporal values as text, so that zero dates and fractions survive.
 fn selected(table: &BoundTable, column: usize) -> Result<String, Error> {
     let name = quoted(table, column)?;
-    let kind = table.columns.get(column).map(|column| column.live.data_type.as_str());
-    Ok(match kind {
-        Some("date" | "time" | "datetime" | "timestamp") => format!("CAST({name} AS CHAR)"),
-        Some(_) | None => name,
+    let Some(live) = table.columns.get(column).map(|column| &column.live) else { return Ok(name) };
+    Ok(match live.data_type.as_str() {
+        "date" | "time" | "datetime" | "timestamp" => format!("CAST({name} AS CHAR)"),
+        _ if is_text(live) => format!("CAST({name} AS BINARY)"),
+        _ => name,
     })
 }
 
@@ -265,10 +277,20 @@ fn fetched(table: &BoundTable, columns: &[usize], row: Row) -> FetchedRow {
         .zip(row.unwrap())
         .filter_map(|(column, value)| {
             let live = &table.columns.get(*column)?.live;
-            Some((*column, crate::database::value::from_server(live, value)))
+            Some((*column, value_of(live, value)))
         })
         .collect();
     FetchedRow { values }
+}
+
+fn value_of(live: &LiveColumn, value: mysql_async::Value) -> Value<'static> {
+    let charset = live.charset.as_deref().and_then(|name| Charset::of_name(name).ok());
+    match (value, charset) {
+        (mysql_async::Value::Bytes(bytes), Some(charset)) if is_text(live) => {
+            charset.text(&bytes).into_owned()
+        }
+        (value, _) => crate::database::value::from_server(live, value),
+    }
 }
 
 fn plain(value: &Value<'static>) -> mysql_async::Value {

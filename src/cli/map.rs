@@ -1,10 +1,11 @@
 //! `headwater map generate`, `check` and `explain`.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
+use crate::config::{Config, ConfigError};
 use crate::database;
 use crate::database::connect::Options;
 use crate::database::schema::LiveSchema;
@@ -13,6 +14,7 @@ use crate::schema_map::BoundMap;
 use crate::schema_map::check::Report;
 use crate::schema_map::explain::explain;
 use crate::schema_map::file::{self, MapFile};
+use crate::schema_map::fits;
 use crate::schema_map::generate::generate;
 
 /// What can be done with schema maps.
@@ -33,12 +35,17 @@ Nothing is changed. Read the proposal, name it in [database] maps, then run head
     #[command(after_help = "Examples:
   headwater map check
   headwater map check --quick        without counting rows: for large tables and slow disks
+  headwater --config clinic.toml map check --with centre.toml
+                                     and whether the other end's columns hold what this one sends
 
 Exits with 1 if a table that should travel cannot.")]
     Check {
         /// Do not look for missing and double identities in the rows
         #[arg(long)]
         quick: bool,
+        /// The configuration of the other end, whose database can be reached from here
+        #[arg(long = "with", value_name = "FILE2")]
+        other: Option<PathBuf>,
     },
     /// Say in plain words what happens to a table and each of its columns
     #[command(after_help = "Examples:
@@ -59,6 +66,9 @@ pub enum MapError {
     /// The database cannot be asked.
     #[error(transparent)]
     Database(#[from] database::Error),
+    /// The other end's configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The answer cannot be printed.
     #[error("cannot write the answer: {0}")]
     Output(#[from] std::io::Error),
@@ -90,7 +100,7 @@ pub async fn run(
             write!(out, "{}", explain(&map, &bound, &schema, table))?;
             bound.tables.contains_key(table.as_str()) || map.tables.contains_key(table.as_str())
         }
-        MapCommand::Check { quick } => {
+        MapCommand::Check { quick, other } => {
             let server = Server::read(&mut connection).await?;
             let bound = BoundMap::bind(&map, &schema);
             let mut report = Report::of(&map, &bound, &schema);
@@ -99,6 +109,11 @@ pub async fn run(
             }
             let database = &options.database;
             writeln!(out, "Database {database} on {server} at {}:", options.address())?;
+            if let Some(other) = other {
+                let (there, server) = bound_at(other).await?;
+                writeln!(out, "Held against {}, on {server}:", other.display())?;
+                report.add_disagreements(fits::disagreements(&bound, &there));
+            }
             write!(out, "{report}")?;
             !report.is_fatal()
         }
@@ -106,4 +121,16 @@ pub async fn run(
     // The answer is out; whether the server hears the farewell changes nothing.
     drop(connection.disconnect().await);
     Ok(good)
+}
+
+/// The map of another node held against its own database, and the server it is on.
+async fn bound_at(configuration: &Path) -> Result<(BoundMap, Server), MapError> {
+    let config = Config::load(configuration)?;
+    let map = MapFile::load(&config.database.maps)?;
+    let options = &config.database.options;
+    let mut connection = options.connect(&[]).await?;
+    let schema = LiveSchema::read(&mut connection, &options.database).await?;
+    let server = Server::read(&mut connection).await?;
+    drop(connection.disconnect().await);
+    Ok((BoundMap::bind(&map, &schema), server))
 }

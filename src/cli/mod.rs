@@ -135,6 +135,7 @@ async fn command(path: &Path, command: &Command) -> Result<Outcome, Error> {
 fn mapped(error: map::MapError) -> Error {
     match error {
         map::MapError::Map(error) => Error::Usage(error.to_string()),
+        map::MapError::Config(error) => Error::Config(error),
         map::MapError::Database(error) => asked(&error),
         map::MapError::Output(error) => Error::Output(error),
     }

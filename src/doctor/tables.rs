@@ -5,7 +5,7 @@ use super::Verdict::{Bad, Doubtful, Unknown};
 use super::{Check, DatabaseFacts, Facts, MapFacts};
 use crate::database::schema::{ForeignKey, LiveTable};
 use crate::database::server::{Flavor, Server};
-use crate::schema_map::{BoundTable, Role};
+use crate::schema_map::{BoundTable, Role, fits};
 
 /// How many names a line lists before it says how many more there are.
 const NAMES_SHOWN: usize = 8;
@@ -25,6 +25,7 @@ pub(super) fn checks(facts: &Facts, database: &DatabaseFacts) -> Vec<Check> {
         Ok(found) => {
             checks.extend(map(facts, found));
             checks.extend(engines(facts, found));
+            checks.extend(types(found));
             if facts.duties.capture {
                 checks.push(cascades(&database.server, found));
             }
@@ -101,6 +102,28 @@ fn engines(facts: &Facts, found: &MapFacts) -> Vec<Check> {
         })
         .collect();
     if checks.is_empty() { vec![Check::good(NAME, "all InnoDB")] } else { checks }
+}
+
+/// Types that the server at the other end of a link may not have.
+fn types(found: &MapFacts) -> Option<Check> {
+    let rare = mapped(found).flat_map(|(table, _)| {
+        table.columns.iter().filter(|column| column.role == Role::Plain).filter_map(|column| {
+            let servers = fits::found_on(&column.live)?;
+            let (table, name, kind) = (&table.name, &column.name, &column.live.column_type);
+            Some(format!("{table}.{name} is {kind}, which only {servers} have"))
+        })
+    });
+    let rare: Vec<String> = rare.collect();
+    (!rare.is_empty()).then(|| {
+        Check::not_good(
+            "types",
+            Unknown,
+            some(rare.iter().map(String::as_str)),
+            "A server without the type needs a column that holds its values; what does not fit is \
+             quarantined there.",
+            "headwater map check --with FILE2, where both databases can be reached",
+        )
+    })
 }
 
 /// Rows that the server itself deletes or alters through a foreign key are not in the log, except

@@ -10,6 +10,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
 
 use super::file::{MapFile, TableRule};
+use super::fits;
 use super::identity::is_integer;
 use super::propose;
 use super::{BoundColumn, BoundIdentity, BoundMap, BoundTable, Direction, Problem, Role};
@@ -171,7 +172,22 @@ impl Report {
         });
     }
 
+    /// Adds what the tables would meet at the other end of a link.
+    pub fn add_disagreements(&mut self, problems: Vec<Problem>) {
+        self.problems.extend(problems);
+        self.sort();
+    }
+
     fn doubts(&mut self, table: &BoundTable, live: &LiveTable) {
+        for column in table.columns.iter().filter(|column| column.role == Role::Plain) {
+            if let Some(servers) = fits::found_on(&column.live) {
+                self.add(table, false, format!(
+                    "its column {} is {}, which only {servers} have: headwater map check --with FILE2 \
+                     says whether what another server has in its place holds it",
+                    column.name, column.live.column_type
+                ));
+            }
+        }
         for key in &live.foreign_keys {
             let moves = |rule: &str| ["CASCADE", "SET NULL", "SET DEFAULT"].contains(&rule);
             if moves(&key.on_delete) || moves(&key.on_update) {

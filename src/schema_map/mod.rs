@@ -8,6 +8,7 @@ pub mod check;
 mod condition;
 pub mod explain;
 pub mod file;
+pub mod fits;
 pub mod generate;
 mod identity;
 mod levels;

@@ -211,7 +211,7 @@ async fn what_rows_show_is_found_by_check(flavor: Flavor) {
         headwater_rig::Server::start_with_openmrs(flavor, ServerOptions::default()).await.unwrap();
     let options = options(&server, "openmrs");
     let maps = [path("schema-maps/openmrs-2.x.toml")];
-    let check = || command(MapCommand::Check { quick: false }, &options, &maps);
+    let check = || command(MapCommand::Check { quick: false, other: None }, &options, &maps);
     let (good, text) = check().await.unwrap();
     assert!(good, "{text}");
     assert!(
@@ -244,7 +244,8 @@ async fn what_rows_show_is_found_by_check(flavor: Flavor) {
     assert!(text.contains("concept_name_tag_map: 1 rows are there more than once"), "{text}");
     assert!(text.contains("visit: it has triggers (busy)"), "{text}");
     assert!(text.contains("  idgen_pool\n  plain\n"), "{text}");
-    let quick = command(MapCommand::Check { quick: true }, &options, &maps).await.unwrap();
+    let quick =
+        command(MapCommand::Check { quick: true, other: None }, &options, &maps).await.unwrap();
     assert!(quick.0, "{}", quick.1);
 
     let proposal =

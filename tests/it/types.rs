@@ -7,6 +7,7 @@ mod ends;
 mod exact;
 mod generated;
 mod kinds;
+mod lacking;
 mod pairs;
 mod strange;
 

@@ -21,6 +21,14 @@ pub(super) fn value(content: &[u8], charset: Charset) -> Value<'_> {
     }
 }
 
+impl Charset {
+    /// The value of bytes in this character set, as [`RawColumn::value`](super::RawColumn::value)
+    /// gives it for text in the log.
+    pub fn text(self, content: &[u8]) -> Value<'_> {
+        value(content, self)
+    }
+}
+
 /// The text, if it is surely the one the server means.
 pub(super) fn decode(content: &[u8], charset: Charset) -> Option<Cow<'_, str>> {
     match form(charset) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::refuse::{at, given_up, refused};
 use super::{Follower, bound};
-use crate::capture::decode::{MapColumn, TableMapEvent};
+use crate::capture::decode::{ColumnFacts, DecodeError, MapColumn, Refusal, TableMapEvent};
 use crate::capture::place::Spot;
 use crate::capture::tables::{described, fits, with_keys_of};
 use crate::capture::{Error, ahead};
@@ -82,9 +82,11 @@ impl Follower {
             ));
         };
         if !fits(logged, live) {
-            return Ok(Err("its rows were written with another definition than it has now, and \
-                           its columns have no names in the log"
-                .to_owned()));
+            return Ok(Err(unreadable(logged, live).unwrap_or_else(|| {
+                "its rows were written with another definition than it has now, and its columns \
+                 have no names in the log"
+                    .to_owned()
+            })));
         }
         let from = self.position();
         let (options, bytes_max) = (self.fetcher.options(), self.settings.inflated_bytes_max);
@@ -96,4 +98,13 @@ impl Follower {
             )),
         })
     }
+}
+
+/// The column that no definition would make readable, and why.
+fn unreadable(logged: &[MapColumn], live: &LiveTable) -> Option<String> {
+    let old = DecodeError::from(Refusal::OldFraction);
+    let mut columns = logged.iter().zip(&live.columns);
+    let column =
+        columns.find(|(logged, live)| ColumnFacts::new(logged, live).as_ref() == Err(&old));
+    column.map(|(_, live)| format!("column {}: {old}", live.name))
 }

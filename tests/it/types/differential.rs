@@ -451,7 +451,7 @@ fn compare<T>(
                 match event_fault(columns, error) {
                     Some(fault) => *outcome.faults.entry(fault).or_default() += 1,
                     None => {
-                        outcome.wrong.push(format!("{table}, event {number}: it fails: {error}"))
+                        outcome.wrong.push(format!("{table}, event {number}: it fails: {error}"));
                     }
                 }
                 continue;
@@ -533,7 +533,8 @@ async fn three_decoders_say_the_same(flavor: Flavor) {
     let mut conn = server.conn("kinds").await.unwrap();
     let schema = LiveSchema::read(&mut conn, "kinds").await.unwrap();
     let ours = ours(&log, &schema);
-    assert!(ours.len() >= TABLES * (ROWS + 2));
+    // An update that changes nothing is not logged.
+    assert!(ours.len() >= TABLES * (ROWS + 1));
     let signs = flavor.is_new_mysql();
     let common = compare(&tables, &ours, &commons(&log), |definition, ours, theirs| {
         common_says(definition, ours, signs, theirs)

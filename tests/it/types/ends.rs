@@ -4,15 +4,17 @@
 use std::sync::Arc;
 
 use headwater::apply::{Applier, Report, Settings, State};
-use headwater::change::{Epoch, NodeId, Sequence};
+use headwater::capture::Doing;
+use headwater::change::{Epoch, Identity, NodeId, Sequence};
 use headwater::clock::SystemClock;
 use headwater::database::schema::LiveSchema;
 use headwater::schema_map::{BoundMap, MapFile};
-use headwater::transport::Peer;
 use headwater::transport::batch;
 use headwater::transport::codec::Codec;
 use headwater::transport::content::Room;
 use headwater::transport::cut::{Cut, Cutter};
+use headwater::transport::{Peer, Wanted};
+use headwater::value::Value as Carried;
 use headwater_rig::{Flavor, Server, ServerOptions};
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Value};
@@ -87,6 +89,13 @@ impl Ends {
         self.tables.push(name.to_owned());
     }
 
+    /// Makes a table by a statement for each end.
+    pub(super) async fn table_by(&mut self, name: &str, child: &str, parent: &str) {
+        self.child.sql_in(DATABASE, child).await.unwrap();
+        self.parent.sql_in(DATABASE, parent).await.unwrap();
+        self.tables.push(name.to_owned());
+    }
+
     /// The map of all tables made.
     pub(super) fn map(&self) -> Arc<MapFile> {
         let mut text = "version = 1\n[defaults]\nidentity = \"uuid\"\n[classes.all]\n\
@@ -122,6 +131,15 @@ impl Ends {
             epoch: Epoch(uuid::Uuid::new_v4()),
         };
         self.running = Some(Running { folder, capturing, applier, peer, applied: Sequence(0) });
+    }
+
+    /// Asks the child for whole rows, as a parent does that lacks them.
+    pub(super) async fn ask_for(&self, table: &str, uuids: &[String]) {
+        let wanted = uuids.iter().map(|uuid| Wanted {
+            table: table.into(),
+            identity: Identity::One(Carried::Text(uuid.clone().into())),
+        });
+        self.running.as_ref().unwrap().capturing.wanted.send(wanted.collect()).await.unwrap();
     }
 
     /// Learns the parent's tables anew, as its node does when it starts.
@@ -181,6 +199,14 @@ impl Ends {
             }
         }
         reasons
+    }
+
+    /// Waits until capture stops for good, and gives its words.
+    pub(super) async fn stopped(&self) -> String {
+        let capturing = &self.running.as_ref().unwrap().capturing;
+        let state = capturing.until(|state| matches!(state.doing, Doing::Stopped(_))).await;
+        let Doing::Stopped(words) = state.doing else { unreachable!("waited for it") };
+        words
     }
 
     /// Forgets what was set aside.

@@ -194,4 +194,24 @@ async fn every_type_arrives_exactly(flavor: Flavor) {
     TYPES.settle_all(crate::support::ledger::column(flavor), &cells);
 }
 
-on_all!(every_type_arrives_exactly);
+/// What is asked of the database rather than read in the log is the same.
+async fn rows_that_the_parent_lacks_arrive_whole(flavor: Flavor) {
+    let mut ends = Ends::start(flavor, flavor).await;
+    let groups = groups(|kind| kind.is_on(flavor));
+    for (table, kinds) in &groups {
+        ends.table(table, &columns(kinds)).await;
+    }
+    // Before capture begins: nothing of it is in the log that is read.
+    Phase::Insert.at_child(&ends, &groups).await;
+    ends.run().await;
+    for (table, kinds) in &groups {
+        let uuids: Vec<String> = (0..rows(kinds)).map(|row| format!("row-{row:03}")).collect();
+        ends.ask_for(table, &uuids).await;
+        ends.carry_all().await;
+    }
+    let wrong = differing(&ends, &groups, &alike(&groups)).await;
+    assert!(wrong.is_empty(), "{flavor}: {wrong:#?}");
+    ends.stop().await;
+}
+
+on_all!(every_type_arrives_exactly, rows_that_the_parent_lacks_arrive_whole);

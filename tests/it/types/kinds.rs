@@ -543,7 +543,7 @@ fn documents(list: &mut List) {
     );
     list.add(
         "documents",
-        "JSON of MySQL holding dates, times and bytes, as the text they print as",
+        "JSON of MySQL holding dates, times and bytes, which become text",
         "JSON",
         PRINTED,
         mysql_9,

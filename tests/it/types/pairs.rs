@@ -197,3 +197,72 @@ async fn json_keeps_its_meaning() {
     assert!(held.contains("documents: ") && held.contains("0.12345678901234567890123"), "{held}");
     ends.stop().await;
 }
+
+/// A row is called the same at both ends, whatever its name is stored as.
+async fn identities_are_the_same_between(child: Flavor, here: &str, parent: Flavor, there: &str) {
+    let name = concat!(module_path!(), "::identities_are_the_same_between");
+    if !(crate::support::is_there(child, name) && crate::support::is_there(parent, name)) {
+        return;
+    }
+    let mut ends = Ends::start(child, parent).await;
+    let table = |uuid: &str| {
+        format!(
+            "CREATE TABLE owner (id INT AUTO_INCREMENT PRIMARY KEY, uuid {uuid} NOT NULL UNIQUE, a INT)"
+        )
+    };
+    let pet = "CREATE TABLE pet (id INT AUTO_INCREMENT PRIMARY KEY, uuid CHAR(36) NOT NULL UNIQUE, \
+        owner_id INT NOT NULL, FOREIGN KEY (owner_id) REFERENCES owner (id))";
+    ends.table_by("owner", &table(here), &table(there)).await;
+    ends.table_by("pet", pet, pet).await;
+    ends.parent.sql_in("kinds", "ALTER TABLE owner AUTO_INCREMENT = 900").await.unwrap();
+    ends.run().await;
+    let binary = here == "BINARY(16)";
+    for (number, uuid) in [
+        "123e4567-e89b-12d3-a456-426614174000",
+        "A4F30A1B-5EB9-11DF-A648-37A07F9C9000",
+        "00000000-0000-0000-0000-000000000000",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let literal = match binary {
+            true => format!("UNHEX(REPLACE('{uuid}', '-', ''))"),
+            false => format!("'{uuid}'"),
+        };
+        for sql in [
+            format!("INSERT INTO owner (id, uuid, a) VALUES ({number} + 1, {literal}, 1)"),
+            format!("INSERT INTO pet (uuid, owner_id) VALUES ('pet-{number}', {number} + 1)"),
+            format!("UPDATE owner SET a = 7 WHERE uuid = {literal}"),
+        ] {
+            ends.child.sql_in("kinds", &sql).await.unwrap();
+            ends.carry_all().await;
+        }
+        let query = format!(
+            "SELECT CONCAT(owner.id >= 900, ' ', a) FROM pet JOIN owner ON owner.id = owner_id \
+             WHERE pet.uuid = 'pet-{number}' AND owner.uuid = {literal}"
+        );
+        let found = ends.parent.ask("kinds", &query).await.unwrap();
+        assert_eq!(found.as_deref(), Some("1 7"), "{uuid} as {here} and {there}");
+    }
+    let sql = "DELETE FROM pet; DELETE FROM owner";
+    ends.child.sql_in("kinds", sql).await.unwrap();
+    ends.carry_all().await;
+    ends.carry_all().await;
+    let left = ends.parent.ask("kinds", "SELECT COUNT(*) FROM owner").await.unwrap();
+    assert_eq!(left.as_deref(), Some("0"));
+    ends.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn identities_stored_otherwise_are_the_same() {
+    let (mysql, mariadb) = (Flavor::Mysql97, Flavor::Mariadb1011);
+    identities_are_the_same_between(mariadb, "UUID", mysql, "CHAR(36)").await;
+    identities_are_the_same_between(mysql, "CHAR(36)", mariadb, "UUID").await;
+    identities_are_the_same_between(mariadb, "BINARY(16)", mysql, "BINARY(16)").await;
+    let ucs2 = "VARCHAR(38) CHARACTER SET ucs2";
+    identities_are_the_same_between(mysql, "CHAR(38) CHARACTER SET latin1", mariadb, ucs2).await;
+    // Tables of one database in two collations, as upgrades leave them behind.
+    let bin = "CHAR(38) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
+    identities_are_the_same_between(mysql, "CHAR(38)", mysql, bin).await;
+    identities_are_the_same_between(mariadb, "CHAR(38)", mariadb, bin).await;
+}

@@ -158,6 +158,60 @@ async fn a_system_versioned_table_is_refused_by_name(flavor: Flavor) {
     TYPES.settle(ROW, flavor, REFUSED);
 }
 
+async fn old_temporal_formats_are_read_without_fractions_and_refused_with(flavor: Flavor) {
+    const WITHOUT: &str = "TIME, DATETIME and TIMESTAMP in MariaDB's old format";
+    const WITH: &str = "TIME, DATETIME and TIMESTAMP with fractions in MariaDB's old format";
+    if !flavor.is_mariadb() {
+        TYPES.settle(WITHOUT, flavor, NOT_THERE);
+        TYPES.settle(WITH, flavor, NOT_THERE);
+        return;
+    }
+    let options = ServerOptions::default().with("--mysql56-temporal-format=OFF");
+    let mut ends = Ends::start_with(flavor, flavor, options).await;
+    ends.table("olden", &list(&["a TIME NULL", "b DATETIME NULL", "c TIMESTAMP NULL"])).await;
+    ends.table("finer", &list(&["a TIME(3) NULL"])).await;
+    ends.run().await;
+    carry(
+        &mut ends,
+        "INSERT INTO olden (uuid, a, b, c) VALUES
+         ('a', '-838:59:59', '2026-11-22 01:02:03', '2038-01-19 03:14:07'),
+         ('b', '00:00:01', '0000-00-00 00:00:00', '0000-00-00 00:00:00')",
+    )
+    .await;
+    carry(&mut ends, "UPDATE olden SET a = '12:00:00', b = NULL WHERE uuid = 'a'").await;
+    same(&ends, "olden", &["CAST(a AS CHAR)", "CAST(b AS CHAR)", "CAST(c AS CHAR)"]).await;
+    TYPES.settle(WITHOUT, flavor, EXACT);
+    ends.child
+        .sql_in("kinds", "INSERT INTO finer SET uuid = 'a', a = '00:00:00.001'")
+        .await
+        .unwrap();
+    let words = ends.stopped().await;
+    assert!(words.contains("finer") && words.contains("mysql56_temporal_format"), "{words}");
+    ends.stop().await;
+    TYPES.settle(WITH, flavor, REFUSED);
+}
+
+async fn partial_updates_of_json_are_refused(flavor: Flavor) {
+    const ROW: &str = "partial updates of JSON";
+    if !flavor.is_new_mysql() {
+        TYPES.settle(ROW, flavor, NOT_THERE);
+        return;
+    }
+    let mut ends = Ends::start(flavor, flavor).await;
+    ends.table("documents", &list(&["doc JSON NULL"])).await;
+    ends.run().await;
+    let long = "x".repeat(500);
+    carry(&mut ends, &format!("INSERT INTO documents SET uuid = 'a', doc = '[\"{long}\", 1]'"))
+        .await;
+    let mut conn = session(&ends.child).await;
+    conn.query_drop("SET SESSION binlog_row_value_options = 'PARTIAL_JSON'").await.unwrap();
+    conn.query_drop("UPDATE documents SET doc = JSON_SET(doc, '$[1]', 2)").await.unwrap();
+    let words = ends.stopped().await;
+    assert!(words.contains("binlog_row_value_options=''") && words.contains("binlog.0"), "{words}");
+    ends.stop().await;
+    TYPES.settle(ROW, flavor, REFUSED);
+}
+
 async fn what_no_column_takes_is_set_aside_by_name(flavor: Flavor) {
     let mut ends = Ends::start(flavor, flavor).await;
     let json = flavor.is_new_mysql();
@@ -197,5 +251,7 @@ on_all!(
     computed_hidden_and_default_columns_arrive,
     columns_added_instantly_are_read,
     a_system_versioned_table_is_refused_by_name,
+    old_temporal_formats_are_read_without_fractions_and_refused_with,
+    partial_updates_of_json_are_refused,
     what_no_column_takes_is_set_aside_by_name,
 );

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::decode::{Body, Decoder};
-use super::place::{Place, reaches};
+use super::place::{Place, Spot};
 use super::statement::{Statement, drops_database, mentions};
 use super::stream::{Request, Stream};
 use super::{Error, start};
@@ -16,11 +16,12 @@ use crate::position::Position;
 /// Ids that no replica is likely to have: a second reader must not end the first.
 const SERVER_IDS: std::ops::Range<u32> = 0xf000_0000..0xffff_fff0;
 
-/// Where and how a table is defined anew after `from`; `None` if it is not before what is the
-/// log's end now.
+/// Where a table is defined anew after the spot `here`, read from the position `from` before it;
+/// `None` if it is not before what is the log's end now.
 pub(super) async fn definition(
     options: &connect::Options,
     from: &Position,
+    here: &Spot,
     table: &str,
     inflated_bytes_max: u64,
 ) -> Result<Option<String>, Error> {
@@ -29,7 +30,7 @@ pub(super) async fn definition(
     let end = start::log_end(&mut connection, &server).await?;
     drop(connection);
     let mut place = Place::new(from)?;
-    if reaches(from, &end) {
+    if place.spot().is_at_or_past(&end) {
         return Ok(None);
     }
     let request =
@@ -43,13 +44,13 @@ pub(super) async fn definition(
             let event = decoder.event(raw, false)?;
             match &event.body {
                 Body::Rotate { file, offset } => place.rotated(file, *offset),
-                // The server has nothing more to send.
-                Body::Heartbeat => return Ok(None),
+                // Not a sign of the end: MySQL also sends one in the place of what it leaves out.
+                Body::Heartbeat => {}
                 Body::Query(query) => {
                     let sql = query.text();
                     let concerns = mentions(&sql, &query.schema, &options.database, table)
                         || drops_database(&sql, &options.database);
-                    if concerns && Statement::read(&sql) == Statement::Definition {
+                    if concerns && spot > *here && Statement::read(&sql) == Statement::Definition {
                         return Ok(Some(spot.to_string()));
                     }
                     place.passed(&event.header);
@@ -57,7 +58,7 @@ pub(super) async fn definition(
                 _ => place.passed(&event.header),
             }
         }
-        if reaches(&place.position(), &end) {
+        if place.spot().is_at_or_past(&end) {
             return Ok(None);
         }
         stream.give_back(group);

@@ -1,6 +1,7 @@
 //! Where in the log the reader is: the file and a 64-bit offset, and what has been executed by
 //! then. Only the end of a transaction is a position to resume from.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,10 +14,31 @@ use crate::position::{Position, ServerIdentity};
 const FORMAT_DESCRIPTION: u8 = 15;
 
 /// A file and an offset in it, to name in errors.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Spot {
     file: Arc<str>,
     offset: u64,
+}
+
+/// Files are numbered with leading zeros, and with one more digit after the last of them.
+impl Ord for Spot {
+    fn cmp(&self, other: &Spot) -> Ordering {
+        let key = |spot: &Spot| (spot.file.len(), Arc::clone(&spot.file), spot.offset);
+        key(self).cmp(&key(other))
+    }
+}
+
+impl PartialOrd for Spot {
+    fn partial_cmp(&self, other: &Spot) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Spot {
+    /// Whether this is not before a position of the same server.
+    pub(super) fn is_at_or_past(&self, position: &Position) -> bool {
+        *self >= Spot { file: position.file.as_str().into(), offset: position.offset }
+    }
 }
 
 impl fmt::Display for Spot {
@@ -179,6 +201,17 @@ mod tests {
         place.passed(&header(100, u32::MAX - 10, 0));
         place.passed(&header(100, 89, 0));
         assert_eq!(place.position().offset, (1 << 32) + 89);
+    }
+
+    #[test]
+    fn the_millionth_file_comes_after_those_before_it() {
+        let mut place = start();
+        place.rotated("log.1000000", 4);
+        let before = Position { file: "log.999999".to_owned(), offset: 99, ..place.position() };
+        assert!(place.spot().is_at_or_past(&before));
+        assert!(!start().spot().is_at_or_past(&before));
+        let here = place.position();
+        assert!(place.spot().is_at_or_past(&here));
     }
 
     #[test]

@@ -244,6 +244,15 @@ struct Session<'c> {
     base: Told,
 }
 
+/// Why something is handed over to the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// The store is free.
+    Free,
+    /// The connection ends.
+    Ending,
+}
+
 /// What is being written to the store while the log is read on.
 struct Storing {
     task: JoinHandle<Result<(), crate::spool::Error>>,
@@ -255,6 +264,12 @@ impl Session<'_> {
         let Err(error) = self.steps().await;
         // What is on its way to the store belongs to this connection; the next one starts after it.
         self.wait_for_store().await?;
+        let assembly = &self.follower.assembly;
+        if !assembly.is_open() || assembly.shares() {
+            // Whole transactions before what stopped it need not wait until that is mended.
+            self.hand_over(Why::Ending)?;
+            self.wait_for_store().await?;
+        }
         Err(error)
     }
 
@@ -278,7 +293,7 @@ impl Session<'_> {
                 }
                 () = sleep(POSITION_EVERY) => self.storing = storing,
             }
-            self.hand_over()?;
+            self.hand_over(Why::Free)?;
         }
     }
 
@@ -289,7 +304,7 @@ impl Session<'_> {
                 || self.follower.identities.gathered() > INDEX_CHANGES_MAX
             {
                 self.wait_for_store().await?;
-                self.hand_over()?;
+                self.hand_over(Why::Free)?;
             }
         }
         self.stream.give_back(group);
@@ -345,16 +360,17 @@ impl Session<'_> {
     }
 
     /// Starts writing what has been gathered, if the store is free and there is reason to.
-    fn hand_over(&mut self) -> Result<(), Error> {
+    fn hand_over(&mut self, why: Why) -> Result<(), Error> {
         // In the middle of a transaction those before it would have to be taken apart from it: its
         // end is on its way, unless there is much of it.
         let much = self.follower.identities.gathered() > INDEX_CHANGES_MAX;
-        if self.storing.is_some() || (self.follower.assembly.shares() && !much) {
+        if self.storing.is_some() || (self.follower.assembly.shares() && !much && why == Why::Free)
+        {
             return Ok(());
         }
         let segments = self.follower.assembly.take()?;
         let now = self.capture.clock.monotonic();
-        let urgent = !segments.is_empty() || much;
+        let urgent = !segments.is_empty() || much || why == Why::Ending;
         if !urgent && now.saturating_sub(self.moved_at) < POSITION_EVERY {
             return Ok(());
         }

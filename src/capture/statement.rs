@@ -32,9 +32,24 @@ impl Statement {
             ("INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "LOAD" | "TRUNCATE" | "WITH", _) => {
                 Statement::Rowless
             }
+            ("ALTER", _) if takes_rows(words) => Statement::Rowless,
             _ => Statement::Definition,
         }
     }
+}
+
+/// Whether what follows `ALTER TABLE` takes rows out of the table, or puts others in.
+fn takes_rows<'a>(words: impl Iterator<Item = &'a str>) -> bool {
+    let mut before = String::new();
+    for word in words.map(str::to_ascii_uppercase) {
+        let verb =
+            matches!(before.as_str(), "TRUNCATE" | "DROP" | "EXCHANGE" | "IMPORT" | "DISCARD");
+        if verb && matches!(word.as_str(), "PARTITION" | "TABLESPACE") {
+            return true;
+        }
+        before = word;
+    }
+    false
 }
 
 /// Whether a statement mentions a table of `database`, by itself or as `database.table`.
@@ -147,6 +162,9 @@ mod tests {
             ("/* ours */ truncate table obs", Statement::Rowless),
             ("insert into obs values (1)", Statement::Rowless),
             ("ALTER TABLE obs ADD x INT", Statement::Definition),
+            ("ALTER TABLE obs TRUNCATE PARTITION p1", Statement::Rowless),
+            ("alter table obs drop partition p1", Statement::Rowless),
+            ("ALTER TABLE obs DROP COLUMN `partition`", Statement::Definition),
             ("/*!40000 ALTER TABLE obs */", Statement::Definition),
             ("", Statement::Definition),
         ] {

@@ -159,7 +159,7 @@ fn metadata(server: &Server) -> Option<Check> {
             NAME,
             Doubtful,
             value,
-            "The log does not name its columns. Headwater then keeps the history of the tables' definitions itself, which fails if a table is altered while headwater is off and the log of that time has other columns.",
+            "The log does not name its columns. A table altered more than once while headwater is off or behind can then not be read in between, and capture stops there.",
             lasting(server, NAME, "'FULL'"),
         )
     })

@@ -25,5 +25,6 @@ mod map;
 mod nodes;
 mod servers;
 mod support;
+mod surprises;
 mod types;
 mod way;

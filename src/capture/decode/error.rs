@@ -92,10 +92,6 @@ pub enum Refusal {
         method: u64,
     },
     /// `binlog_row_value_options=PARTIAL_JSON`.
-    #[error(
-        "row event with partial JSON updates; SET GLOBAL binlog_row_value_options='' on the server"
-    )]
-    PartialJson,
     /// A row event of a MySQL 5.1 pre-release.
     #[error("row event type {0} of a server before MySQL 5.1.18")]
     AncientRows(u8),

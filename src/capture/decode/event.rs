@@ -132,6 +132,8 @@ pub enum Body<'a> {
     TableMap(TableMapEvent<'a>),
     /// Rows inserted, updated or deleted.
     Rows(RowsEvent<'a>),
+    /// Rows of the table with this number updated, JSON columns as differences, which are not read.
+    PartialRows(u64),
     /// The events of a transaction, compressed.
     TransactionPayload(TransactionPayload<'a>),
     /// Something that has no part in what is committed: the text of a statement, a checkpoint, a
@@ -280,7 +282,10 @@ impl Decoder {
                 Body::TableMap(TableMapEvent::read(body, id_bytes, self.mariadb)?)
             }
             20..=22 => return Err(Refusal::AncientRows(header.kind).into()),
-            types::PARTIAL_UPDATE_ROWS => return Err(Refusal::PartialJson.into()),
+            types::PARTIAL_UPDATE_ROWS => {
+                let id_bytes = self.table_id_bytes(header.kind);
+                Body::PartialRows(Cursor::new(body, "rows").little(id_bytes)?)
+            }
             23..=25 | 30..=32 => self.rows(header.kind, false, body)?,
             // MariaDB's compressed forms of 23 to 25 and 30 to 32.
             166..=168 => self.rows(header.kind - 143, true, body)?,

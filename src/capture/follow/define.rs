@@ -29,7 +29,7 @@ impl Follower {
             return Ok(true);
         }
         let live = self.fetcher.definitions(&[event.table.into()]).await?.pop();
-        let table = match self.definition(&logged, event.table, live.as_ref()).await? {
+        let table = match self.definition(&logged, event.table, live.as_ref(), start).await? {
             Ok(table) => table,
             Err(why) if self.is_accepted(start) => {
                 tracing::warn!(table = event.table, place = %start, "rows given up: {why}");
@@ -68,6 +68,7 @@ impl Follower {
         logged: &[MapColumn],
         table: &str,
         live: Option<&LiveTable>,
+        start: &Spot,
     ) -> Result<Result<LiveTable, String>, Error> {
         let known: Vec<&LiveTable> = live.into_iter().chain(self.definitions.last(table)).collect();
         if let Some(table) = described(logged, &known) {
@@ -88,8 +89,8 @@ impl Follower {
             })));
         }
         let from = self.position();
-        let bytes_max = self.settings.inflated_bytes_max;
-        Ok(match ahead::definition(self.fetcher.options(), &from, table, bytes_max).await? {
+        let (options, bytes_max) = (self.fetcher.options(), self.settings.inflated_bytes_max);
+        Ok(match ahead::definition(options, &from, start, table, bytes_max).await? {
             None => Ok(with_keys_of(live.clone(), &known)),
             Some(place) => Err(format!(
                 "it is defined anew at {place} too, so how it is defined until then is not known, \

@@ -100,6 +100,8 @@ struct Transaction {
     xa: bool,
     committed_micros: Option<i64>,
     origin: Option<NodeId>,
+    /// The first mapped table that it changed.
+    table: Option<Name>,
 }
 
 impl Follower {
@@ -225,6 +227,7 @@ impl Follower {
             Body::XaPrepare(_) => self.prepared(start),
             Body::TableMap(map) => self.table_map(map, start).await,
             Body::Rows(rows) => self.rows(rows, start).await,
+            Body::PartialRows(table_id) => self.partial_rows(*table_id, start),
             Body::TransactionPayload(_) => {
                 Err(refused(start, "a compressed transaction inside another", READ_AGAIN))
             }
@@ -269,12 +272,12 @@ impl Follower {
             Statement::Savepoint => {}
             Statement::RollbackToSavepoint => {
                 if self.assembly.is_open() && !self.is_accepted(start) {
-                    return Err(refused(
-                        start,
-                        "a transaction rolled back to a savepoint after changes of a table whose \
-                         engine cannot roll back",
-                        &given_up(start),
-                    ));
+                    let what = format!(
+                        "a transaction that changed table {} was rolled back to a savepoint after \
+                         changes of a table whose engine cannot roll back",
+                        self.changed_table()
+                    );
+                    return Err(refused(start, &what, &given_up(start)));
                 }
             }
             Statement::Xa => {
@@ -330,12 +333,12 @@ impl Follower {
     fn prepared(&mut self, start: &Spot) -> Result<(), Error> {
         if self.assembly.is_open() {
             if !self.is_accepted(start) {
-                return Err(refused(
-                    start,
-                    "an XA transaction changed mapped tables; whether it was committed is told \
-                     elsewhere in the log, which this version does not follow",
-                    &given_up(start),
-                ));
+                let what = format!(
+                    "an XA transaction changed table {}; whether it was committed is told elsewhere \
+                     in the log, which this version does not follow",
+                    self.changed_table()
+                );
+                return Err(refused(start, &what, &given_up(start)));
             }
             return self.abandon();
         }
@@ -381,6 +384,10 @@ impl Follower {
         self.place.done();
         self.boundary = None;
         Ok(())
+    }
+
+    fn changed_table(&self) -> &str {
+        self.transaction.as_ref().and_then(|open| open.table.as_deref()).unwrap_or("?")
     }
 
     fn is_accepted(&self, start: &Spot) -> bool {

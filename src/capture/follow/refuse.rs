@@ -25,7 +25,10 @@ pub(super) fn placed(start: &Spot, error: Error) -> Error {
         Error::Value { .. } => refused(
             start,
             &error.to_string(),
-            "Leave the column out in the schema map, or change its type",
+            &format!(
+                "Leave the column out in the schema map, or change its type. {}",
+                given_up(start)
+            ),
         ),
         other => other,
     }

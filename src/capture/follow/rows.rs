@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::refuse::{READ_AGAIN, at, placed, refused};
+use super::refuse::{READ_AGAIN, at, given_up, placed, refused};
 use super::{Follower, Table, WATERMARK_TABLE};
 use crate::capture::Error;
 use crate::capture::decode::{
@@ -87,6 +87,10 @@ impl Follower {
             None if event.is_dummy() => return Ok(()),
             None => return Err(refused(start, "rows without a table map before them", READ_AGAIN)),
         };
+        if self.is_accepted(start) {
+            tracing::warn!(table = %plan.bound.name, place = %start, "rows given up");
+            return Ok(());
+        }
         if !event.is_full() {
             return Err(refused(
                 start,
@@ -95,8 +99,11 @@ impl Follower {
                      the session was not FULL)",
                     plan.bound.name
                 ),
-                "Set binlog_row_image = FULL for every session, then copy the table again",
+                &format!("Set binlog_row_image = FULL for every session. {}", given_up(start)),
             ));
+        }
+        if let Some(open) = self.transaction.as_mut().filter(|open| open.table.is_none()) {
+            open.table = Some(plan.bound.name.clone());
         }
         self.decisions.forget(&plan.bound.name);
         let mut reader = event.rows(&plan.columns).map_err(|error| at(start, &error))?;
@@ -112,6 +119,23 @@ impl Follower {
             }
         }
         Ok(())
+    }
+
+    pub(super) fn partial_rows(&mut self, table_id: u64, start: &Spot) -> Result<(), Error> {
+        match self.tables.get(&table_id) {
+            Some(Table::Mapped(_)) if self.is_accepted(start) => Ok(()),
+            Some(Table::Mapped(plan)) => Err(refused(
+                start,
+                &format!(
+                    "rows of table {} are logged with only what changed in their JSON \
+                     (binlog_row_value_options of the session was PARTIAL_JSON)",
+                    plan.bound.name
+                ),
+                &format!("SET GLOBAL binlog_row_value_options = ''. {}", given_up(start)),
+            )),
+            Some(Table::Other | Table::Watermark(_)) => Ok(()),
+            None => Err(refused(start, "rows without a table map before them", READ_AGAIN)),
+        }
     }
 
     fn row(&mut self, plan: &TablePlan, kind: RowKind, row: &Row<'_>) -> Result<(), Pause> {

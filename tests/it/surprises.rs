@@ -1,0 +1,370 @@
+//! What a log may hold beside plain inserts, updates and deletes: carried exactly, or refused by
+//! place and name. `docs/surprises.md` has the outcome of each on each server.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use headwater::capture::Doing;
+use headwater::change::{Identity, Kind};
+use headwater::schema_map::MapFile;
+use headwater::value::Value;
+use headwater_rig::{Flavor, Server, ServerOptions};
+use mysql_async::prelude::Queryable as _;
+use tempfile::TempDir;
+
+use crate::support::ledger::{EXACT, Ledger, NOT_THERE, REFUSED, column};
+use crate::support::{Capturing, capture_options, on_all};
+
+pub(crate) const SURPRISES: Ledger = Ledger { file: "surprises.md", head: "surprise" };
+
+const DATABASE: &str = "clinic";
+const MAP: &str = "version = 1\n[defaults]\nidentity = \"uuid\"\n[classes.all]\ndirection = \"up\"\n\
+    [tables]\nnote = { class = \"all\" }\nward = { class = \"all\" }\n";
+const TABLES: &str = "
+    CREATE TABLE ward (ward_id INT AUTO_INCREMENT PRIMARY KEY, uuid CHAR(36) NOT NULL UNIQUE,
+      text VARCHAR(200), body TEXT) ENGINE = InnoDB;
+    CREATE TABLE note (note_id INT AUTO_INCREMENT PRIMARY KEY, uuid CHAR(36) NOT NULL UNIQUE,
+      text VARCHAR(200), body TEXT, ward_id INT,
+      FOREIGN KEY (ward_id) REFERENCES ward (ward_id)) ENGINE = InnoDB;
+    CREATE TABLE loose (loose_id INT AUTO_INCREMENT PRIMARY KEY, text VARCHAR(200)) ENGINE = MyISAM;
+    INSERT INTO ward (uuid, text) VALUES ('w-1', 'one'), ('w-2', 'two');
+    INSERT INTO note (uuid, text, body, ward_id) VALUES ('n-1', 'a', 'long', 1), ('n-2', 'b', NULL, 2),
+      ('n-3', 'c', 'long', 1);";
+
+/// One surprise: the statements of one session, each `None` if this server lacks it.
+struct Surprise {
+    row: &'static str,
+    sql: fn(Flavor) -> Option<&'static str>,
+    /// What has to be put right for the next surprise.
+    after: &'static str,
+}
+
+const fn everywhere(row: &'static str, sql: fn(Flavor) -> Option<&'static str>) -> Surprise {
+    Surprise { row, sql, after: "" }
+}
+
+fn is_mariadb(flavor: Flavor) -> bool {
+    matches!(flavor, Flavor::Mariadb1011 | Flavor::Mariadb118)
+}
+
+const SURPRISES_TOLD: &[Surprise] = &[
+    everywhere("update of several tables", |_| {
+        Some(
+            "UPDATE note JOIN ward USING (ward_id) SET note.text = 'joined', ward.text = 'joined'
+             WHERE ward.uuid = 'w-1'",
+        )
+    }),
+    everywhere("delete from several tables", |_| {
+        Some(
+            "INSERT INTO ward (uuid, text) VALUES ('w-3', 'three');
+             INSERT INTO note (uuid, text, ward_id) SELECT 'n-9', 'gone', ward_id FROM ward
+               WHERE uuid = 'w-3';
+             SET foreign_key_checks = 0;
+             DELETE note, ward FROM note JOIN ward USING (ward_id) WHERE ward.uuid = 'w-3'",
+        )
+    }),
+    everywhere("REPLACE, and INSERT ... ON DUPLICATE KEY UPDATE", |_| {
+        Some(
+            "REPLACE INTO note (uuid, text) VALUES ('n-2', 'replaced'), ('n-4', 'new');
+             INSERT INTO note (uuid, text) VALUES ('n-2', 'x'), ('n-5', 'new')
+               ON DUPLICATE KEY UPDATE text = 'updated'",
+        )
+    }),
+    everywhere("uuids exchanged between two rows", |_| {
+        Some(
+            "BEGIN; UPDATE note SET uuid = 'n-0' WHERE uuid = 'n-1';
+             UPDATE note SET uuid = 'n-1' WHERE uuid = 'n-2';
+             UPDATE note SET uuid = 'n-2' WHERE uuid = 'n-0'; COMMIT",
+        )
+    }),
+    Surprise {
+        row: "trigger that writes another table",
+        sql: |_| {
+            Some(
+                "CREATE TRIGGER noted AFTER INSERT ON note FOR EACH ROW
+                   UPDATE ward SET text = CONCAT('last ', NEW.uuid) WHERE uuid = 'w-2';
+                 INSERT INTO note (uuid, text) VALUES ('n-6', 'triggers')",
+            )
+        },
+        after: "DROP TRIGGER IF EXISTS noted",
+    },
+    everywhere("rollback to a savepoint", |_| {
+        Some(
+            "BEGIN; INSERT INTO note (uuid, text) VALUES ('s-1', 'kept'); SAVEPOINT here;
+             INSERT INTO note (uuid, text) VALUES ('s-2', 'undone'); ROLLBACK TO here;
+             INSERT INTO note (uuid, text) VALUES ('s-3', 'kept'); COMMIT",
+        )
+    }),
+    everywhere("rollback to a savepoint after a MyISAM table was written", |_| {
+        Some(
+            "BEGIN; INSERT INTO note (uuid, text) VALUES ('s-4', 'kept'); SAVEPOINT here;
+             INSERT INTO loose (text) VALUES ('stays');
+             INSERT INTO note (uuid, text) VALUES ('s-5', 'undone'); ROLLBACK TO here;
+             INSERT INTO note (uuid, text) VALUES ('s-6', 'kept'); COMMIT",
+        )
+    }),
+    everywhere("rollback of a transaction that wrote a MyISAM table", |_| {
+        Some(
+            "BEGIN; INSERT INTO note (uuid, text) VALUES ('s-7', 'undone');
+             INSERT INTO loose (text) VALUES ('stays'); ROLLBACK",
+        )
+    }),
+    everywhere("XA transaction in one phase", |_| {
+        Some(
+            "XA START 'one'; INSERT INTO note (uuid, text) VALUES ('x-1', 'one phase');
+             XA END 'one'; XA COMMIT 'one' ONE PHASE",
+        )
+    }),
+    everywhere("XA transaction prepared and committed", |_| {
+        Some(
+            "XA START 'two'; INSERT INTO note (uuid, text) VALUES ('x-2', 'prepared');
+             XA END 'two'; XA PREPARE 'two'; XA COMMIT 'two'",
+        )
+    }),
+    everywhere("XA transaction prepared and rolled back", |_| {
+        Some(
+            "XA START 'three'; INSERT INTO note (uuid, text) VALUES ('x-3', 'prepared');
+             XA END 'three'; XA PREPARE 'three'; XA ROLLBACK 'three'",
+        )
+    }),
+    everywhere("TRUNCATE", |_| Some("TRUNCATE TABLE note")),
+    everywhere("session in statement format", |_| {
+        Some("SET SESSION binlog_format = STATEMENT; UPDATE note SET text = 's' WHERE uuid = 'n-1'")
+    }),
+    everywhere("session in mixed format", |_| {
+        Some("SET SESSION binlog_format = MIXED; UPDATE note SET text = 'm' WHERE uuid = 'n-1'")
+    }),
+    everywhere("statement format for tables outside of the map", |_| {
+        Some("SET SESSION binlog_format = STATEMENT; INSERT INTO loose (text) VALUES ('note')")
+    }),
+    everywhere("row image MINIMAL", |_| {
+        Some(
+            "SET SESSION binlog_row_image = MINIMAL;
+             UPDATE note SET text = 'minimal' WHERE uuid = 'n-1'",
+        )
+    }),
+    everywhere("row image NOBLOB", |_| {
+        Some(
+            "SET SESSION binlog_row_image = NOBLOB;
+             UPDATE note SET text = 'noblob' WHERE uuid = 'n-1'",
+        )
+    }),
+    everywhere("row image FULL_NODUP", |flavor| {
+        (flavor == Flavor::Mariadb118).then_some(
+            "SET SESSION binlog_row_image = FULL_NODUP;
+             UPDATE note SET text = 'nodup' WHERE uuid = 'n-1'",
+        )
+    }),
+    everywhere("partial JSON", |flavor| {
+        (flavor == Flavor::Mysql97).then_some(
+            "ALTER TABLE note ADD COLUMN facts JSON NULL;
+             UPDATE note SET facts = '{\"a\": \"a long text to leave alone\", \"b\": 1}';
+             SET SESSION binlog_row_value_options = PARTIAL_JSON;
+             UPDATE note SET facts = JSON_SET(facts, '$.b', 2)",
+        )
+    }),
+    Surprise {
+        row: "checksums switched off and on",
+        sql: |_| {
+            Some(
+                "SET GLOBAL binlog_checksum = NONE;
+                 INSERT INTO note (uuid, text) VALUES ('c-1', 'unchecked');
+                 SET GLOBAL binlog_checksum = CRC32;
+                 INSERT INTO note (uuid, text) VALUES ('c-2', 'checked')",
+            )
+        },
+        after: "SET GLOBAL binlog_checksum = CRC32",
+    },
+    Surprise {
+        row: "files of 4 KiB",
+        sql: |_| {
+            Some(
+                "SET GLOBAL max_binlog_size = 4096;
+                 INSERT INTO ward (uuid, text, body) SELECT CONCAT('f-', note_id), 'f', REPEAT('f', 3000)
+                   FROM note;
+                 INSERT INTO note (uuid, text, body) VALUES ('f-1', 'f', REPEAT('f', 9000));
+                 INSERT INTO note (uuid, text, body) VALUES ('f-2', 'f', REPEAT('f', 9000))",
+            )
+        },
+        after: "SET GLOBAL max_binlog_size = 1073741824",
+    },
+    everywhere("FLUSH LOGS, and a purge of what has been read", |flavor| {
+        Some(if is_mariadb(flavor) {
+            "FLUSH BINARY LOGS; INSERT INTO note (uuid, text) VALUES ('p-1', 'flushed');
+             FLUSH BINARY LOGS; PURGE BINARY LOGS BEFORE NOW();
+             INSERT INTO note (uuid, text) VALUES ('p-2', 'purged')"
+        } else {
+            "FLUSH LOGS; INSERT INTO note (uuid, text) VALUES ('p-1', 'flushed');
+             FLUSH LOGS; PURGE BINARY LOGS BEFORE NOW();
+             INSERT INTO note (uuid, text) VALUES ('p-2', 'purged')"
+        })
+    }),
+    everywhere("compressed transaction", |flavor| {
+        (flavor == Flavor::Mysql97).then_some(
+            "SET SESSION binlog_transaction_compression = ON; BEGIN;
+             INSERT INTO note (uuid, text, body) VALUES ('z-1', 'z', REPEAT('z', 20000));
+             UPDATE note SET body = REPEAT('y', 20000) WHERE uuid = 'z-1'; COMMIT",
+        )
+    }),
+    Surprise {
+        row: "compressed events",
+        sql: |flavor| {
+            is_mariadb(flavor).then_some(
+                "SET GLOBAL log_bin_compress = ON; BEGIN;
+                 INSERT INTO note (uuid, text, body) VALUES ('z-1', 'z', REPEAT('z', 20000));
+                 UPDATE note SET body = REPEAT('y', 20000) WHERE uuid = 'z-1';
+                 DELETE FROM note WHERE uuid = 'n-3'; COMMIT",
+            )
+        },
+        after: "SET GLOBAL log_bin_compress = OFF",
+    },
+    everywhere("transactions in another replication domain", |flavor| {
+        is_mariadb(flavor).then_some(
+            "SET SESSION gtid_domain_id = 7; INSERT INTO note (uuid, text) VALUES ('d-1', 'seven');
+             SET SESSION gtid_domain_id = 0; INSERT INTO note (uuid, text) VALUES ('d-2', 'zero')",
+        )
+    }),
+    everywhere("tagged GTID", |flavor| {
+        (flavor == Flavor::Mysql97).then_some(
+            "SET SESSION gtid_next = 'AUTOMATIC:clinic';
+             INSERT INTO note (uuid, text) VALUES ('g-1', 'tagged');
+             SET SESSION gtid_next = 'AUTOMATIC'",
+        )
+    }),
+    everywhere("column added and dropped between rows", |_| {
+        Some(
+            "ALTER TABLE ward ADD COLUMN extra INT NULL AFTER uuid;
+             UPDATE ward SET extra = 1, text = 'extra' WHERE uuid = 'w-1';
+             ALTER TABLE ward DROP COLUMN extra;
+             UPDATE ward SET text = 'no extra' WHERE uuid = 'w-1'",
+        )
+    }),
+    everywhere("partitions", |_| {
+        Some(
+            "SET foreign_key_checks = 0;
+             ALTER TABLE note DROP FOREIGN KEY note_ibfk_1;
+             ALTER TABLE note DROP INDEX uuid, ADD UNIQUE KEY (uuid, note_id);
+             ALTER TABLE note PARTITION BY HASH (note_id) PARTITIONS 3;
+             INSERT INTO note (uuid, text) VALUES ('q-1', 'parted');
+             ALTER TABLE note TRUNCATE PARTITION p1;
+             UPDATE note SET text = 'parted' WHERE uuid = 'n-3'",
+        )
+    }),
+];
+
+/// All rows by table and uuid, with their text.
+type Rows = BTreeMap<(String, String), Option<String>>;
+
+async fn rows(server: &Server) -> Rows {
+    let mut conn = server.conn(DATABASE).await.unwrap();
+    let sql = "SELECT 'note', uuid, text FROM note UNION ALL SELECT 'ward', uuid, text FROM ward";
+    let rows: Vec<(String, String, Option<String>)> = conn.query(sql).await.unwrap();
+    conn.disconnect().await.unwrap();
+    rows.into_iter().map(|(table, uuid, text)| ((table, uuid), text)).collect()
+}
+
+/// What the rows are after everything captured.
+async fn replayed(mut rows: Rows, capturing: &Capturing) -> Rows {
+    let name = |identity: &Identity<'_>| match identity {
+        Identity::One(Value::Text(uuid)) => uuid.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let head = capturing.spool.head().0;
+    for transaction in capturing.transactions(head).await {
+        for change in transaction.changes {
+            let table = change.shape.table.to_string();
+            let key = (table.clone(), name(&change.identity));
+            let text = change.shape.columns.iter().position(|column| &**column == "text");
+            let text = text.map(|place| match &change.values[place] {
+                Value::Text(text) => Some(text.to_string()),
+                Value::Null => None,
+                other => panic!("{other:?}"),
+            });
+            match change.kind {
+                Kind::Insert => drop(rows.insert(key, text.unwrap())),
+                Kind::Delete => drop(rows.remove(&key)),
+                Kind::Update => {
+                    let before = change.previous.as_ref().unwrap_or(&change.identity);
+                    let old = rows.remove(&(table, name(before)));
+                    let old = old.unwrap_or_else(|| panic!("no row {before} to update"));
+                    rows.insert(key, text.unwrap_or(old));
+                }
+            }
+        }
+    }
+    rows
+}
+
+/// Lets one surprise happen to a server that capture follows; what came of it.
+async fn outcome(server: &Server, map: &Arc<MapFile>, surprise: &Surprise, sql: &str) -> String {
+    let folder = TempDir::new().unwrap();
+    let before = rows(server).await;
+    let capturing = Capturing::start(capture_options(server, DATABASE, map.clone()), &folder).await;
+    if let Err(error) = server.sql_in(DATABASE, sql).await {
+        capturing.stop().await;
+        // A variable or a value of it that this server does not know.
+        assert!(format!("{error:#}").contains("variable"), "{}: {error:#}", surprise.row);
+        return NOT_THERE.to_owned();
+    }
+    let marker = "INSERT INTO ward (uuid, text) VALUES (UUID(), 'the end')";
+    server.sql_in(DATABASE, marker).await.unwrap();
+    let expected = rows(server).await;
+    let mut tries = 0;
+    let found = loop {
+        let doing = capturing.state.borrow().doing.clone();
+        if let Doing::Stopped(words) = doing {
+            for part in ["note", "binlog.", ":", "accept = [\""] {
+                assert!(words.contains(part), "{}: {words}", surprise.row);
+            }
+            break REFUSED;
+        }
+        let found = replayed(before.clone(), &capturing).await;
+        if found == expected {
+            break EXACT;
+        }
+        tries += 1;
+        assert!(tries < 600, "{}: {found:?}\ninstead of {expected:?}", surprise.row);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    };
+    capturing.stop().await;
+    found.to_owned()
+}
+
+async fn surprises_are_carried_exactly_or_refused_by_place(flavor: Flavor) {
+    let names = match flavor {
+        Flavor::Mysql56 => ServerOptions::default(),
+        _ => ServerOptions::default().with("--binlog-row-metadata=FULL"),
+    };
+    let server = Server::start(flavor, names).await.unwrap();
+    server.sql(&format!("CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4")).await.unwrap();
+    let map = Arc::new(MapFile::parse(MAP, "surprises.toml").unwrap());
+    let mut cells = Vec::new();
+    for surprise in SURPRISES_TOLD {
+        let cell = match (surprise.sql)(flavor) {
+            None => NOT_THERE.to_owned(),
+            Some(sql) => {
+                let fresh = format!(
+                    "SET foreign_key_checks = 0; DROP TABLE IF EXISTS note, ward, loose; {TABLES}"
+                );
+                server.sql_in(DATABASE, &fresh).await.unwrap();
+                let cell = outcome(&server, &map, surprise, sql).await;
+                if !surprise.after.is_empty() {
+                    server.sql_in(DATABASE, surprise.after).await.unwrap();
+                }
+                cell
+            }
+        };
+        println!("{} on {flavor}: {cell}", surprise.row);
+        cells.push((surprise.row.to_owned(), cell));
+    }
+    SURPRISES.settle_all(column(flavor), &cells);
+}
+
+on_all!(surprises_are_carried_exactly_or_refused_by_place);
+
+#[test]
+fn every_row_of_the_docs_is_told_by_a_test() {
+    let told = |row: &str| SURPRISES_TOLD.iter().any(|surprise| surprise.row == row);
+    let untold = SURPRISES.untold(told, &[]);
+    assert!(untold.is_empty(), "docs/surprises.md has rows that no test tells: {untold:?}");
+}

@@ -113,7 +113,7 @@ impl Flavor {
 }
 
 /// The servers that tests run on, told once on standard error. What is missing is told in
-/// capitals. A MySQL from 8.0 on and one MariaDB are the least: without them it is a failure
+/// capitals. A MySQL from 9.0 on and one MariaDB are the least: without them it is a failure
 /// unless `HEADWATER_SERVERS_OPTIONAL` is set, because a test that silently runs on half of the
 /// servers promises what it does not keep.
 ///
@@ -138,7 +138,7 @@ pub fn found_servers() -> Vec<Flavor> {
         && found.iter().any(|flavor| flavor.is_mariadb());
     assert!(
         least || edge::environment("HEADWATER_SERVERS_OPTIONAL").is_some(),
-        "MISSING: A MYSQL FROM 8.0 ON, OR A MARIADB. Run scripts/get-servers, or set \
+        "MISSING: A MYSQL FROM 9.0 ON, OR A MARIADB. Run scripts/get-servers, or set \
          HEADWATER_SERVERS_OPTIONAL=1 to test without"
     );
     found.clone()

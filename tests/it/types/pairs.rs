@@ -225,10 +225,8 @@ async fn identities_are_the_same_between(child: Flavor, here: &str, parent: Flav
     .into_iter()
     .enumerate()
     {
-        let literal = match binary {
-            true => format!("UNHEX(REPLACE('{uuid}', '-', ''))"),
-            false => format!("'{uuid}'"),
-        };
+        let literal =
+            if binary { format!("UNHEX(REPLACE('{uuid}', '-', ''))") } else { format!("'{uuid}'") };
         for sql in [
             format!("INSERT INTO owner (id, uuid, a) VALUES ({number} + 1, {literal}, 1)"),
             format!("INSERT INTO pet (uuid, owner_id) VALUES ('pet-{number}', {number} + 1)"),

@@ -18,7 +18,7 @@ FUZZ_SECONDS ?= 20
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 16
 
-servers: ## get MySQL and MariaDB for the tests
+servers: ## get the MySQLs and MariaDBs for the tests
 	@scripts/get-servers
 
 demo: ## see a clinic's work arrive at the parent over a link that fails [SERVER=mariadb|mysql]
@@ -26,8 +26,17 @@ demo: ## see a clinic's work arrive at the parent over a link that fails [SERVER
 	$(CARGO) build --package headwater --bin headwater --package headwater-rig --bin demo
 	@$(CARGO) run --quiet --package headwater-rig --bin demo -- --server $(SERVER)
 
-test: ## run all tests, on both servers [TEST=name]
+# Where the tests note what they had to skip; the closing lines name it.
+SKIPPED = $(or $(CARGO_TARGET_DIR),target)/tmp/skipped
+
+test: ## run all tests, on four servers [TEST=name]
 	@scripts/get-servers
+	@rm -rf $(SKIPPED)
+	@$(MAKE) --no-print-directory run-tests; outcome=$$?; \
+	    scripts/get-servers --closing $(SKIPPED); exit $$outcome
+
+.PHONY: run-tests
+run-tests:
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	    echo "tests: with cargo nextest" && \
 	    $(CARGO) nextest run --workspace $(if $(TEST),-E 'test($(TEST))',); \

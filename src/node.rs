@@ -175,6 +175,7 @@ impl Node {
             connections_max: self.config.database.connections_max,
             lock_wait_seconds: u32::try_from(wanted.lock_wait.as_secs()).unwrap_or(u32::MAX).max(1),
             tries: wanted.tries_max,
+            held_changes_max: wanted.held_changes_max,
             ..apply::Limits::default()
         };
         let settings = apply::Settings {
@@ -182,8 +183,13 @@ impl Node {
             incoming: Direction::Up,
             limits,
         };
-        let applier =
-            Applier::new(options.driver(&[]), Arc::new(map), Arc::clone(&self.clock), settings);
+        let applier = Applier::new(
+            options.driver(&[]),
+            Arc::clone(&self.map),
+            Arc::new(map),
+            Arc::clone(&self.clock),
+            settings,
+        );
         applier.prepare().await?;
         Ok(Arc::new(applier))
     }

@@ -17,6 +17,8 @@ use crate::report::tell;
 
 /// The database on all servers.
 pub(crate) const DATABASE: &str = "openmrs";
+/// Row changes of the clinic's work.
+const ROWS: u64 = 500_000;
 /// How often a status is asked for while time is taken; an answer takes some 20 ms itself.
 pub(crate) const STATUS_PAUSE: Duration = Duration::from_millis(200);
 
@@ -52,14 +54,14 @@ pub(crate) struct Site {
 }
 
 /// All servers alike: nothing is lost at a power cut.
-fn options() -> ServerOptions {
+pub(crate) fn options() -> ServerOptions {
     ServerOptions { buffer_pool_mib: 512, redo_log_mib: 512, ..ServerOptions::default() }
 }
 
 fn replica_options(flavor: Flavor) -> ServerOptions {
     match flavor {
-        Flavor::Mysql97 => options().with("--replica-parallel-workers=2"),
-        Flavor::Mariadb1011 => options().with("--slave-parallel-threads=2"),
+        Flavor::Mysql97 | Flavor::Mysql56 => options().with("--replica-parallel-workers=2"),
+        Flavor::Mariadb1011 | Flavor::Mariadb118 => options().with("--slave-parallel-threads=2"),
     }
 }
 
@@ -93,7 +95,7 @@ impl Site {
         parent.stop().await?;
         let before = folder.path().join("before");
         copy(&child.data, &before)?;
-        let load = make_load(&child_server, wanted.rows).await?;
+        let load = make_load(&child_server, wanted.rows.unwrap_or(ROWS)).await?;
         Ok(Site { child, parent, child_server, parent_server, replica, link, load, before, folder })
     }
 
@@ -122,7 +124,7 @@ impl Site {
 }
 
 /// Invites and joins the child; the parent runs afterwards.
-async fn enrol(child: &Node, parent: &mut Node) -> Result<()> {
+pub(crate) async fn enrol(child: &Node, parent: &mut Node) -> Result<()> {
     let said = parent.says(&["invite", "clinic-12"]).await?;
     let token = said.lines().last().context("invite printed nothing")?.to_owned();
     parent.start()?;

@@ -3,4 +3,4 @@ CREATE USER IF NOT EXISTS 'headwater'@'%' IDENTIFIED BY 'headwater';
 GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'headwater'@'%';
 GRANT SELECT ON `openmrs`.* TO 'headwater'@'%';
 GRANT INSERT, UPDATE, DELETE ON `openmrs`.* TO 'headwater'@'%';
-GRANT CREATE, SELECT, INSERT, UPDATE, DELETE ON `headwater`.* TO 'headwater'@'%';
+GRANT CREATE, ALTER, SELECT, INSERT, UPDATE, DELETE ON `headwater`.* TO 'headwater'@'%';

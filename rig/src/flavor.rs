@@ -16,6 +16,10 @@ pub enum Flavor {
     Mysql97,
     /// MariaDB 10.11, or a later one that is on the path.
     Mariadb1011,
+    /// MySQL 5.6.
+    Mysql56,
+    /// MariaDB 11.8.
+    Mariadb118,
 }
 
 impl fmt::Display for Flavor {
@@ -23,6 +27,8 @@ impl fmt::Display for Flavor {
         out.write_str(match self {
             Flavor::Mysql97 => "mysql",
             Flavor::Mariadb1011 => "mariadb",
+            Flavor::Mysql56 => "mysql-5.6",
+            Flavor::Mariadb118 => "mariadb-11.8",
         })
     }
 }
@@ -31,11 +37,9 @@ impl std::str::FromStr for Flavor {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "mysql" => Ok(Flavor::Mysql97),
-            "mariadb" => Ok(Flavor::Mariadb1011),
-            other => Err(format!("`{other}` is neither `mysql` nor `mariadb`")),
-        }
+        Flavor::ALL.into_iter().find(|flavor| flavor.to_string() == text).ok_or_else(|| {
+            format!("`{text}` is none of `mysql`, `mariadb`, `mysql-5.6`, `mariadb-11.8`")
+        })
     }
 }
 
@@ -52,15 +56,26 @@ pub struct Installed {
 }
 
 impl Flavor {
-    /// Both kinds.
-    pub const ALL: [Flavor; 2] = [Flavor::Mysql97, Flavor::Mariadb1011];
+    /// All kinds, the two that the whole suite runs on first.
+    pub const ALL: [Flavor; 4] =
+        [Flavor::Mysql97, Flavor::Mariadb1011, Flavor::Mysql56, Flavor::Mariadb118];
+
+    /// Whether it is a MariaDB.
+    pub fn is_mariadb(self) -> bool {
+        matches!(self, Flavor::Mariadb1011 | Flavor::Mariadb118)
+    }
+
+    /// Whether it is a MySQL that takes what MySQL 8.0 takes.
+    pub fn is_new_mysql(self) -> bool {
+        self == Flavor::Mysql97
+    }
 
     /// Whether a server of this kind can be started here.
     pub fn available(self) -> bool {
         self.installed().is_ok()
     }
 
-    /// Those of both kinds that can be started here.
+    /// Those of all kinds that can be started here.
     pub fn found() -> Vec<Installed> {
         Flavor::ALL.iter().filter_map(|flavor| flavor.installed().ok()).collect()
     }
@@ -70,9 +85,13 @@ impl Flavor {
         let (folder, program) = match self {
             Flavor::Mysql97 => ("mysql-9.7", "mysqld"),
             Flavor::Mariadb1011 => ("mariadb-10.11", "mariadbd"),
+            Flavor::Mysql56 => ("mysql-5.6", "mysqld"),
+            Flavor::Mariadb118 => ("mariadb-11.8", "mariadbd"),
         };
         let root = edge::cache_folder().join(folder);
-        let unpacked = root.join("usr/sbin").join(program);
+        // MySQL 5.6 is a folder of its own files, the others are systems.
+        let inside = if self == Flavor::Mysql56 { "" } else { "usr/sbin" };
+        let unpacked = root.join(inside).join(program);
         let mut tried = Vec::new();
         let here = unpacked.is_file().then_some((Some(root), unpacked));
         for (root, server) in
@@ -94,37 +113,36 @@ impl Flavor {
 }
 
 /// The servers that tests run on, told once on standard error. What is missing is told in
-/// capitals, and is a failure unless `HEADWATER_SERVERS_OPTIONAL` is set: a test that silently
-/// runs on half of the servers promises what it does not keep.
+/// capitals. A MySQL from 8.0 on and one MariaDB are the least: without them it is a failure
+/// unless `HEADWATER_SERVERS_OPTIONAL` is set, because a test that silently runs on half of the
+/// servers promises what it does not keep.
 ///
 /// # Panics
 ///
 /// If a server is missing and that isn't allowed.
 #[expect(clippy::print_stderr, clippy::panic, reason = "for tests, which speak and fail so")]
 pub fn found_servers() -> Vec<Flavor> {
-    static TOLD: std::sync::Once = std::sync::Once::new();
-    let found = Flavor::found();
-    let missing: Vec<Flavor> = Flavor::ALL
-        .into_iter()
-        .filter(|flavor| !found.iter().any(|installed| installed.flavor == *flavor))
-        .collect();
-    TOLD.call_once(|| {
+    static FOUND: std::sync::OnceLock<Vec<Flavor>> = std::sync::OnceLock::new();
+    let found = FOUND.get_or_init(|| {
+        let found = Flavor::found();
         for installed in &found {
             eprintln!("testing on {} {}", installed.flavor, installed.version);
         }
-        for flavor in &missing {
+        let found: Vec<Flavor> = found.iter().map(|installed| installed.flavor).collect();
+        for flavor in Flavor::ALL.iter().filter(|flavor| !found.contains(flavor)) {
             eprintln!("NOT TESTING ON {}", flavor.to_string().to_uppercase());
         }
+        found
     });
-    if !missing.is_empty() && edge::environment("HEADWATER_SERVERS_OPTIONAL").is_none() {
-        let names: Vec<String> = missing.iter().map(|f| f.to_string().to_uppercase()).collect();
+    let least = found.iter().any(|flavor| flavor.is_new_mysql())
+        && found.iter().any(|flavor| flavor.is_mariadb());
+    if !least && edge::environment("HEADWATER_SERVERS_OPTIONAL").is_none() {
         panic!(
-            "MISSING: {}. Run scripts/get-servers, or set HEADWATER_SERVERS_OPTIONAL=1 to test \
-             without",
-            names.join(", ")
+            "MISSING: A MYSQL FROM 8.0 ON, OR A MARIADB. Run scripts/get-servers, or set \
+             HEADWATER_SERVERS_OPTIONAL=1 to test without"
         );
     }
-    found.iter().map(|installed| installed.flavor).collect()
+    found.clone()
 }
 
 /// Whether a test is to run on this kind of server: see [`found_servers`].
@@ -149,6 +167,9 @@ impl Installed {
 
     /// The folder with the server's messages, character sets and system tables.
     pub fn share(&self) -> PathBuf {
+        if let (Flavor::Mysql56, Some(root)) = (self.flavor, &self.root) {
+            return root.join("share");
+        }
         let usr = self.root.as_ref().map_or_else(|| PathBuf::from("/usr"), |root| root.join("usr"));
         let share = usr.join("share/mysql");
         if share.is_dir() {
@@ -177,8 +198,13 @@ impl Installed {
     /// A program in an unpacked system is started with that system's own loader and libraries, so
     /// that it runs on an older libc without chroot.
     fn program_at(&self, file: &Path) -> (OsString, Vec<OsString>) {
-        let parts =
-            self.root.as_ref().and_then(|root| Some((loader(root)?, library_folder(root)?)));
+        let parts = self.root.as_ref().and_then(|root| match self.flavor {
+            // Brings one library of its own.
+            Flavor::Mysql56 => Some((loader(Path::new("/"))?, root.clone())),
+            Flavor::Mysql97 | Flavor::Mariadb1011 | Flavor::Mariadb118 => {
+                Some((loader(root)?, library_folder(root)?))
+            }
+        });
         match parts {
             Some((loader, libraries)) => {
                 let mut path = OsString::from(&libraries);
@@ -199,20 +225,18 @@ impl Installed {
             .with_context(|| format!("cannot run {}", self.server.display()))?;
         let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         let version = text.split_once("Ver ").map_or(text.as_str(), |(_, version)| version).trim();
-        let mariadb = version.contains("MariaDB");
-        let major: u32 = version
-            .split('.')
-            .next()
-            .and_then(|number| number.parse().ok())
-            .with_context(|| format!("{} does not tell its version", self.server.display()))?;
-        match self.flavor {
-            Flavor::Mysql97 if mariadb => bail!("{} is a MariaDB", self.server.display()),
-            Flavor::Mysql97 if major < 9 => bail!("{} is {version}", self.server.display()),
-            Flavor::Mariadb1011 if !mariadb || major < 10 => {
-                bail!("{} is {version}", self.server.display())
-            }
-            Flavor::Mysql97 | Flavor::Mariadb1011 => Ok(version.to_owned()),
-        }
+        let mut numbers = version.split('.').map(|number| number.parse::<u32>().ok());
+        let (major, minor) = (numbers.next().flatten(), numbers.next().flatten());
+        let is = |wanted: bool| if wanted { Ok(version.to_owned()) } else { Err(()) };
+        let right = match (self.flavor, major.zip(minor)) {
+            (_, None) => bail!("{} does not tell its version", self.server.display()),
+            (flavor, _) if flavor.is_mariadb() != version.contains("MariaDB") => is(false),
+            (Flavor::Mysql97, Some((major, _))) => is(major >= 9),
+            (Flavor::Mysql56, Some(release)) => is(release == (5, 6)),
+            (Flavor::Mariadb1011, Some(release)) => is(release >= (10, 11)),
+            (Flavor::Mariadb118, Some(release)) => is(release == (11, 8)),
+        };
+        right.map_err(|()| anyhow::anyhow!("{} is {version}", self.server.display()))
     }
 }
 

@@ -9,66 +9,17 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
-use rand::RngExt as _;
 use tempfile::TempDir;
 
 use crate::edge;
 use crate::flavor::{Flavor, Installed};
 use crate::openmrs;
+use crate::options::ServerOptions;
 use crate::template;
 
 /// How long a server may take to be ready. Recovery after a kill reads the whole redo log, and
 /// the machine may be busy.
 const READY_SECONDS_MAX: u64 = 180;
-
-/// How a server is set up. The default is what the fine print asks of a clinic: row format, full
-/// images, and nothing lost at a power cut.
-#[derive(Debug, Clone)]
-pub struct ServerOptions {
-    /// Whether there is a binary log.
-    pub binlog: bool,
-    /// The server's id; every server of a test gets another one.
-    pub server_id: u32,
-    /// `sync_binlog`.
-    pub sync_binlog: u32,
-    /// `innodb_flush_log_at_trx_commit`.
-    pub flush_log_at_trx_commit: u32,
-    /// `binlog_row_metadata`, if not the server's default.
-    pub row_metadata: Option<&'static str>,
-    /// `gtid_mode` of MySQL.
-    pub gtid: bool,
-    /// `innodb_buffer_pool_size`, in MiB.
-    pub buffer_pool_mib: u32,
-    /// `innodb_redo_log_capacity` or `innodb_log_file_size`, in MiB.
-    pub redo_log_mib: u32,
-    /// More arguments for the server, which win over those above.
-    pub extra: Vec<String>,
-}
-
-impl Default for ServerOptions {
-    fn default() -> Self {
-        ServerOptions {
-            binlog: true,
-            server_id: rand::rng().random_range(1000..4_000_000_000),
-            sync_binlog: 1,
-            flush_log_at_trx_commit: 1,
-            row_metadata: None,
-            gtid: true,
-            buffer_pool_mib: 128,
-            redo_log_mib: 48,
-            extra: Vec::new(),
-        }
-    }
-}
-
-impl ServerOptions {
-    /// Adds one argument for the server.
-    #[must_use]
-    pub fn with(mut self, argument: &str) -> Self {
-        self.extra.push(argument.to_owned());
-        self
-    }
-}
 
 /// A running server, or one that was stopped and can be started again on the same data.
 #[derive(Debug)]
@@ -232,7 +183,10 @@ impl Server {
     /// Stops the server as an administrator does, and waits until it is gone.
     pub async fn stop(&mut self) -> Result<()> {
         let Some(mut child) = self.child.take() else { return Ok(()) };
-        if let Ok(mut conn) = self.conn("").await {
+        if self.flavor() == Flavor::Mysql56 {
+            // It has no such statement.
+            signal(child.id(), "-TERM")?;
+        } else if let Ok(mut conn) = self.conn("").await {
             // The server may hang up before it answers.
             drop(conn.query_drop("SHUTDOWN").await);
         }
@@ -270,12 +224,8 @@ impl Server {
         self.signal("-CONT")
     }
 
-    fn signal(&self, signal: &str) -> Result<()> {
-        let pid = self.pid().context("the server does not run")?;
-        let status =
-            std::process::Command::new("kill").args([signal, &pid.to_string()]).status()?;
-        anyhow::ensure!(status.success(), "cannot send {signal} to {pid}");
-        Ok(())
+    fn signal(&self, name: &str) -> Result<()> {
+        signal(self.pid().context("the server does not run")?, name)
     }
 
     async fn launch(&mut self) -> Result<()> {
@@ -283,7 +233,7 @@ impl Server {
             File::options().create(true).append(true).open(self.folder.path().join("error.log"))?;
         let (program, first) = self.installed.server();
         let data = self.data();
-        let arguments = self.arguments();
+        let arguments = self.options.arguments(self.flavor(), self.folder.path(), self.port);
         let (installed, errors) = (self.installed.clone(), log.try_clone()?);
         self.child = Some(edge::spawn_tied(&program, |command| {
             command.args(first);
@@ -291,75 +241,6 @@ impl Server {
             command.args(arguments).stdin(Stdio::null()).stdout(log).stderr(errors);
         })?);
         self.wait_until_ready().await
-    }
-
-    fn arguments(&self) -> Vec<std::ffi::OsString> {
-        let folder = self.folder.path();
-        let options = &self.options;
-        let mut arguments: Vec<std::ffi::OsString> = vec![
-            template::option("--socket=", &self.socket()),
-            template::option("--pid-file=", &folder.join("db.pid")),
-            template::option("--tmpdir=", folder),
-        ];
-        let mut add = |text: String| arguments.push(text.into());
-        add(format!("--port={}", self.port));
-        add(format!("--server-id={}", options.server_id));
-        add(format!("--innodb-buffer-pool-size={}M", options.buffer_pool_mib));
-        add(format!("--innodb-flush-log-at-trx-commit={}", options.flush_log_at_trx_commit));
-        for fixed in [
-            "--bind-address=127.0.0.1",
-            "--skip-name-resolve",
-            "--performance-schema=OFF",
-            "--max-allowed-packet=1G",
-            "--max-connections=100",
-            "--character-set-server=utf8mb4",
-            "--collation-server=utf8mb4_general_ci",
-            "--innodb-buffer-pool-load-at-startup=OFF",
-            "--innodb-buffer-pool-dump-at-shutdown=OFF",
-            "--table-open-cache=1000",
-        ] {
-            add(fixed.to_owned());
-        }
-        match self.installed.flavor {
-            Flavor::Mysql97 => {
-                add("--mysqlx=OFF".to_owned());
-                add(format!("--innodb-redo-log-capacity={}M", options.redo_log_mib));
-                // The built-in default names a folder that only an installed package has.
-                add("--secure-file-priv=".to_owned());
-            }
-            Flavor::Mariadb1011 => {
-                add(format!("--innodb-log-file-size={}M", options.redo_log_mib));
-            }
-        }
-        self.add_binlog_options(&mut arguments);
-        arguments.extend(self.options.extra.iter().map(Into::into));
-        arguments
-    }
-
-    fn add_binlog_options(&self, arguments: &mut Vec<std::ffi::OsString>) {
-        let options = &self.options;
-        let mut add = |text: String| arguments.push(text.into());
-        if !options.binlog {
-            add("--skip-log-bin".to_owned());
-            return;
-        }
-        add("--log-bin=binlog".to_owned());
-        add("--binlog-row-image=FULL".to_owned());
-        add(format!("--sync-binlog={}", options.sync_binlog));
-        if let Some(metadata) = options.row_metadata {
-            add(format!("--binlog-row-metadata={metadata}"));
-        }
-        match self.installed.flavor {
-            Flavor::Mysql97 if options.gtid => {
-                add("--gtid-mode=ON".to_owned());
-                add("--enforce-gtid-consistency=ON".to_owned());
-            }
-            Flavor::Mysql97 => {
-                add("--gtid-mode=OFF".to_owned());
-                add("--enforce-gtid-consistency=OFF".to_owned());
-            }
-            Flavor::Mariadb1011 => add("--binlog-format=ROW".to_owned()),
-        }
     }
 
     async fn wait_until_ready(&mut self) -> Result<()> {
@@ -384,6 +265,12 @@ impl Server {
             tail(&self.log(), 30)
         )
     }
+}
+
+fn signal(pid: u32, name: &str) -> Result<()> {
+    let status = std::process::Command::new("kill").args([name, &pid.to_string()]).status()?;
+    anyhow::ensure!(status.success(), "cannot send {name} to {pid}");
+    Ok(())
 }
 
 /// The names of all servers' folders start so, followed by the process that they belong to.

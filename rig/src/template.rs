@@ -63,7 +63,8 @@ fn ready(installed: &Installed) -> Result<PathBuf> {
     let data = making.join("data");
     match installed.flavor {
         Flavor::Mysql97 => initialise_mysql(installed, &making, &data),
-        Flavor::Mariadb1011 => initialise_mariadb(installed, &data),
+        Flavor::Mariadb1011 | Flavor::Mariadb118 => initialise_mariadb(installed, &data),
+        Flavor::Mysql56 => initialise_mysql_56(installed, &data),
     }
     .with_context(|| format!("cannot initialise a data folder for {}", installed.version))?;
     fs::rename(&data, &template)?;
@@ -84,6 +85,32 @@ fn initialise_mysql(installed: &Installed, making: &Path, data: &Path) -> Result
     // Without it every server makes up a uuid of its own, as two servers must have.
     fs::remove_file(data.join("auto.cnf")).context("no auto.cnf was made")?;
     Ok(())
+}
+
+/// What `mysql_install_db` does, which the package leaves out.
+fn initialise_mysql_56(installed: &Installed, data: &Path) -> Result<()> {
+    let mut statements = String::from("CREATE DATABASE mysql;\nUSE mysql;\n");
+    for name in ["mysql_system_tables.sql", "mysql_system_tables_data.sql"] {
+        let file = installed.share().join(name);
+        let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        for line in text.lines().filter(|line| !line.contains("@current_hostname")) {
+            statements.push_str(line);
+            statements.push('\n');
+        }
+    }
+    // Privileges cannot be granted while there are none.
+    statements.push_str(
+        "DELETE FROM mysql.user WHERE user <> 'root' OR host NOT IN ('localhost', '127.0.0.1');\n\
+         UPDATE mysql.user SET host = '%' WHERE host = '127.0.0.1';\nDELETE FROM mysql.db;\n",
+    );
+    fs::create_dir_all(data)?;
+    let mut command = server_command(installed, data);
+    command.args(["--bootstrap", "--skip-log-bin", "--innodb-flush-log-at-trx-commit=0"]).args([
+        "--explicit-defaults-for-timestamp=ON",
+        "--innodb-log-file-size=48M",
+        "--max-allowed-packet=8M",
+    ]);
+    run(&mut command, Some(statements))
 }
 
 /// What `mariadb-install-db` does, without that script: it looks for its parts in this system

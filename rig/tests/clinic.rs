@@ -123,7 +123,10 @@ async fn the_same_seed_does_the_same_work() {
 
 #[tokio::test]
 async fn work_goes_on_through_a_kill_of_the_server_and_counts_right() {
-    for flavor in found_servers() {
+    for flavor in [Flavor::Mysql97, Flavor::Mariadb1011] {
+        if !tested_on(flavor) {
+            continue;
+        }
         let options = ServerOptions::default();
         let mut server = Server::start_with_openmrs(flavor, options).await.unwrap();
         openmrs::seed(&server, "openmrs", 0).await.unwrap();

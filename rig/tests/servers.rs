@@ -40,3 +40,13 @@ async fn a_mysql_keeps_what_it_committed() {
 async fn a_mariadb_keeps_what_it_committed() {
     keeps_what_it_committed(Flavor::Mariadb1011).await;
 }
+
+#[tokio::test]
+async fn an_old_mysql_keeps_what_it_committed() {
+    keeps_what_it_committed(Flavor::Mysql56).await;
+}
+
+#[tokio::test]
+async fn a_new_mariadb_keeps_what_it_committed() {
+    keeps_what_it_committed(Flavor::Mariadb118).await;
+}

@@ -16,8 +16,11 @@ use super::work::Work;
 use crate::change::{Epoch, NodeId, Sequence};
 use crate::clock::{self, SharedClock};
 use crate::record::SegmentReader;
-use crate::schema_map::{BoundMap, Direction};
+use crate::schema_map::{BoundMap, Direction, MapFile};
 use crate::transport::{Applied, Peer, ReceivedBatch, Wanted};
+
+/// How often the map is held against the target's tables, whatever happens.
+const BIND_EVERY: Duration = Duration::from_mins(10);
 
 /// What apply takes at most.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +39,8 @@ pub struct Limits {
     pub touched_entries_max: u64,
     /// Missing rows asked for in one answer.
     pub wanted_max: usize,
+    /// Changes set aside, of all links together. A batch that would set more aside waits.
+    pub held_changes_max: u64,
 }
 
 impl Default for Limits {
@@ -48,6 +53,7 @@ impl Default for Limits {
             tries: 3,
             touched_entries_max: 10_000,
             wanted_max: 256,
+            held_changes_max: 100_000,
         }
     }
 }
@@ -88,6 +94,8 @@ pub struct Report {
     pub held: u64,
     /// Changes set aside, from this batch or before, that were applied.
     pub released: u64,
+    /// Changes set aside that a delete of their row made moot.
+    pub dissolved: u64,
     /// Changes of the batch that still wait for a row.
     pub parked: u64,
     /// Changes of the batch that wait for a person.
@@ -107,7 +115,8 @@ pub struct Retried {
 /// Writes batches into one target database.
 pub struct Applier {
     opts: Opts,
-    map: Arc<BoundMap>,
+    file: Arc<MapFile>,
+    bound: Mutex<Bound>,
     clock: SharedClock,
     settings: Settings,
     names: Names,
@@ -115,15 +124,30 @@ pub struct Applier {
     idle: Mutex<Vec<Session>>,
 }
 
+/// The map as it fits the target's tables, and when that was looked at.
+struct Bound {
+    map: Arc<BoundMap>,
+    at: Duration,
+}
+
 impl Applier {
-    /// Connects nowhere yet; `opts` names the target database.
-    pub fn new(opts: Opts, map: Arc<BoundMap>, clock: SharedClock, settings: Settings) -> Applier {
+    /// Connects nowhere yet; `opts` names the target database, and `map` is `file` as it fits the
+    /// tables there now. When they change it is bound anew.
+    pub fn new(
+        opts: Opts,
+        file: Arc<MapFile>,
+        map: Arc<BoundMap>,
+        clock: SharedClock,
+        settings: Settings,
+    ) -> Applier {
+        let bound = Mutex::new(Bound { map, at: clock.monotonic() });
         Applier {
             names: Names::new(&settings.schema),
             permits: Semaphore::new(settings.limits.connections_max.max(1)),
             idle: Mutex::new(Vec::new()),
             opts,
-            map,
+            file,
+            bound,
             clock,
             settings,
         }
@@ -155,11 +179,18 @@ impl Applier {
     pub async fn apply_counted(&self, peer: &Peer, batch: &ReceivedBatch) -> Result<Report, Error> {
         let tries = self.settings.limits.tries.max(1);
         let mut attempt = 1;
+        let mut bound_anew = false;
         let report = loop {
+            let map = self.map().await;
             let result = self
-                .with_session(async |session| self.transaction(session, peer, batch).await)
+                .with_session(async |session| self.transaction(session, &map, peer, batch).await)
                 .await;
             match result {
+                Err(Error::Changed(reason)) if !bound_anew => {
+                    tracing::info!(reason, "the target's tables changed");
+                    self.bind_anew().await?;
+                    bound_anew = true;
+                }
                 Err(Error::Retry(reason)) if attempt < tries => {
                     tracing::debug!(attempt, reason, "the batch is tried again");
                     clock::sleep(Duration::from_millis(20 << attempt.min(6))).await;
@@ -183,10 +214,19 @@ impl Applier {
 
     /// Tries all parked changes again that were not tried for a while. To be called now and then:
     /// rows also arrive by other ways than links.
+    /// Tables and columns may have been made, too: the map is bound anew if that is waited for, and
+    /// now and then.
     pub async fn retry_parked(&self, not_tried_for: Duration) -> Result<Retried, Error> {
         let now = self.clock.now();
         let micros = i64::try_from(not_tried_for.as_micros()).unwrap_or(i64::MAX);
         let since = clock::Timestamp(now.0.saturating_sub(micros));
+        let undefined = self
+            .with_session(async |session| held::undefined(session, &self.names, since).await)
+            .await?;
+        let bound_for = self.clock.monotonic().saturating_sub(self.bound.lock().await.at);
+        if undefined || bound_for >= BIND_EVERY {
+            self.bind_anew().await?;
+        }
         let nodes = self
             .with_session(async |session| held::nodes_parked(session, &self.names, since).await)
             .await?;
@@ -233,9 +273,35 @@ impl Applier {
         self.with_session(async |session| held::counts(session, &self.names).await).await
     }
 
+    /// Rows that parked changes of a node wait for; at most so many, chosen by chance.
+    pub async fn wanted(&self, node: NodeId, most: usize) -> Result<Vec<Wanted>, Error> {
+        self.with_session(async |session| held::wanted(session, &self.names, node, most).await)
+            .await
+    }
+
+    async fn map(&self) -> Arc<BoundMap> {
+        Arc::clone(&self.bound.lock().await.map)
+    }
+
+    /// Holds the map against the target's tables as they are now.
+    async fn bind_anew(&self) -> Result<(), Error> {
+        let database = self.opts.db_name().unwrap_or_default();
+        let live = self.with_session(async |session| session.schema(database).await).await?;
+        let map = BoundMap::bind(&self.file, &live);
+        let mut bound = self.bound.lock().await;
+        for problem in map.problems.iter().filter(|problem| problem.fatal) {
+            if !bound.map.problems.contains(problem) {
+                tracing::error!(table = %problem.table, "does not travel: {}", problem.message);
+            }
+        }
+        *bound = Bound { map: Arc::new(map), at: self.clock.monotonic() };
+        Ok(())
+    }
+
     async fn transaction(
         &self,
         session: &mut Session,
+        map: &BoundMap,
         peer: &Peer,
         batch: &ReceivedBatch,
     ) -> Result<Report, Failure> {
@@ -257,7 +323,7 @@ impl Applier {
             Standing::Apply => {}
         }
         state::advance(session, &self.names, peer.node, batch.through, now).await?;
-        let mut work = self.work(session, peer.node, now, mark.any_held);
+        let mut work = self.work(session, map, peer.node, now, mark.any_held);
         let progress = Progress::new(mark.sequence, batch.from, batch.through);
         self.work_through(&mut work, progress, batch).await?;
         work.release().await?;
@@ -265,6 +331,8 @@ impl Applier {
         if report.held > 0 {
             let counts = held::counts_since(session, &self.names, peer.node, mark.sequence);
             (report.parked, report.quarantined) = counts.await?;
+            let held = held::count(session, &self.names).await?;
+            self.has_room(held)?;
         }
         session.run("COMMIT").await?;
         report.through = batch.through;
@@ -272,9 +340,24 @@ impl Applier {
         Ok(report)
     }
 
+    /// Refuses what would set aside more than may be: nothing of it is written, so nothing is lost,
+    /// and it comes again.
+    fn has_room(&self, held: u64) -> Result<(), Error> {
+        let most = self.settings.limits.held_changes_max;
+        if held <= most {
+            return Ok(());
+        }
+        Err(Error::Stop(format!(
+            "this batch would bring the changes set aside at the parent to {held}, and \
+             apply.held_changes_max there is {most}: mend what keeps them (headwater quarantine list, \
+             headwater parked list), discard some, or raise it; until then the batch waits"
+        )))
+    }
+
     fn work<'w>(
         &'w self,
         session: &'w mut Session,
+        map: &'w BoundMap,
         node: NodeId,
         now: clock::Timestamp,
         any_held: bool,
@@ -282,7 +365,7 @@ impl Applier {
         Work {
             session,
             names: &self.names,
-            map: &self.map,
+            map,
             incoming: self.settings.incoming,
             limits: self.settings.limits,
             node,
@@ -325,12 +408,13 @@ impl Applier {
     }
 
     async fn retry_rows(&self, node: NodeId, rows: &[u64]) -> Result<Retried, Error> {
+        let map = self.map().await;
         self.with_session(async |session| {
             let now = self.clock.now();
             session.run("START TRANSACTION").await?;
             // Also the lock that keeps batches of the same link out meanwhile.
             state::advance(session, &self.names, node, Sequence(0), now).await?;
-            let mut work = self.work(session, node, now, true);
+            let mut work = self.work(session, &map, node, now, true);
             work.retry(rows).await?;
             let released = work.report.released;
             session.run("COMMIT").await?;

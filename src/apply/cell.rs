@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use mysql_async::Value as Param;
 
 use super::error::Hold;
+use super::json_number;
 use crate::schema_map::BoundColumn;
 use crate::value::Value;
 
@@ -98,7 +99,14 @@ pub(super) fn cell(column: usize, bound: &BoundColumn, value: &Value<'_>) -> Res
             }
             plain(text(content))
         }
-        Value::Text(content) | Value::Json(content) => plain(text(content)),
+        Value::Text(content) => {
+            fits_json(bound, content, json_number::DIGITS_OF_DOUBLE)?;
+            plain(text(content))
+        }
+        Value::Json(content) => {
+            fits_json(bound, content, json_number::DIGITS_KEPT)?;
+            plain(text(content))
+        }
         Value::Bytes(bytes) => {
             if family == Family::Text {
                 return Err(Hold::quarantine(format!(
@@ -109,7 +117,7 @@ pub(super) fn cell(column: usize, bound: &BoundColumn, value: &Value<'_>) -> Res
             Ok(Cell { column, form: Form::Binary, param: Param::Bytes(bytes.to_vec()) })
         }
         Value::Encoded { charset, bytes } => {
-            if bound.live.charset.as_deref() != Some(&**charset) {
+            if !is_in(bound, charset) {
                 return Err(Hold::quarantine(format!(
                     "column {} holds bytes that are not valid {charset} and so cannot be \
                      converted to the column's character set here",
@@ -122,6 +130,29 @@ pub(super) fn cell(column: usize, bound: &BoundColumn, value: &Value<'_>) -> Res
             "column {} is a reference at its source and is not one in this node's map",
             bound.name
         ))),
+    }
+}
+
+/// Where JSON is a type of its own, its numbers are integers of 64 bits or doubles.
+fn fits_json(bound: &BoundColumn, content: &str, digits_safe: usize) -> Result<(), Hold> {
+    if bound.live.data_type != "json" {
+        return Ok(());
+    }
+    match json_number::rounded(content, digits_safe) {
+        None => Ok(()),
+        Some(number) => Err(Hold::quarantine(format!(
+            "column {} would get JSON with the number {number}, which this server would round; \
+             write it with fewer digits at its source, or as text",
+            bound.name
+        ))),
+    }
+}
+
+/// Whether a column is in this character set; older servers call `utf8mb3` by its former name.
+fn is_in(bound: &BoundColumn, charset: &str) -> bool {
+    match bound.live.charset.as_deref() {
+        Some("utf8") => charset == "utf8mb3",
+        live => live == Some(charset),
     }
 }
 

@@ -24,6 +24,9 @@ pub enum Error {
     /// Every batch would fail the same way until a person mends the target; the words say how.
     #[error("{0}")]
     Stop(String),
+    /// The target's tables are not what they were when the map was bound to them.
+    #[error("{0}")]
+    Changed(String),
 }
 
 impl From<SegmentError> for Error {
@@ -68,8 +71,17 @@ impl State {
 pub(super) struct Hold {
     pub(super) state: State,
     pub(super) reason: String,
-    /// The row whose arrival releases it.
-    pub(super) awaits: Option<(Name, Identity<'static>)>,
+    /// What releases it, if that is known.
+    pub(super) awaits: Option<Awaits>,
+}
+
+/// What a parked change waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Awaits {
+    /// The arrival of a row.
+    Row(Name, Identity<'static>),
+    /// A table, or a column of it, that has to be made here.
+    Table(Name),
 }
 
 impl Hold {
@@ -79,6 +91,12 @@ impl Hold {
 
     pub(super) fn park(reason: impl Into<String>) -> Hold {
         Hold { state: State::Parked, reason: reason.into(), awaits: None }
+    }
+
+    /// Parks a change until a table or a column is made.
+    pub(super) fn undefined(table: &Name, reason: impl Into<String>) -> Hold {
+        let awaits = Some(Awaits::Table(Name::clone(table)));
+        Hold { state: State::Parked, reason: reason.into(), awaits }
     }
 
     pub(super) fn missing(table: &Name, identity: &Identity<'_>, what: &str) -> Hold {
@@ -94,7 +112,7 @@ impl Hold {
         let awaits = match identity {
             Identity::Lost(_) => None,
             Identity::One(_) | Identity::Many(_) => {
-                Some((Name::clone(table), identity.clone().into_owned()))
+                Some(Awaits::Row(Name::clone(table), identity.clone().into_owned()))
             }
         };
         Hold { state: State::Parked, reason, awaits }
@@ -153,9 +171,10 @@ fn sort(code: u16, message: &str) -> Failure {
         1153 | 1301 => stop("raise max_allowed_packet on the target"),
         1665 => stop("set binlog_format=ROW on the target"),
         1049 => stop("the target database does not exist"),
-        1146 | 1054 | 1051 => stop(
-            "the target's tables changed: run `headwater map check`, then start headwater again",
-        ),
+        1146 | 1054 | 1051 => Failure::Whole(Error::Changed(format!(
+            "error {code}: {message}; `headwater map check` says how the map and the target's \
+             tables disagree"
+        ))),
         _ => Failure::Row(format!("error {code}: {message}")),
     }
 }

@@ -15,6 +15,7 @@ mod batch;
 mod cell;
 mod error;
 mod held;
+mod json_number;
 mod plan;
 mod resolve;
 mod run;

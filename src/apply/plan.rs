@@ -173,7 +173,12 @@ impl<'c, 's> Planner<'c, 's> {
         if self.referenced_row_deleted && change.kind != Kind::Delete {
             return true;
         }
-        let Some(Taken::Row(row)) = known else { return false };
+        let row = match known {
+            Some(Taken::Row(row)) => row,
+            // A delete makes moot what is set aside before it, once that is noted.
+            Some(Taken::Aside) => return change.kind == Kind::Delete,
+            None => return false,
+        };
         let net = self.rows.get(row).map(|row| row.net);
         match change.kind {
             Kind::Insert | Kind::Update => net == Some(Net::Delete),
@@ -260,10 +265,8 @@ impl<'c, 's> Planner<'c, 's> {
                 // NULL in a column that is not here is what not having it means.
                 Fate::Unknown if value.is_null() => {}
                 Fate::Unknown => {
-                    return Err(Hold::park(format!(
-                        "table {} has no column {name} here: add it, then retry",
-                        table.name
-                    )));
+                    let reason = format!("table {} has no column {name} here: add it", table.name);
+                    return Err(Hold::undefined(&table.name, reason));
                 }
                 Fate::Forbidden => {
                     return Err(Hold::quarantine(format!(
@@ -350,17 +353,17 @@ fn admit<'c>(
         )));
     }
     let problem = map.problems.iter().find(|problem| problem.table == *name && problem.fatal);
-    Ok(Err(Hold::park(match problem {
-        Some(problem) => {
-            format!("table {name} cannot be written here: {}", problem.message)
-        }
-        None => format!("there is no table {name} here: create it, restart, then retry"),
-    })))
+    let reason = match problem {
+        Some(problem) => format!("table {name} cannot be written here: {}", problem.message),
+        None => format!("there is no table {name} here: create it"),
+    };
+    Ok(Err(Hold::undefined(name, reason)))
 }
 
 fn table_of<'c>(map: &'c BoundMap, name: &Name) -> Result<&'c Arc<BoundTable>, Hold> {
     map.tables.get(name).ok_or_else(|| {
-        Hold::park(format!("it refers to a row of table {name}, which is not mapped here"))
+        let reason = format!("it refers to a row of table {name}, which is not mapped here");
+        Hold::undefined(name, reason)
     })
 }
 

@@ -7,6 +7,7 @@ use mysql_async::{Conn, Opts, OptsBuilder, Params, Row, Value as Param};
 
 use super::error::{Error, Failure};
 use crate::clock::SharedClock;
+use crate::database::schema::LiveSchema;
 
 /// Prepared statements kept open on a connection. Statement texts come in few sizes on purpose.
 const STATEMENTS_KEPT: usize = 400;
@@ -93,6 +94,18 @@ impl Session {
         self.fits(&params)?;
         self.count(sql, params.len());
         Ok(self.conn.exec(sql, positional(params)).await?)
+    }
+
+    /// The target's tables as they are now.
+    pub(super) async fn schema(&mut self, database: &str) -> Result<LiveSchema, Failure> {
+        self.used_at = self.clock.monotonic();
+        LiveSchema::read(&mut self.conn, database).await.map_err(|error| {
+            Failure::Whole(if error.is_transient() {
+                Error::Retry(error.to_string())
+            } else {
+                Error::Stop(error.to_string())
+            })
+        })
     }
 
     /// Switches the checking of foreign keys, if it is not as wanted already.

@@ -10,7 +10,7 @@ use crate::change::{Epoch, NodeId, Sequence};
 use crate::clock::Timestamp;
 
 /// The version of the tables below.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The names of the state's tables, quoted.
 #[derive(Debug, Clone)]
@@ -55,6 +55,7 @@ pub(super) async fn prepare(session: &mut Session, names: &Names) -> Result<(), 
     };
     match found.and_then(|value| from_value_opt::<u32>(value).ok()) {
         Some(VERSION) => return Ok(()),
+        Some(1) => return migrate_from_1(session, names).await,
         Some(number) => {
             return Err(Failure::Whole(Error::Stop(format!(
                 "the tables in schema {} are of version {number}, and this headwater knows \
@@ -69,6 +70,19 @@ pub(super) async fn prepare(session: &mut Session, names: &Names) -> Result<(), 
         session.run(&sql).await?;
     }
     session.run(&format!("INSERT IGNORE INTO {} (number) VALUES ({VERSION})", names.version)).await
+}
+
+/// Adds what a change waits for, by name. What was parked before learns it at its next try.
+async fn migrate_from_1(session: &mut Session, names: &Names) -> Result<(), Failure> {
+    let Names { held, version, .. } = names;
+    // Each statement commits by itself; one that was run before a crash is not run again.
+    let present = format!("SHOW COLUMNS FROM {held} LIKE 'awaits_table'");
+    if session.rows(&present, Vec::new()).await?.is_empty() {
+        let kind = "MODIFY kind ENUM('insert', 'update', 'delete', 'rename') NOT NULL";
+        let sql = format!("ALTER TABLE {held} {AWAITED_1}, {AWAITED_2}, {kind}");
+        session.run(&sql).await?;
+    }
+    session.run(&format!("UPDATE {version} SET number = {VERSION}")).await
 }
 
 /// Makes the schema unless it is there: an administrator may have made it and granted no more.
@@ -86,6 +100,10 @@ async fn create_schema(session: &mut Session, names: &Names) -> Result<(), Failu
     }
     Ok(())
 }
+
+/// The columns that version 2 brought.
+const AWAITED_1: &str = "ADD COLUMN awaits_table VARCHAR(64) NULL AFTER awaits_hash";
+const AWAITED_2: &str = "ADD COLUMN awaits_identity LONGBLOB NULL AFTER awaits_table";
 
 fn tables(names: &Names) -> Vec<String> {
     let ending = "ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
@@ -113,9 +131,11 @@ fn tables(names: &Names) -> Vec<String> {
                row_table VARCHAR(64) NOT NULL,
                row_hash BIGINT UNSIGNED NOT NULL,
                row_identity TEXT NOT NULL,
-               kind ENUM('insert', 'update', 'delete') NOT NULL,
+               kind ENUM('insert', 'update', 'delete', 'rename') NOT NULL,
                reason TEXT NOT NULL,
                awaits_hash BIGINT UNSIGNED NULL COMMENT 'the row whose arrival releases it',
+               awaits_table VARCHAR(64) NULL COMMENT 'its table; alone: to be made or changed here',
+               awaits_identity LONGBLOB NULL COMMENT 'what that row is called, as it travels',
                held_at DATETIME(6) NOT NULL,
                tried_at DATETIME(6) NOT NULL,
                tries INT UNSIGNED NOT NULL DEFAULT 1,

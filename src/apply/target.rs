@@ -3,14 +3,16 @@
 use super::applier::Applier;
 use super::error::Error;
 use crate::change::Sequence;
-use crate::transport::{Applied, Peer, ReceivedBatch, Target, TargetError};
+use crate::transport::{Applied, Peer, ReceivedBatch, Target, TargetError, Wanted};
 
 impl From<Error> for TargetError {
     fn from(error: Error) -> TargetError {
         match error {
             Error::Gap { from, watermark } => TargetError::Gap { from, watermark },
             // What a person mends may be mended while the link keeps trying.
-            Error::Retry(words) | Error::Stop(words) => TargetError::Retry(words),
+            Error::Retry(words) | Error::Stop(words) | Error::Changed(words) => {
+                TargetError::Retry(words)
+            }
             Error::Refused(words) => TargetError::Refused(words),
         }
     }
@@ -23,5 +25,9 @@ impl Target for Applier {
 
     async fn apply(&self, peer: &Peer, batch: ReceivedBatch) -> Result<Applied, TargetError> {
         Ok(Applier::apply(self, peer, batch).await?)
+    }
+
+    async fn wanted(&self, peer: &Peer, most: usize) -> Result<Vec<Wanted>, TargetError> {
+        Ok(Applier::wanted(self, peer.node, most).await?)
     }
 }

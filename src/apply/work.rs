@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use mysql_async::Value as Param;
 
 use super::applier::{Limits, Report};
-use super::error::{Failure, Hold, State};
-use super::held;
+use super::error::{Awaits, Failure, Hold, State};
+use super::held::{self, Chain};
 use super::plan::{self, Item, Net, Plan, Source, row_hash};
 use super::resolve::Known;
 use super::run::{self, Outcome};
@@ -48,11 +48,14 @@ pub(super) struct Work<'w> {
 #[derive(Default)]
 struct Settled {
     aside: BTreeMap<usize, Hold>,
+    /// Rows deleted although earlier changes of them wait, which is over now.
+    dissolved: Vec<u64>,
     touched: BTreeMap<String, String>,
 }
 
 enum Attempt {
-    Done(Vec<(usize, Hold)>),
+    /// Changes set aside, and rows of which nothing waits any more.
+    Done(Vec<(usize, Hold)>, Vec<u64>),
     Failed(Failure),
 }
 
@@ -78,13 +81,13 @@ impl<'w> Work<'w> {
     async fn supersede(
         &mut self,
         items: &[Item<'_>],
-        blocked: &mut HashMap<u64, State>,
+        blocked: &mut HashMap<u64, Chain>,
     ) -> Result<(), Failure> {
         let whole: Vec<u64> = items
             .iter()
             .filter(|item| item.change.kind == Kind::Insert)
             .map(held::hash_of)
-            .filter(|hash| blocked.get(hash) == Some(&State::Parked))
+            .filter(|hash| blocked.get(hash).is_some_and(|chain| chain.state == State::Parked))
             .collect::<HashSet<_>>()
             .into_iter()
             .collect();
@@ -149,7 +152,7 @@ impl<'w> Work<'w> {
     async fn process(
         &mut self,
         items: &[Item<'_>],
-        mut blocked: HashMap<u64, State>,
+        mut blocked: HashMap<u64, Chain>,
     ) -> Result<(), Failure> {
         let mut known = Known::default();
         let mut settled = Settled::default();
@@ -166,7 +169,10 @@ impl<'w> Work<'w> {
                 ranges.push((middle, end));
             }
             let holds = match self.attempt(&mut known, plan, &blocked, &mut settled).await? {
-                Attempt::Done(holds) => holds,
+                Attempt::Done(holds, dissolved) => {
+                    self.dissolve(items, &mut settled, &mut blocked, dissolved);
+                    holds
+                }
                 Attempt::Failed(failure) if middle - start == 1 => vec![(0, quarantined(failure))],
                 Attempt::Failed(_) => {
                     let half = start + (middle - start) / 2;
@@ -192,7 +198,7 @@ impl<'w> Work<'w> {
         &mut self,
         known: &mut Known<'c, 's>,
         plan: Plan<'c, 's>,
-        blocked: &HashMap<u64, State>,
+        blocked: &HashMap<u64, Chain>,
         settled: &mut Settled,
     ) -> Result<Attempt, Failure>
     where
@@ -202,7 +208,7 @@ impl<'w> Work<'w> {
         match run::execute(self.session, self.map, known, plan, blocked).await {
             Ok(outcome) => {
                 self.note(&outcome, settled);
-                Ok(Attempt::Done(outcome.holds))
+                Ok(Attempt::Done(outcome.holds, outcome.dissolved))
             }
             Err(Failure::Whole(error)) => Err(Failure::Whole(error)),
             Err(failure) => {
@@ -212,6 +218,34 @@ impl<'w> Work<'w> {
                 known.clear();
                 Ok(Attempt::Failed(failure))
             }
+        }
+    }
+
+    /// Takes back what was set aside of rows that a later change deleted.
+    fn dissolve(
+        &mut self,
+        items: &[Item<'_>],
+        settled: &mut Settled,
+        blocked: &mut HashMap<u64, Chain>,
+        dissolved: Vec<u64>,
+    ) {
+        if dissolved.is_empty() {
+            return;
+        }
+        for hash in &dissolved {
+            blocked.remove(hash);
+            self.blocked.remove(hash);
+        }
+        let over: HashSet<u64> = dissolved.iter().copied().collect();
+        let before = settled.aside.len();
+        let is_over = |number: &usize| {
+            items.get(*number).is_some_and(|item| over.contains(&held::hash_of(item)))
+        };
+        settled.aside.retain(|number, _| !is_over(number));
+        self.report.dissolved += (before - settled.aside.len()) as u64;
+        // Of a chain that is tried again every change is at hand, and goes with the others.
+        if items.first().is_some_and(|item| matches!(item.source, Source::Fresh { .. })) {
+            settled.dissolved.extend(dissolved);
         }
     }
 
@@ -236,6 +270,9 @@ impl<'w> Work<'w> {
 
     /// Stores what was set aside, removes what was released, and lists what was touched.
     async fn settle(&mut self, items: &[Item<'_>], settled: Settled) -> Result<(), Failure> {
+        let deleted = &settled.dissolved;
+        self.report.dissolved +=
+            held::dissolve(self.session, self.names, self.node, deleted).await?;
         let mut fresh = Vec::new();
         let mut released = Vec::new();
         for (number, item) in items.iter().enumerate() {
@@ -265,7 +302,7 @@ impl<'w> Work<'w> {
     }
 
     fn want(&mut self, hold: &Hold) {
-        let Some((table, identity)) = &hold.awaits else { return };
+        let Some(Awaits::Row(table, identity)) = &hold.awaits else { return };
         let wanted = Wanted { table: crate::value::Name::clone(table), identity: identity.clone() };
         if self.report.wanted.len() < self.limits.wanted_max
             && !self.report.wanted.contains(&wanted)
@@ -304,15 +341,19 @@ impl<'w> Work<'w> {
 /// Notes that a change is set aside. One that waits behind another waits the same way.
 fn set_aside(
     settled: &mut Settled,
-    blocked: &mut HashMap<u64, State>,
+    blocked: &mut HashMap<u64, Chain>,
     number: usize,
     item: &Item<'_>,
     mut hold: Hold,
 ) {
+    let renames = item.change.previous.is_some();
     match blocked.entry(held::hash_of(item)) {
-        Entry::Occupied(first) => hold.state = *first.get(),
+        Entry::Occupied(mut first) => {
+            hold.state = first.get().state;
+            first.get_mut().renames |= renames;
+        }
         Entry::Vacant(first) => {
-            first.insert(hold.state);
+            first.insert(Chain { state: hold.state, renames });
         }
     }
     settled.aside.insert(number, hold);

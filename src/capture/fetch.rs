@@ -13,8 +13,9 @@ use super::Error;
 use super::translate::{RowValues, lender};
 use crate::change::Identity;
 use crate::database::connect;
+use crate::database::schema::{LiveSchema, LiveTable};
 use crate::schema_map::{BoundIdentity, BoundMap, BoundTable, ConditionalRule};
-use crate::value::Value;
+use crate::value::{Name, Value};
 
 /// How many local keys on either side of a missing one are asked for with it: neighbours in a
 /// table are usually needed together.
@@ -43,6 +44,24 @@ impl RowValues<'static> for FetchedRow {
 impl Fetcher {
     pub(super) fn new(options: connect::Options) -> Fetcher {
         Fetcher { options, connection: None }
+    }
+
+    /// The database asked.
+    pub(super) fn options(&self) -> &connect::Options {
+        &self.options
+    }
+
+    /// How tables are defined now; without those that do not exist.
+    pub(super) async fn definitions(&mut self, names: &[Name]) -> Result<Vec<LiveTable>, Error> {
+        let database = self.options.database.clone();
+        let connection = self.connection().await?;
+        match LiveSchema::read_tables(connection, &database, names).await {
+            Ok(schema) => Ok(schema.tables.into_values().collect()),
+            Err(error) => {
+                self.connection = None;
+                Err(error.into())
+            }
+        }
     }
 
     /// The rows whose local keys are near the one asked for, with what their identity needs.

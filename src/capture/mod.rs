@@ -11,6 +11,7 @@
 //! [`run`] is the loop: it connects, resumes, hands segments and their position to the spool in one
 //! store transaction, and starts over after an error, at once or slowly as the error demands.
 
+mod ahead;
 mod assembly;
 pub mod decode;
 mod error;
@@ -26,6 +27,7 @@ mod run;
 mod start;
 mod statement;
 mod stream;
+mod tables;
 mod translate;
 
 pub use error::{Disposition, Error, Resume};

@@ -9,6 +9,9 @@ use super::decode::Header;
 use super::gtid::{DomainState, GtidSet};
 use crate::position::{Position, ServerIdentity};
 
+/// The event that opens every log file, and every dump.
+const FORMAT_DESCRIPTION: u8 = 15;
+
 /// A file and an offset in it, to name in errors.
 #[derive(Debug, Clone)]
 pub(super) struct Spot {
@@ -69,7 +72,8 @@ impl Place {
     /// An event of the log was read. Its own end is a 32-bit number, and missing inside of
     /// transactions on some servers; a dump by GTID leaves out what was asked not to be sent.
     pub(super) fn passed(&mut self, header: &Header) {
-        if header.is_artificial() {
+        // A dump that starts in the middle of a file repeats the file's first event, without an end.
+        if header.is_artificial() || (header.kind == FORMAT_DESCRIPTION && header.end == 0) {
             return;
         }
         if header.end == 0 {
@@ -196,6 +200,15 @@ mod tests {
         let mut place = start();
         place.passed(&header(100, 0, 0x20));
         assert_eq!(place.position().offset, 4);
+    }
+
+    #[test]
+    fn the_first_event_of_the_file_repeated_in_its_middle_is_not_passed_again() {
+        let mut place = start();
+        place.passed(&header(100, 5_000, 0));
+        place.passed(&Header { kind: FORMAT_DESCRIPTION, ..header(122, 0, 0) });
+        place.passed(&header(79, 5_079, 0));
+        assert_eq!(place.position().offset, 5_079);
     }
 
     #[test]

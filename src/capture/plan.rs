@@ -27,6 +27,8 @@ pub(super) struct TablePlan {
     pub(super) inserts: Option<Inserts>,
     /// Whether its rows go up; otherwise only their identities are kept, for what refers to them.
     pub(super) travels: bool,
+    /// Which binding of the map it belongs to.
+    pub(super) bindings: u32,
     facts: Vec<ColumnFacts>,
     /// Shapes of updates, by the columns that changed.
     updates: Mutex<HashMap<Vec<usize>, Arc<Shape>>>,
@@ -55,6 +57,7 @@ impl TablePlan {
         map: &BoundMap,
         bound: Arc<BoundTable>,
         identities: &mut Identities,
+        bindings: u32,
     ) -> Result<TablePlan, Mismatch> {
         let columns = event.columns()?;
         if columns.len() != bound.columns.len() {
@@ -86,6 +89,7 @@ impl TablePlan {
             insert: Self::insert_shape(&bound),
             delete: Arc::new(Shape { table: bound.name.clone(), columns: Vec::new() }),
             travels,
+            bindings,
             facts,
             updates: Mutex::default(),
             described: event.body.to_vec(),

@@ -10,10 +10,11 @@ use tokio::task::JoinHandle;
 
 use super::assembly::{Assembly, Cut};
 use super::fetch::Fetcher;
-use super::follow::{Follower, Outcome, Settings, Told};
+use super::follow::{Follower, Settings, Told};
 use super::identities::Identities;
 use super::place::Place;
 use super::stream::{RawEvents, Request, Stream};
+use super::tables::Tables;
 use super::{Disposition, Error, start};
 use crate::clock::{SharedClock, Timestamp, sleep};
 use crate::database::connect;
@@ -169,19 +170,28 @@ impl Capture {
         let mut connection = self.options.database.connect(&[]).await?;
         let server = Server::read(&mut connection).await?;
         start::suitable(&server)?;
-        let map = self.bind(&mut connection).await?;
+        let database = &self.options.database.database;
+        let mut live = LiveSchema::read(&mut connection, database).await?;
         let mut fetcher = Fetcher::new(self.options.database.clone());
         let mut identities =
             Identities::new(self.spool.index_reader()?, self.options.identities_cached_max);
-        let position = if let Some(position) = self.spool.position().await? {
+        let file = Arc::clone(&self.options.map);
+        let (position, definitions) = if let Some(position) = self.spool.position().await? {
             start::same_server(&position, &server)?;
-            position
+            let stored = self.spool.tables().await?;
+            (position, Tables::resumed(file, stored.as_deref(), &live))
         } else {
+            let map = BoundMap::bind(&self.options.map, &live);
             start::fill_lenders(&map, &mut fetcher, &mut identities, &self.spool).await?;
             let position = start::log_end(&mut connection, &server).await?;
-            self.spool.set_position(Some(position.clone())).await?;
+            // What was defined meanwhile is not in the log after the position.
+            live = LiveSchema::read(&mut connection, database).await?;
+            let mut definitions = Tables::at_end(file, live.clone());
+            let tables = definitions.for_store();
+            let begun = Append { position: Some(position.clone()), tables, ..Append::default() };
+            self.spool.append(begun).await?;
             tracing::info!(%position, "capture begins at the log's present end");
-            position
+            (position, definitions)
         };
         drop(connection);
         let request =
@@ -195,7 +205,8 @@ impl Capture {
             inflated_bytes_max: self.options.inflated_bytes_max,
         };
         let follower = Follower::new(
-            map,
+            definitions,
+            live,
             Place::new(&position)?,
             Assembly::new(self.spool.head()),
             identities,
@@ -217,15 +228,6 @@ impl Capture {
         }
         .follow()
         .await
-    }
-
-    async fn bind(&self, connection: &mut mysql_async::Conn) -> Result<Arc<BoundMap>, Error> {
-        let live = LiveSchema::read(connection, &self.options.database.database).await?;
-        let map = BoundMap::bind(&self.options.map, &live);
-        for problem in map.problems.iter().filter(|problem| problem.fatal) {
-            tracing::error!(table = %problem.table, "does not travel: {}", problem.message);
-        }
-        Ok(Arc::new(map))
     }
 }
 
@@ -282,9 +284,7 @@ impl Session<'_> {
 
     async fn read(&mut self, group: RawEvents) -> Result<(), Error> {
         for event in group.iter() {
-            while self.follower.read(event).await? == Outcome::Rebind {
-                self.rebind().await?;
-            }
+            self.follower.read(event).await?;
             if self.follower.assembly.waiting_bytes() > HAND_OVER_BYTES
                 || self.follower.identities.gathered() > INDEX_CHANGES_MAX
             {
@@ -293,13 +293,6 @@ impl Session<'_> {
             }
         }
         self.stream.give_back(group);
-        Ok(())
-    }
-
-    async fn rebind(&mut self) -> Result<(), Error> {
-        let mut connection = self.capture.options.database.connect(&[]).await?;
-        let map = self.capture.bind(&mut connection).await?;
-        self.follower.rebind(map);
         Ok(())
     }
 
@@ -373,10 +366,13 @@ impl Session<'_> {
         self.moved_at = now;
         self.written = position.clone();
         let index = self.follower.identities.hand_over();
+        // Parts of a transaction are stored without a position for definitions to belong to.
+        let moves = segments.is_empty() || segments.iter().any(Cut::is_complete);
+        let tables = moves.then(|| self.follower.definitions.for_store()).flatten();
         let spool = self.capture.spool.clone();
         let place = position.clone();
         let task = tokio::spawn(async move {
-            for append in appends(segments, place, index) {
+            for append in appends(segments, place, tables, index) {
                 store(&spool, append).await?;
             }
             Ok(())
@@ -390,20 +386,19 @@ impl Session<'_> {
 fn appends(
     cuts: Vec<Cut>,
     position: Position,
+    tables: Option<String>,
     index: Vec<crate::spool::IndexChange>,
 ) -> Vec<Append> {
     let ended = cuts.iter().rposition(Cut::is_complete).map_or(0, |last| last + 1);
-    let mut whole: Vec<Segment> = cuts.into_iter().map(Cut::compress).collect();
-    let parts = whole.split_off(ended);
+    let mut segments: Vec<Segment> = cuts.into_iter().map(Cut::compress).collect();
+    let parts = segments.split_off(ended);
+    let mut whole = Append { segments, position: Some(position), tables, index: Vec::new() };
     if parts.is_empty() {
-        return vec![Append { segments: whole, position: Some(position), index }];
+        whole.index = index;
+        return vec![whole];
     }
-    let mut appends = Vec::with_capacity(2);
-    if !whole.is_empty() {
-        appends.push(Append { segments: whole, position: Some(position), index: Vec::new() });
-    }
-    appends.push(Append { segments: parts, position: None, index });
-    appends
+    let parts = Append { segments: parts, index, ..Append::default() };
+    if whole.segments.is_empty() { vec![parts] } else { vec![whole, parts] }
 }
 
 /// Writes to the store; when there is no room, waits until there is. The log keeps what is not

@@ -118,7 +118,7 @@ pub(super) async fn fill_lenders(
 
 async fn hand_over(identities: &mut Identities, spool: &Spool) -> Result<(), Error> {
     let index = identities.hand_over();
-    spool.append(Append { segments: Vec::new(), position: None, index }).await?;
+    spool.append(Append { index, ..Append::default() }).await?;
     identities.committed();
     Ok(())
 }

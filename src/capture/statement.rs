@@ -45,19 +45,36 @@ impl Statement {
 
 /// Whether a statement mentions a table of `database`, by itself or as `database.table`.
 pub fn mentions(sql: &str, schema: &str, database: &str, table: &str) -> bool {
-    let names = words(sql).peekable();
+    // A server that ignores the case of names logs them as they were written.
     let mut previous = "";
-    for name in names {
-        if name == table {
-            let qualified = previous == database;
-            let other_schema = previous.is_empty() || schema != database;
-            if qualified || !other_schema {
+    for name in words(sql) {
+        if name.eq_ignore_ascii_case(table) {
+            let qualified = previous.eq_ignore_ascii_case(database);
+            if qualified || (!previous.is_empty() && schema.eq_ignore_ascii_case(database)) {
                 return true;
             }
         }
         previous = name;
     }
     false
+}
+
+/// Whether a statement takes all tables of a database away.
+pub(super) fn drops_database(sql: &str, database: &str) -> bool {
+    let mut words = words(sql);
+    let first = words.next().unwrap_or_default();
+    let second = words.next().unwrap_or_default();
+    first.eq_ignore_ascii_case("DROP")
+        && (second.eq_ignore_ascii_case("DATABASE") || second.eq_ignore_ascii_case("SCHEMA"))
+        && words.any(|word| word.eq_ignore_ascii_case(database))
+}
+
+/// Whether a statement's rows follow it in the same transaction, as those of MySQL's
+/// `CREATE TABLE ... SELECT` do.
+pub(super) fn starts_transaction(sql: &str) -> bool {
+    let end: Vec<&str> = sql.split_ascii_whitespace().rev().take(2).collect();
+    matches!(end.as_slice(), [last, before] if last.eq_ignore_ascii_case("TRANSACTION")
+        && before.eq_ignore_ascii_case("START"))
 }
 
 /// The identifiers and keywords of a statement, without quotes, strings or comments.
@@ -85,6 +102,11 @@ fn words(sql: &str) -> impl Iterator<Item = &str> {
                 rest = after_string(rest.strip_prefix(first)?, first);
                 continue;
             }
+            if let Some(after) = rest.strip_prefix('`') {
+                let (name, after) = after.split_once('`').unwrap_or((after, ""));
+                rest = after;
+                return Some(name);
+            }
             let end = rest.find(|letter: char| !is_word(letter)).unwrap_or(rest.len());
             let (word, after) = rest.split_at_checked(end)?;
             rest = after;
@@ -94,7 +116,7 @@ fn words(sql: &str) -> impl Iterator<Item = &str> {
 }
 
 fn starts_word(letter: char) -> bool {
-    is_word(letter) || matches!(letter, '/' | '\'' | '"')
+    is_word(letter) || matches!(letter, '/' | '\'' | '"' | '`')
 }
 
 fn is_word(letter: char) -> bool {
@@ -147,5 +169,22 @@ mod tests {
         assert!(!found("TRUNCATE TABLE obs_group"));
         assert!(mentions("TRUNCATE `openmrs`.obs", "mysql", "openmrs", "obs"));
         assert!(!mentions("TRUNCATE obs", "mysql", "openmrs", "obs"));
+        assert!(mentions("ALTER TABLE `my-table` ADD x INT", "openmrs", "openmrs", "my-table"));
+        assert!(mentions("alter table OBS add x int", "openmrs", "openmrs", "obs"));
+        assert!(mentions("RENAME TABLE a TO b, `_obs_gho` TO `obs`", "openmrs", "openmrs", "obs"));
+    }
+
+    #[test]
+    fn a_database_dropped_takes_its_tables_along() {
+        assert!(drops_database("DROP DATABASE IF EXISTS `openmrs`", "openmrs"));
+        assert!(drops_database("/* x */ drop schema openmrs", "openmrs"));
+        assert!(!drops_database("DROP TABLE openmrs.obs", "openmrs"));
+        assert!(!drops_database("DROP DATABASE other", "openmrs"));
+    }
+
+    #[test]
+    fn rows_follow_a_table_created_from_a_query() {
+        assert!(starts_transaction("CREATE TABLE `a` (\n `b` int\n) START TRANSACTION"));
+        assert!(!starts_transaction("CREATE TABLE a (b int)"));
     }
 }

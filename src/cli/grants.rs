@@ -66,19 +66,23 @@ impl Account<'_> {
             Flavor::Mysql => "MySQL",
             Flavor::Mariadb => "MariaDB",
         };
+        let old = match self.flavor {
+            Flavor::Mysql => " (before 5.7: without IF NOT EXISTS)",
+            Flavor::Mariadb => "",
+        };
         let account = self.account();
         let (database, state) = (on(self.database), on(self.state_schema));
         let positions = self.positions();
         format!(
             "\
--- {name}: run as an administrator, with a password of your own
+-- {name}: run as an administrator, with a password of your own{old}
 CREATE USER IF NOT EXISTS {account} IDENTIFIED BY 'choose a password';
 -- capture: be sent the binary log, ask where it ends, read tables and identities
 GRANT REPLICATION SLAVE, {positions} ON *.* TO {account};
 GRANT SELECT ON {database} TO {account};
 -- apply: write rows, and keep watermarks and what is set aside in a schema of its own
 GRANT INSERT, UPDATE, DELETE ON {database} TO {account};
-GRANT CREATE, SELECT, INSERT, UPDATE, DELETE ON {state} TO {account};"
+GRANT CREATE, ALTER, SELECT, INSERT, UPDATE, DELETE ON {state} TO {account};"
         )
     }
 

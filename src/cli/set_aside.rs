@@ -55,8 +55,9 @@ async fn applier(config: &Config) -> Result<Applier, Error> {
         incoming: Direction::Up,
         limits: apply::Limits { connections_max: 1, ..apply::Limits::default() },
     };
-    let map = Arc::new(BoundMap::bind(&map, &schema));
-    let applier = Applier::new(options.driver(&[]), map, SystemClock::shared(), settings);
+    let bound = Arc::new(BoundMap::bind(&map, &schema));
+    let applier =
+        Applier::new(options.driver(&[]), Arc::new(map), bound, SystemClock::shared(), settings);
     applier.prepare().await.map_err(sorted)?;
     Ok(applier)
 }
@@ -64,9 +65,10 @@ async fn applier(config: &Config) -> Result<Applier, Error> {
 fn sorted(error: apply::Error) -> Error {
     match error {
         apply::Error::Retry(words) => Error::Unreachable(words),
-        other @ (apply::Error::Gap { .. } | apply::Error::Refused(_) | apply::Error::Stop(_)) => {
-            Error::Failed(other.to_string())
-        }
+        other @ (apply::Error::Gap { .. }
+        | apply::Error::Refused(_)
+        | apply::Error::Stop(_)
+        | apply::Error::Changed(_)) => Error::Failed(other.to_string()),
     }
 }
 

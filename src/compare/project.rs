@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use crate::database::schema::LiveColumn;
 use crate::schema_map::{
     BoundIdentity, BoundMap, BoundTable, ConditionalRule, PolymorphicRule, ReferenceRule, Role,
     RowCondition,
@@ -23,7 +24,7 @@ pub(super) struct Projection {
     /// The values compared, next in the row.
     pub(super) values: Vec<Field>,
     /// Columns at the row's end, and the conditions that leave it out.
-    pub(super) left_out: Vec<RowCondition>,
+    pub(super) left_out: Vec<(RowCondition, LiveColumn)>,
 }
 
 /// One column of the table, as some columns of the statement's row.
@@ -67,8 +68,12 @@ impl Projection {
                 field(name, is_json(column), parts, &mut values);
             }
         }
+        let mut left_out = Vec::new();
         for condition in &table.rows_left_out {
-            expressions.push(at("t", table, condition.column));
+            if let Some(column) = table.columns.get(condition.column) {
+                expressions.push(at("t", table, condition.column));
+                left_out.push((condition.clone(), column.live.clone()));
+            }
         }
         let statement = format!(
             "SELECT {} FROM {} t{}",
@@ -76,7 +81,7 @@ impl Projection {
             quoted(&table.name),
             select.joins
         );
-        Projection { statement, identity, values, left_out: table.rows_left_out.clone() }
+        Projection { statement, identity, values, left_out }
     }
 }
 

@@ -71,6 +71,7 @@ pub(super) struct Apply {
     pub(super) lock_wait: Option<Span>,
     pub(super) tries_max: Option<u16>,
     pub(super) parked_retry: Option<Span>,
+    pub(super) held_changes_max: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]

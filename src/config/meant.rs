@@ -217,6 +217,7 @@ fn apply(typed: &file::Apply) -> Result<Apply, String> {
         lock_wait: time(typed.lock_wait, 20),
         tries_max: u32::from(positive("apply.tries_max", typed.tries_max, 3)?),
         parked_retry: time(typed.parked_retry, 60),
+        held_changes_max: typed.held_changes_max.unwrap_or(100_000),
     })
 }
 

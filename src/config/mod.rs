@@ -122,6 +122,8 @@ pub struct Apply {
     pub tries_max: u32,
     /// How often parked changes are looked at again, beside when what they wait for arrives.
     pub parked_retry: Duration,
+    /// How many changes may be set aside, parked and quarantined together.
+    pub held_changes_max: u64,
 }
 
 /// `[parent]`

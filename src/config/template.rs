@@ -151,4 +151,7 @@ const APPLY: &str = r#"
 #tries_max = 3
 # How often parked changes are looked at again, beside when what they wait for arrives.
 #parked_retry = "1m"
+# How many changes may be set aside in all, parked and quarantined. A batch that would set more aside
+# is not applied until there is room: nothing of it is lost, and `headwater status` at both ends says so.
+#held_changes_max = 100000
 "#;

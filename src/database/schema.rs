@@ -3,7 +3,7 @@
 use crate::value::Name;
 
 /// The base tables of one database.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct LiveSchema {
     /// The database's name.
     pub database: String,
@@ -12,7 +12,7 @@ pub struct LiveSchema {
 }
 
 /// One base table.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct LiveTable {
     /// Its name.
     pub name: Name,
@@ -33,7 +33,7 @@ pub struct LiveTable {
 }
 
 /// One column.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct LiveColumn {
     /// Its name.
     pub name: Name,
@@ -66,7 +66,7 @@ pub struct LiveColumn {
 }
 
 /// One index.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct LiveIndex {
     /// Its name; `PRIMARY` for the primary key.
     pub name: String,
@@ -77,7 +77,7 @@ pub struct LiveIndex {
 }
 
 /// One foreign key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ForeignKey {
     /// The constraint's name.
     pub name: String,

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use crate::database::schema::LiveColumn;
 use crate::value::Name;
 
-pub use file::MapFile;
+pub use file::{MapFile, TableRule};
 
 #[cfg(test)]
 mod tests;

@@ -25,7 +25,7 @@ const STATEMENTS: usize = 64;
 
 /// `MIGRATIONS[n]` takes a store from schema version n to n + 1. What has been released is never
 /// changed, only added to.
-pub(super) const MIGRATIONS: &[&str] = &[V1];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2];
 
 /// See `docs/formats.md`, which explains every column.
 const V1: &str = "
@@ -108,6 +108,9 @@ CREATE TABLE note (
     value BLOB NOT NULL
 ) STRICT;
 ";
+
+/// How the tables were defined at the position, for reading the rows after it.
+const V2: &str = "ALTER TABLE node ADD COLUMN tables TEXT";
 
 /// Where the store of a data folder is.
 pub(super) fn path(folder: &Path) -> PathBuf {

@@ -89,6 +89,16 @@ pub(super) fn position(connection: &Connection) -> Result<Option<Position>, Erro
     .transpose()
 }
 
+/// How the tables were defined at the position.
+pub(super) fn tables(connection: &Connection) -> Result<Option<String>, Error> {
+    Ok(connection.query_row("SELECT tables FROM node", [], |row| row.get(0))?)
+}
+
+pub(super) fn set_tables(transaction: &Transaction<'_>, tables: &str) -> Result<(), Error> {
+    transaction.prepare_cached("UPDATE node SET tables = ?1")?.execute(params![tables])?;
+    Ok(())
+}
+
 pub(super) fn set_position(
     transaction: &Transaction<'_>,
     position: Option<&Position>,

@@ -79,6 +79,8 @@ pub struct Append {
     pub segments: Vec<Segment>,
     /// Where capture resumes after them: the end of a transaction. `None` leaves it where it is.
     pub position: Option<Position>,
+    /// How the tables are defined at that position, where it is not as before.
+    pub tables: Option<String>,
     /// What happened to the identity index, in the order of the binary log. While the transaction
     /// is unfinished these are kept beside the index, and hold once it ends.
     pub index: Vec<IndexChange>,
@@ -218,6 +220,11 @@ impl Spool {
     /// Where capture resumes; `None` before it has started.
     pub async fn position(&self) -> Result<Option<Position>, Error> {
         self.call(|store| log::position(store.connection())).await
+    }
+
+    /// How the tables were defined at the position, as it was appended.
+    pub async fn tables(&self) -> Result<Option<String>, Error> {
+        self.call(|store| log::tables(store.connection())).await
     }
 
     /// Sets where capture resumes without appending anything: at its first start, or after a

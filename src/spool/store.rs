@@ -206,6 +206,9 @@ impl Store {
             if append.position.is_some() {
                 log::set_position(transaction, append.position.as_ref(), now)?;
             }
+            if let Some(tables) = &append.tables {
+                log::set_tables(transaction, tables)?;
+            }
             Ok(())
         });
         if result.is_err() {

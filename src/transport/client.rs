@@ -72,7 +72,7 @@ pub struct ClientOptions {
     pub backoff: BackoffLimits,
     /// The bounds of pieces and batches.
     pub pace: PaceLimits,
-    /// Batches larger than this are kept in a file. Default 16 MiB.
+    /// Batches larger than this are kept in a file. Default 4 MiB.
     pub memory_bytes_max: u64,
 }
 
@@ -89,7 +89,7 @@ impl ClientOptions {
             patience: Duration::from_secs(30),
             backoff: BackoffLimits::default(),
             pace: PaceLimits::default(),
-            memory_bytes_max: 16 << 20,
+            memory_bytes_max: 4 << 20,
         }
     }
 }

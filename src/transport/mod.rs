@@ -103,6 +103,14 @@ pub trait Target: Send + Sync + 'static {
         peer: &Peer,
         batch: ReceivedBatch,
     ) -> impl Future<Output = Result<Applied, TargetError>> + Send;
+
+    /// Rows that changes of this peer still wait for, whether they were asked for before or not; at
+    /// most so many, and others each time if there are more.
+    fn wanted(
+        &self,
+        peer: &Peer,
+        most: usize,
+    ) -> impl Future<Output = Result<Vec<Wanted>, TargetError>> + Send;
 }
 
 /// Returns once the node is told to stop, or nobody is left to tell it.

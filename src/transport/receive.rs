@@ -20,6 +20,12 @@ use crate::spool::{self, Contact, IncomingKey, Next, Spool};
 const COPY_BYTES: usize = 256 * 1024;
 /// `status` is told of batches at most once in this time.
 const CONTACT_EVERY: Duration = Duration::from_secs(1);
+/// How often a child that says hello is asked for rows again that were asked for before: it may have
+/// lost power before it sent them, and this parent what it had asked. Not at every hello, because
+/// some rows never come, and a thin link is cut often.
+const ASK_AGAIN_AFTER: Duration = Duration::from_hours(1);
+/// Rows asked for at a hello.
+const ASKED_AT_HELLO_MAX: usize = 64;
 
 /// What receiving needs of its surroundings.
 pub(super) struct Receiver<T> {
@@ -46,6 +52,8 @@ struct State {
     watermark: Option<Sequence>,
     work: Work,
     told: Option<Duration>,
+    /// When the child was last asked for all that is still missing.
+    asked: Option<Duration>,
 }
 
 #[derive(Default)]
@@ -122,12 +130,30 @@ impl<T: Target> Receiver<T> {
             Work::Applying { key, .. } => {
                 (Some(Unfinished { key: *key, held: key.bytes }), RowList::default())
             }
-            Work::Applied { applied, .. } => {
+            Work::Applied { applied, .. } if !applied.wanted.is_empty() => {
                 (self.held(peer).await?, RowList::new(&applied.wanted))
             }
-            Work::Idle => (self.held(peer).await?, RowList::default()),
+            Work::Applied { .. } | Work::Idle => {
+                (self.held(peer).await?, self.still_missing(&mut state.asked, peer).await?)
+            }
         };
         Ok(Standing { watermark, unfinished, wanted })
+    }
+
+    /// What earlier batches of this child wait for, asked now and then.
+    async fn still_missing(
+        &self,
+        asked: &mut Option<Duration>,
+        peer: &Peer,
+    ) -> Result<RowList, Refusal> {
+        let now = self.clock.monotonic();
+        if asked.is_some_and(|asked| now.saturating_sub(asked) < ASK_AGAIN_AFTER) {
+            return Ok(RowList::default());
+        }
+        let wanted = self.target.wanted(peer, ASKED_AT_HELLO_MAX).await;
+        let wanted = wanted.map_err(|error| target_refusal(&error))?;
+        *asked = Some(now);
+        Ok(RowList::new(&wanted))
     }
 
     async fn held(&self, peer: &Peer) -> Result<Option<Unfinished>, Refusal> {

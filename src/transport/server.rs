@@ -65,7 +65,7 @@ pub struct ServerOptions {
     /// A request waits so long for its batch to be applied, and at most for half the child's
     /// patience; then the child asks again. Default 8 s.
     pub answer_after: Duration,
-    /// Received batches larger than this are kept in a file while they are applied. Default 16 MiB.
+    /// Received batches larger than this are kept in a file while they are applied. Default 4 MiB.
     pub memory_bytes_max: u64,
     /// The largest batch taken, in bytes as they arrive. Default 4 GiB.
     pub batch_bytes_max: u64,
@@ -84,7 +84,7 @@ impl ServerOptions {
             stall: Duration::from_mins(1),
             idle: Duration::from_hours(1),
             answer_after: Duration::from_secs(8),
-            memory_bytes_max: 16 << 20,
+            memory_bytes_max: 4 << 20,
             batch_bytes_max: 4 << 30,
         }
     }

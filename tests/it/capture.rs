@@ -34,10 +34,10 @@ const BEFORE: &str = "SET foreign_key_checks = 0;
       (12, 'Ward', 7, '2026-01-01', '7f65d926-57d6-4402-ae10-a5b3bcbf7986');";
 
 /// A server with those rows, and capture following it.
-struct Site {
-    server: Server,
-    folder: TempDir,
-    capturing: Capturing,
+pub(crate) struct Site {
+    pub(crate) server: Server,
+    pub(crate) folder: TempDir,
+    pub(crate) capturing: Capturing,
 }
 
 impl Site {
@@ -45,7 +45,7 @@ impl Site {
         Site::start_with(flavor, ServerOptions::default()).await
     }
 
-    async fn start_with(flavor: Flavor, options: ServerOptions) -> Site {
+    pub(crate) async fn start_with(flavor: Flavor, options: ServerOptions) -> Site {
         let server = Server::start_with_openmrs(flavor, options).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         server.sql_in("openmrs", BEFORE).await.unwrap();
@@ -54,11 +54,11 @@ impl Site {
         Site { server, folder, capturing }
     }
 
-    async fn sql(&self, statements: &str) {
+    pub(crate) async fn sql(&self, statements: &str) {
         self.server.sql_in("openmrs", statements).await.unwrap();
     }
 
-    async fn captured(&self, transactions: u64) -> Vec<Captured> {
+    pub(crate) async fn captured(&self, transactions: u64) -> Vec<Captured> {
         self.capturing.transactions(transactions).await
     }
 
@@ -72,7 +72,7 @@ impl Site {
     }
 }
 
-fn text(value: &str) -> Value<'static> {
+pub(crate) fn text(value: &str) -> Value<'static> {
     Value::Text(value.to_owned().into())
 }
 
@@ -84,7 +84,7 @@ fn reference(table: &str, uuid: &str) -> Value<'static> {
     Value::Reference(Box::new(Reference { table: table.into(), identity: one(uuid) }))
 }
 
-fn value(change: &Change<'static>, column: &str) -> Value<'static> {
+pub(crate) fn value(change: &Change<'static>, column: &str) -> Value<'static> {
     let place = change.shape.columns.iter().position(|name| &**name == column);
     change.values[place.unwrap_or_else(|| panic!("{column} does not travel"))].clone()
 }
@@ -94,7 +94,7 @@ fn travels(change: &Change<'_>, column: &str) -> bool {
 }
 
 /// All changes in the order they were captured, as `kind table`.
-fn told(transactions: &[Captured]) -> Vec<String> {
+pub(crate) fn told(transactions: &[Captured]) -> Vec<String> {
     transactions
         .iter()
         .flat_map(|transaction| &transaction.changes)
@@ -320,6 +320,30 @@ async fn capture_resumes_where_it_stopped(flavor: Flavor) {
     site.capturing.stop().await;
 }
 
+async fn a_log_without_gtids_is_resumed_by_file_and_offset(flavor: Flavor) {
+    let options = ServerOptions { gtid: false, ..ServerOptions::default() };
+    let mut site = Site::start_with(flavor, options).await;
+    for round in 0..4_u64 {
+        site.sql(&format!("UPDATE location SET name = 'round {round}' WHERE location_id = 12"))
+            .await;
+        if round == 1 {
+            site.captured(2).await;
+            site.server.kill9();
+            site.server.restart().await.unwrap();
+        }
+        if round == 2 {
+            site.sql("FLUSH LOGS").await;
+        }
+        site = site.restart_capture().await;
+    }
+    let transactions = site.captured(4).await;
+    let names: Vec<_> =
+        transactions.iter().map(|transaction| value(&transaction.changes[0], "name")).collect();
+    assert_eq!(names, ["round 0", "round 1", "round 2", "round 3"].map(text));
+    assert!(site.capturing.spool.position().await.unwrap().unwrap().gtids.is_none());
+    site.capturing.stop().await;
+}
+
 async fn a_killed_server_is_followed_again_by_itself(flavor: Flavor) {
     let mut site = Site::start(flavor).await;
     site.sql("UPDATE location SET name = 'before' WHERE location_id = 12").await;
@@ -442,8 +466,10 @@ async fn rows_without_all_their_columns_are_refused(flavor: Flavor) {
 
 async fn a_compressed_log_reads_like_any_other(flavor: Flavor) {
     let options = match flavor {
-        Flavor::Mysql97 => ServerOptions::default().with("--binlog-transaction-compression=ON"),
-        Flavor::Mariadb1011 => ServerOptions::default()
+        Flavor::Mysql97 | Flavor::Mysql56 => {
+            ServerOptions::default().with("--binlog-transaction-compression=ON")
+        }
+        Flavor::Mariadb1011 | Flavor::Mariadb118 => ServerOptions::default()
             .with("--log-bin-compress=ON")
             .with("--log-bin-compress-min-len=10"),
     };
@@ -546,18 +572,44 @@ on_both!(
     composite_natural_and_keyless_rows_have_identities,
     an_attribute_s_value_is_translated_as_its_type_says,
     secrets_and_counters_stay_at_home,
-    text_of_any_character_set_and_zero_dates_come_out_exactly,
-    capture_resumes_where_it_stopped,
-    a_killed_server_is_followed_again_by_itself,
-    a_frozen_server_is_noticed,
     a_transaction_of_300_000_rows_is_one_transaction,
-    a_rolled_back_transaction_leaves_nothing,
-    work_in_other_tables_moves_the_position,
-    a_column_added_while_following_travels,
-    rows_lost_to_a_truncate_stop_capture_until_they_are_given_up,
-    rows_without_all_their_columns_are_refused,
     a_compressed_log_reads_like_any_other,
-    a_row_the_other_end_lacks_is_sent_whole,
-    headwater_s_own_transactions_tell_where_they_came_from,
-    another_server_or_a_purged_log_is_told_apart_from_a_failed_link,
 );
+
+/// How each server's log is followed and resumed.
+mod followed {
+    use super::{
+        a_column_added_while_following_travels, a_frozen_server_is_noticed,
+        a_killed_server_is_followed_again_by_itself, a_rolled_back_transaction_leaves_nothing,
+        a_row_the_other_end_lacks_is_sent_whole,
+        another_server_or_a_purged_log_is_told_apart_from_a_failed_link,
+        capture_resumes_where_it_stopped, headwater_s_own_transactions_tell_where_they_came_from,
+        rows_lost_to_a_truncate_stop_capture_until_they_are_given_up,
+        rows_without_all_their_columns_are_refused,
+        text_of_any_character_set_and_zero_dates_come_out_exactly,
+        work_in_other_tables_moves_the_position,
+    };
+
+    crate::support::on_all!(
+        text_of_any_character_set_and_zero_dates_come_out_exactly,
+        capture_resumes_where_it_stopped,
+        a_killed_server_is_followed_again_by_itself,
+        a_frozen_server_is_noticed,
+        a_rolled_back_transaction_leaves_nothing,
+        work_in_other_tables_moves_the_position,
+        a_column_added_while_following_travels,
+        rows_lost_to_a_truncate_stop_capture_until_they_are_given_up,
+        rows_without_all_their_columns_are_refused,
+        a_row_the_other_end_lacks_is_sent_whole,
+        headwater_s_own_transactions_tell_where_they_came_from,
+        another_server_or_a_purged_log_is_told_apart_from_a_failed_link,
+    );
+}
+
+/// A MySQL that gives its transactions no names is resumed by file and offset.
+mod without_gtids {
+    use super::a_log_without_gtids_is_resumed_by_file_and_offset;
+
+    crate::support::on!(mysql, Mysql97, a_log_without_gtids_is_resumed_by_file_and_offset);
+    crate::support::on!(mysql_56, Mysql56, a_log_without_gtids_is_resumed_by_file_and_offset);
+}

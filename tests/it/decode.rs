@@ -14,6 +14,8 @@ use headwater_rig::{Flavor, Server, ServerOptions};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable as _;
 
+use crate::support::on_all;
+
 const LIMIT: u64 = 64 << 20;
 
 /// Columns that both kinds of server have: a definition, and literals for its values.
@@ -115,14 +117,18 @@ const MARIADB: &[(&str, &[&str])] = &[
     ("INET6", &["'::ffff:1.2.3.0'", "'2001:db8::'", "'::'"]),
     ("INET4", &["'1.2.0.0'", "'255.255.255.255'"]),
     ("JSON", &[r#"'{"a":  1.0}'"#]),
-    ("VARCHAR(2000) CHARACTER SET latin1 COMPRESSED", &["REPEAT('é', 1000)", "'x'", "''"]),
+    ("VARCHAR(2000) COMPRESSED CHARACTER SET latin1", &["REPEAT('é', 1000)", "'x'", "''"]),
     ("TEXT COMPRESSED", &["REPEAT('ж', 5000)"]),
     ("BLOB COMPRESSED", &["REPEAT(0x00, 5000)", "''"]),
     ("DECIMAL(38,38)", &["-0.00000000000000000000000000000000000001"]),
 ];
 
 fn columns(flavor: Flavor) -> Vec<(&'static str, &'static [&'static str])> {
-    let own = if flavor == Flavor::Mysql97 { MYSQL } else { MARIADB };
+    let own = match flavor {
+        Flavor::Mysql97 => MYSQL,
+        Flavor::Mysql56 => &[],
+        Flavor::Mariadb1011 | Flavor::Mariadb118 => MARIADB,
+    };
     COMMON.iter().chain(own).copied().collect()
 }
 
@@ -232,7 +238,7 @@ fn our_text(value: Value<'_>) -> String {
 }
 
 /// The log file that was closed last, whole.
-async fn last_log(server: &Server) -> Vec<u8> {
+pub(crate) async fn last_log(server: &Server) -> Vec<u8> {
     server.sql("FLUSH BINARY LOGS").await.unwrap();
     let mut conn = server.conn("").await.unwrap();
     let logs: Vec<mysql_async::Row> = conn.query("SHOW BINARY LOGS").await.unwrap();
@@ -242,7 +248,7 @@ async fn last_log(server: &Server) -> Vec<u8> {
 }
 
 /// Cuts a log file into its events.
-fn raw_events(log: &[u8]) -> Vec<&[u8]> {
+pub(crate) fn raw_events(log: &[u8]) -> Vec<&[u8]> {
     let mut rest = log.strip_prefix(b"\xfebin").unwrap();
     let mut events = Vec::new();
     while rest.len() >= 19 {
@@ -467,15 +473,59 @@ async fn any_flipped_bit_is_noticed(flavor: Flavor) {
     }
 }
 
-#[tokio::test]
-async fn any_flipped_bit_of_a_mysql_log_is_noticed() {
-    any_flipped_bit_is_noticed(Flavor::Mysql97).await;
+async fn logs_print_what_is_decoded(flavor: Flavor) {
+    let server = Server::start(flavor, ServerOptions::default()).await.unwrap();
+    create(&server).await;
+    let settings: &[&[&str]] = match flavor {
+        Flavor::Mysql56 => &[&[], &["SET GLOBAL binlog_checksum = NONE"]],
+        Flavor::Mariadb118 => &[
+            &[],
+            &["SET GLOBAL binlog_row_metadata = FULL", "SET GLOBAL binlog_checksum = NONE"],
+            &["SET GLOBAL log_bin_compress = ON", "SET GLOBAL log_bin_compress_min_len = 10"],
+        ],
+        Flavor::Mysql97 | Flavor::Mariadb1011 => panic!("they have tests of their own"),
+    };
+    for settings in settings {
+        told_right(&server, settings).await;
+    }
 }
 
-#[tokio::test]
-async fn any_flipped_bit_of_a_mariadb_log_is_noticed() {
-    any_flipped_bit_is_noticed(Flavor::Mariadb1011).await;
+crate::support::on!(old_mysql, Mysql56, logs_print_what_is_decoded);
+crate::support::on!(new_mariadb, Mariadb118, logs_print_what_is_decoded);
+
+async fn minimal_images_have_absent_columns_not_nulls(flavor: Flavor) {
+    let server = Server::start(flavor, ServerOptions::default()).await.unwrap();
+    let sql = "CREATE DATABASE d; CREATE TABLE d.k (id INT PRIMARY KEY, a INT, b INT);
+         INSERT INTO d.k VALUES (1, 2, 3);";
+    server.sql(sql).await.unwrap();
+    server.sql("FLUSH BINARY LOGS").await.unwrap();
+    server.sql("SET binlog_row_image = MINIMAL; UPDATE d.k SET b = NULL").await.unwrap();
+    let log = last_log(&server).await;
+    let mut decoder = Decoder::new(LIMIT);
+    let mut columns = Vec::new();
+    for raw in raw_events(&log) {
+        match decoder.event(raw, false).unwrap().body {
+            Body::TableMap(map) => columns = map.columns().unwrap(),
+            Body::Rows(rows) => {
+                assert!(!rows.is_full());
+                assert!(rows.has_before(0) && !rows.has_after(0) && rows.has_after(2));
+                let mut row = Row::default();
+                assert!(rows.rows(&columns).unwrap().read(&mut row).unwrap());
+                let one: Cow<'_, [u8]> = Cow::Borrowed(&[1, 0, 0, 0]);
+                assert_eq!(
+                    row.before,
+                    [RawColumn::Bytes(&one), RawColumn::Absent, RawColumn::Absent]
+                );
+                assert_eq!(row.after, [RawColumn::Absent, RawColumn::Absent, RawColumn::Null]);
+                return;
+            }
+            _ => {}
+        }
+    }
+    panic!("no rows in the log");
 }
+
+on_all!(any_flipped_bit_is_noticed, minimal_images_have_absent_columns_not_nulls);
 
 #[tokio::test]
 async fn mysqls_transaction_ids_are_read_with_and_without_tags() {
@@ -513,39 +563,6 @@ async fn mysqls_transaction_ids_are_read_with_and_without_tags() {
         .collect();
     let last = names.last().unwrap().rsplit(':').next().unwrap();
     assert_eq!(previous, [of(&format!("1-{last}")), of("clinic:1")]);
-}
-
-#[tokio::test]
-async fn minimal_images_have_absent_columns_not_nulls() {
-    let server = Server::start(Flavor::Mysql97, ServerOptions::default()).await.unwrap();
-    let sql = "CREATE DATABASE d; CREATE TABLE d.k (id INT PRIMARY KEY, a INT, b INT);
-         INSERT INTO d.k VALUES (1, 2, 3);";
-    server.sql(sql).await.unwrap();
-    server.sql("FLUSH BINARY LOGS").await.unwrap();
-    server.sql("SET binlog_row_image = MINIMAL; UPDATE d.k SET b = NULL").await.unwrap();
-    let log = last_log(&server).await;
-    let mut decoder = Decoder::new(LIMIT);
-    let mut columns = Vec::new();
-    for raw in raw_events(&log) {
-        match decoder.event(raw, false).unwrap().body {
-            Body::TableMap(map) => columns = map.columns().unwrap(),
-            Body::Rows(rows) => {
-                assert!(!rows.is_full());
-                assert!(rows.has_before(0) && !rows.has_after(0) && rows.has_after(2));
-                let mut row = Row::default();
-                assert!(rows.rows(&columns).unwrap().read(&mut row).unwrap());
-                let one: Cow<'_, [u8]> = Cow::Borrowed(&[1, 0, 0, 0]);
-                assert_eq!(
-                    row.before,
-                    [RawColumn::Bytes(&one), RawColumn::Absent, RawColumn::Absent]
-                );
-                assert_eq!(row.after, [RawColumn::Absent, RawColumn::Absent, RawColumn::Null]);
-                return;
-            }
-            _ => {}
-        }
-    }
-    panic!("no rows in the log");
 }
 
 #[tokio::test]

@@ -10,30 +10,10 @@ use headwater::database::schema::LiveSchema;
 use headwater::database::server::{self, Server};
 use headwater::position::ServerIdentity;
 use headwater::schema_map::{BoundIdentity, BoundMap, Fill, MapFile, ReferenceRule, Role};
-use headwater_rig::{Flavor, ServerOptions, found_servers};
+use headwater_rig::{Flavor, ServerOptions};
 use mysql_async::prelude::Queryable as _;
 
-/// One test for each kind of server; which may be missing is for `found_servers` to say.
-macro_rules! on_both {
-    ($($story:ident),* $(,)?) => {
-        mod mysql {
-            $(#[tokio::test] async fn $story() {
-                super::on(headwater_rig::Flavor::Mysql97, super::$story).await;
-            })*
-        }
-        mod mariadb {
-            $(#[tokio::test] async fn $story() {
-                super::on(headwater_rig::Flavor::Mariadb1011, super::$story).await;
-            })*
-        }
-    };
-}
-
-async fn on<T: Future<Output = ()>>(flavor: Flavor, story: impl FnOnce(Flavor) -> T) {
-    if found_servers().contains(&flavor) {
-        story(flavor).await;
-    }
-}
+use crate::support::on_both;
 
 on_both!(
     openmrs_binds_as_the_map_says,
@@ -81,14 +61,14 @@ async fn openmrs_binds_as_the_map_says(flavor: Flavor) {
 
     let found = Server::read(&mut connection).await.unwrap();
     match flavor {
-        Flavor::Mysql97 => {
+        Flavor::Mysql97 | Flavor::Mysql56 => {
             assert_eq!(found.flavor, server::Flavor::Mysql);
             assert!(found.at_least(9, 0, 0), "{found}");
             assert!(
                 matches!(&found.identity, ServerIdentity::Mysql { server_uuid } if server_uuid.len() == 36)
             );
         }
-        Flavor::Mariadb1011 => {
+        Flavor::Mariadb1011 | Flavor::Mariadb118 => {
             assert_eq!(found.flavor, server::Flavor::Mariadb);
             assert!(found.at_least(10, 11, 0), "{found}");
             let identity = ServerIdentity::Mariadb { server_id: server.server_id(), domain_id: 0 };
@@ -327,7 +307,7 @@ async fn what_keeps_a_connection_away_is_told_apart(flavor: Flavor) {
 
     let over_tls = url("right", "information_schema", "?tls=unverified").connect(&[]).await;
     match flavor {
-        Flavor::Mysql97 => {
+        Flavor::Mysql97 | Flavor::Mysql56 => {
             let row: Option<(String, String)> = over_tls
                 .unwrap()
                 .query_first("SHOW SESSION STATUS LIKE 'Ssl_version'")
@@ -339,7 +319,7 @@ async fn what_keeps_a_connection_away_is_told_apart(flavor: Flavor) {
             let error = url("right", "information_schema", &ca).connect(&[]).await.unwrap_err();
             assert!(matches!(error, Error::Tls { .. }), "{error}");
         }
-        Flavor::Mariadb1011 => {
+        Flavor::Mariadb1011 | Flavor::Mariadb118 => {
             let error = over_tls.unwrap_err();
             assert!(matches!(error, Error::Tls { .. }), "{error}");
         }

@@ -103,7 +103,12 @@ impl Pair {
     /// Both servers with the same metadata under other ids, the parent with patients of another
     /// clinic, the child enrolled, both nodes running and in step.
     pub(crate) async fn start(flavor: Flavor) -> Pair {
-        let mut pair = Pair::enrolled(flavor).await;
+        Pair::start_between(flavor, flavor).await
+    }
+
+    /// The same with servers of two kinds.
+    pub(crate) async fn start_between(child: Flavor, parent: Flavor) -> Pair {
+        let mut pair = Pair::enrolled_between(child, parent).await;
         pair.parent.start();
         pair.child.start();
         pair.captures().await;
@@ -112,10 +117,14 @@ impl Pair {
 
     /// The same, but with neither node running.
     pub(crate) async fn enrolled(flavor: Flavor) -> Pair {
+        Pair::enrolled_between(flavor, flavor).await
+    }
+
+    async fn enrolled_between(child: Flavor, parent: Flavor) -> Pair {
         let child_server =
-            Server::start_with_openmrs(flavor, ServerOptions::default()).await.unwrap();
+            Server::start_with_openmrs(child, ServerOptions::default()).await.unwrap();
         let parent_server =
-            Server::start_with_openmrs(flavor, ServerOptions::default()).await.unwrap();
+            Server::start_with_openmrs(parent, ServerOptions::default()).await.unwrap();
         openmrs::seed(&child_server, "openmrs", 0).await.unwrap();
         openmrs::seed(&parent_server, "openmrs", 5000).await.unwrap();
         let others = openmrs::other_patients(&parent_server, "openmrs", 99, 300).await.unwrap();

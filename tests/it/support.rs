@@ -1,5 +1,8 @@
 //! What several stories need: a node's capture on a server of the rig, and what it captured.
 
+pub(crate) mod ledger;
+
+use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +16,7 @@ use headwater::record::{End, Record, SegmentReader};
 use headwater::schema_map::MapFile;
 use headwater::spool::{Limits, Segment, Spool};
 use headwater::transport::Wanted;
-use headwater_rig::Server;
+use headwater_rig::{Flavor, Server};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -93,6 +96,13 @@ impl Capturing {
 
     /// Waits for a number of transactions and gives all of them.
     pub(crate) async fn transactions(&self, count: u64) -> Vec<Captured> {
+        self.until_head(count).await;
+        let segments = self.spool.segments(Sequence(0), u64::MAX).await.unwrap();
+        captured(&segments)
+    }
+
+    /// Waits for a number of transactions.
+    pub(crate) async fn until_head(&self, count: u64) {
         let mut head = self.spool.head_changes();
         let reached = head.wait_for(|head| *head >= Sequence(count));
         match tokio::time::timeout(PATIENCE, reached).await {
@@ -103,8 +113,6 @@ impl Capturing {
                 self.state.borrow()
             ),
         }
-        let segments = self.spool.segments(Sequence(0), u64::MAX).await.unwrap();
-        captured(&segments)
     }
 
     /// Stops capture and closes the store.
@@ -136,21 +144,59 @@ pub(crate) fn captured(segments: &[Segment]) -> Vec<Captured> {
     transactions
 }
 
-/// A test of each story for each kind of server.
-macro_rules! on_both {
-    ($($name:ident),* $(,)?) => {
-        mod mysql {
+/// Whether a story can be told on this kind of server. One that cannot is named on standard error
+/// and in a file, from which `make test` names it again at its end.
+pub(crate) fn is_there(flavor: Flavor, story: &str) -> bool {
+    if headwater_rig::tested_on(flavor) {
+        return true;
+    }
+    let story = story.trim_start_matches("it::");
+    let line = format!("SKIPPED, for want of {}: {story}\n", flavor.to_string().to_uppercase());
+    // Not by a macro: what those print is kept back while a test passes.
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("skipped");
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(folder.join(flavor.to_string()))
+        .unwrap();
+    file.write_all(format!("{story}\n").as_bytes()).unwrap();
+    false
+}
+
+/// Tests of these stories on one kind of server.
+macro_rules! on {
+    ($module:ident, $flavor:ident, $($name:ident),*) => {
+        mod $module {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                super::$name(headwater_rig::Flavor::Mysql97).await;
-            })*
-        }
-        mod mariadb {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name(headwater_rig::Flavor::Mariadb1011).await;
+                let flavor = headwater_rig::Flavor::$flavor;
+                if crate::support::is_there(flavor, concat!(module_path!(), "::", stringify!($name))) {
+                    super::$name(flavor).await;
+                }
             })*
         }
     };
 }
+pub(crate) use on;
+
+/// A test of each story for the two servers that everything runs on.
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        $crate::support::on!(mysql, Mysql97, $($name),*);
+        $crate::support::on!(mariadb, Mariadb1011, $($name),*);
+    };
+}
 pub(crate) use on_both;
+
+/// A test of each story for each of the four servers.
+macro_rules! on_all {
+    ($($name:ident),* $(,)?) => {
+        $crate::support::on!(mysql, Mysql97, $($name),*);
+        $crate::support::on!(mariadb, Mariadb1011, $($name),*);
+        $crate::support::on!(mysql_56, Mysql56, $($name),*);
+        $crate::support::on!(mariadb_11_8, Mariadb118, $($name),*);
+    };
+}
+pub(crate) use on_all;

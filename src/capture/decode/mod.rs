@@ -14,9 +14,11 @@
 //! unchanged or unmapped column costs a comparison of two slices or nothing.
 
 mod charset;
+mod cjk;
 mod column;
 mod cursor;
 mod decimal;
+mod describe;
 mod error;
 mod event;
 mod facts;

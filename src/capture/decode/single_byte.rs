@@ -2,6 +2,7 @@
 //! convert them to Unicode and back (asked of both; they agree). The lower halves are ASCII.
 
 use super::charset::Charset;
+use super::cjk::{self, Cjk};
 
 /// Stands for a byte that has no character, or whose character comes back as another byte.
 pub(super) const UNMAPPED: u16 = 0xfffd;
@@ -20,8 +21,9 @@ pub(super) enum Form {
     Utf32,
     /// A byte a character: the lower half ASCII, the upper half from a table.
     SingleByte(&'static [u16; 128]),
-    /// ASCII as far as it goes. What else there is has no conversion here that is surely the
-    /// servers' own.
+    /// ASCII and characters of several bytes.
+    Cjk(&'static Cjk),
+    /// ASCII as far as it goes.
     AsciiOnly,
     /// Not at all.
     Bytes,
@@ -37,16 +39,16 @@ pub(super) fn form(charset: Charset) -> Form {
         Charset::Utf32 => Form::Utf32,
         // Swedish letters stand in the place of ASCII's brackets.
         Charset::Binary | Charset::Swe7 => Form::Bytes,
-        Charset::Ascii
-        | Charset::Big5
-        | Charset::Cp932
-        | Charset::Eucjpms
-        | Charset::Euckr
-        | Charset::Gb18030
-        | Charset::Gb2312
-        | Charset::Gbk
-        | Charset::Sjis
-        | Charset::Ujis => Form::AsciiOnly,
+        Charset::Ascii => Form::AsciiOnly,
+        Charset::Big5 => Form::Cjk(&cjk::CHINESE_BIG5),
+        Charset::Cp932 => Form::Cjk(&cjk::CP932),
+        Charset::Eucjpms => Form::Cjk(&cjk::EUCJPMS),
+        Charset::Euckr => Form::Cjk(&cjk::EUCKR),
+        Charset::Gb18030 => Form::Cjk(&cjk::CHINESE_GB18030),
+        Charset::Gb2312 => Form::Cjk(&cjk::GB2312),
+        Charset::Gbk => Form::Cjk(&cjk::CHINESE_GBK),
+        Charset::Sjis => Form::Cjk(&cjk::SJIS),
+        Charset::Ujis => Form::Cjk(&cjk::UJIS),
         Charset::Armscii8 => Form::SingleByte(&ARMSCII8),
         Charset::Cp1250 => Form::SingleByte(&CP1250),
         Charset::Cp1251 => Form::SingleByte(&CP1251),

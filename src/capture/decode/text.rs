@@ -32,6 +32,7 @@ pub(super) fn decode(content: &[u8], charset: Charset) -> Option<Cow<'_, str>> {
         Form::Utf16le => units(content, u16::from_le_bytes).and_then(utf16),
         Form::Utf32 => utf32(content),
         Form::SingleByte(upper) => ascii(content).or_else(|| single_byte(content, upper)),
+        Form::Cjk(cjk) => super::cjk::decode(content, cjk),
         Form::AsciiOnly => ascii(content),
         Form::Bytes => None,
     }

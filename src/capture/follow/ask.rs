@@ -12,7 +12,7 @@ impl Follower {
     pub(super) async fn fetch(&mut self, need: &Need) -> Result<(), Error> {
         match need {
             Need::Decision { rule, local } => {
-                let text = self.fetcher.decision(&self.map, rule, *local).await?;
+                let text = self.fetcher.decision(&self.live_map, rule, *local).await?;
                 self.decisions.put(rule, *local, text);
             }
             Need::Identity { table, local } => self.identity(table, *local).await?,
@@ -23,7 +23,7 @@ impl Follower {
     /// Asks the database for the identity of a row, and of its neighbours while at it.
     async fn identity(&mut self, table: &Name, local: i64) -> Result<(), Error> {
         let number = self.identities.number(table);
-        if let Some(bound) = self.map.tables.get(table).cloned()
+        if let Some(bound) = self.live_map.tables.get(table).cloned()
             && let Some(key) = bound.local_key
         {
             for row in self.fetcher.near(&bound, local).await? {
@@ -35,7 +35,7 @@ impl Follower {
                 // What an identity is made of may itself have to be asked for, level by level.
                 for _ in 0..16 {
                     let mut translator = Translator {
-                        map: &self.map,
+                        map: &self.live_map,
                         identities: &mut self.identities,
                         decisions: &self.decisions,
                     };
@@ -68,18 +68,18 @@ impl Follower {
         table: &Name,
         identity: &Identity<'static>,
     ) -> Result<(), Error> {
-        let Some(bound) = self.map.tables.get(table).cloned() else { return Ok(()) };
+        let Some(bound) = self.live_map.tables.get(table).cloned() else { return Ok(()) };
         if !TablePlan::is_sent(&bound) {
             return Ok(());
         }
-        let Some(row) = self.fetcher.whole_row(&self.map, &bound, identity).await? else {
+        let Some(row) = self.fetcher.whole_row(&self.live_map, &bound, identity).await? else {
             return Ok(());
         };
         let shape = TablePlan::insert_shape(&bound);
         let columns = bound.value_columns();
         for _ in 0..64 {
             let mut translator = Translator {
-                map: &self.map,
+                map: &self.live_map,
                 identities: &mut self.identities,
                 decisions: &self.decisions,
             };

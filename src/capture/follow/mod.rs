@@ -14,15 +14,18 @@ use super::fetch::Fetcher;
 use super::identities::Identities;
 use super::place::{Begun, Place, Spot};
 use super::plan::TablePlan;
-use super::statement::{Statement, mentions};
+use super::statement::{Statement, mentions, starts_transaction};
+use super::tables::Tables;
 use super::translate::Decisions;
 use crate::change::NodeId;
 use crate::clock::Timestamp;
+use crate::database::schema::LiveSchema;
 use crate::position::Position;
 use crate::schema_map::BoundMap;
 use crate::value::Name;
 
 mod ask;
+mod define;
 mod refuse;
 mod rows;
 
@@ -32,7 +35,14 @@ const WATERMARK_TABLE: &str = "watermark";
 
 /// What the log's reader knows.
 pub(in crate::capture) struct Follower {
+    /// The map, bound to the tables as they are defined at this place in the log.
     pub(in crate::capture) map: Arc<BoundMap>,
+    /// The map, bound to the tables as they are now: for questions to the database.
+    live_map: Arc<BoundMap>,
+    live: LiveSchema,
+    pub(in crate::capture) definitions: Tables,
+    /// How often the map has been bound anew: plans made before are made anew too.
+    bindings: u32,
     pub(in crate::capture) place: Place,
     pub(in crate::capture) assembly: Assembly,
     pub(in crate::capture) identities: Identities,
@@ -46,8 +56,6 @@ pub(in crate::capture) struct Follower {
     /// Where the open transaction begins.
     boundary: Option<Spot>,
     settings: Settings,
-    /// Tables were defined since the map was bound.
-    redefined: bool,
 }
 
 /// What following a log has to know beforehand.
@@ -96,7 +104,8 @@ struct Transaction {
 
 impl Follower {
     pub(in crate::capture) fn new(
-        map: Arc<BoundMap>,
+        definitions: Tables,
+        live: LiveSchema,
         place: Place,
         assembly: Assembly,
         identities: Identities,
@@ -104,7 +113,11 @@ impl Follower {
         settings: Settings,
     ) -> Follower {
         Follower {
-            map,
+            map: Arc::new(bound(definitions.bind())),
+            live_map: Arc::new(definitions.bind_to(&live)),
+            live,
+            definitions,
+            bindings: 0,
             place,
             assembly,
             identities,
@@ -117,7 +130,6 @@ impl Follower {
             transaction: None,
             boundary: None,
             settings,
-            redefined: false,
         }
     }
 
@@ -129,22 +141,10 @@ impl Follower {
         }
     }
 
-    /// Goes on with a map bound anew, after [`Outcome::Rebind`].
-    pub(in crate::capture) fn rebind(&mut self, map: Arc<BoundMap>) {
-        self.map = map;
-        self.plans.clear();
-        self.tables.clear();
-        self.redefined = false;
-    }
-
-    /// Reads one event. Stops before one that needs the map to be bound again: then nothing was
-    /// read, and the same event has to be given again.
-    pub(in crate::capture) async fn read(&mut self, raw: &[u8]) -> Result<Outcome, Error> {
+    /// Reads one event.
+    pub(in crate::capture) async fn read(&mut self, raw: &[u8]) -> Result<(), Error> {
         let start = self.place.spot();
         let event = self.decoder.event(raw, false).map_err(|error| at(&start, &error))?;
-        if self.redefined && matches!(event.body, Body::TableMap(_) | Body::TransactionPayload(_)) {
-            return Ok(Outcome::Rebind);
-        }
         self.told.event_seconds = event.header.timestamp_seconds.max(self.told.event_seconds);
         self.told.caught_up = false;
         if let Body::TransactionPayload(payload) = &event.body {
@@ -155,7 +155,7 @@ impl Follower {
         if !matches!(event.body, Body::Rotate { .. } | Body::Heartbeat) {
             self.place.passed(&event.header);
         }
-        Ok(Outcome::Read)
+        Ok(())
     }
 
     async fn payload(
@@ -223,7 +223,7 @@ impl Follower {
                 Ok(())
             }
             Body::XaPrepare(_) => self.prepared(start),
-            Body::TableMap(map) => self.table_map(map, start),
+            Body::TableMap(map) => self.table_map(map, start).await,
             Body::Rows(rows) => self.rows(rows, start).await,
             Body::TransactionPayload(_) => {
                 Err(refused(start, "a compressed transaction inside another", READ_AGAIN))
@@ -307,9 +307,12 @@ impl Follower {
                 self.end_of_statement(header);
             }
             Statement::Definition => {
-                self.redefined = self.redefined
-                    || *query.schema == *self.settings.database
-                    || sql.contains(&self.settings.database);
+                self.definitions.doubt(&sql, &query.schema);
+                if starts_transaction(&sql) {
+                    // CREATE TABLE ... SELECT: its rows follow.
+                    self.transaction.get_or_insert_default().began = true;
+                    return Ok(());
+                }
                 self.end_of_statement(header);
             }
         }
@@ -390,10 +393,10 @@ impl Follower {
     }
 }
 
-/// Whether an event was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::capture) enum Outcome {
-    Read,
-    /// The map has to be bound again first.
-    Rebind,
+/// Tells what of a newly bound map cannot travel.
+fn bound(map: BoundMap) -> BoundMap {
+    for problem in map.problems.iter().filter(|problem| problem.fatal) {
+        tracing::error!(table = %problem.table, "does not travel: {}", problem.message);
+    }
+    map
 }

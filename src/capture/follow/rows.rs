@@ -18,18 +18,22 @@ use crate::record::SegmentWriter;
 use crate::schema_map::BoundTable;
 
 impl Follower {
-    pub(super) fn table_map(
+    pub(super) async fn table_map(
         &mut self,
         event: &TableMapEvent<'_>,
         start: &Spot,
     ) -> Result<(), Error> {
         if let Some(Table::Mapped(plan)) = self.tables.get(&event.table_id)
+            && plan.bindings == self.bindings
             && plan.fits(event)
+            && !self.definitions.is_doubtful(event.table)
         {
             return Ok(());
         }
         let found = if *event.schema == *self.settings.database {
-            match self.map.tables.get(event.table) {
+            let readable =
+                self.definitions.concern(event.table) && self.define(event, start).await?;
+            match self.map.tables.get(event.table).filter(|_| readable) {
                 Some(bound) => Table::Mapped(self.plan(event, bound.clone(), start)?),
                 None => Table::Other,
             }
@@ -54,7 +58,7 @@ impl Follower {
             return Ok(plan.clone());
         }
         let name = bound.name.clone();
-        let plan = TablePlan::new(event, &self.map, bound, &mut self.identities);
+        let plan = TablePlan::new(event, &self.map, bound, &mut self.identities, self.bindings);
         let plan = plan.map_err(|mismatch| {
             refused(
                 start,

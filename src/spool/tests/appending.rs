@@ -110,6 +110,7 @@ async fn unfinished_parts_are_removed_when_the_store_is_opened_or_capture_starts
         segments: vec![part(2, 0, false)],
         position: None,
         index: vec![put("person", 7, "seven")],
+        ..Append::default()
     };
     spool.append(unfinished.clone()).await.unwrap();
     spool.discard_unfinished().await.unwrap();

@@ -26,6 +26,7 @@ async fn a_full_disk_changes_nothing_and_is_got_over_once_there_is_space() {
         segments: vec![Segment { compressed: vec![5; 1_000_000], ..whole(2, 2) }],
         position: Some(position(200)),
         index: vec![put("person", 1, "one")],
+        ..Append::default()
     };
     for _ in 0..3 {
         let error = spool.append(large.clone()).await.unwrap_err();

@@ -5,7 +5,7 @@ use crate::spool::Error;
 use crate::value::Name;
 
 fn append(segments: Vec<Segment>, index: Vec<IndexChange>) -> Append {
-    Append { segments, position: None, index }
+    Append { segments, index, ..Append::default() }
 }
 
 #[tokio::test]

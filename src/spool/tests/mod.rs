@@ -82,7 +82,7 @@ fn position(offset: u64) -> Position {
 /// Segments and the position at their end, which is 100 times the last sequence.
 fn captured(segments: Vec<Segment>) -> Append {
     let last = segments.last().map_or(0, |segment| segment.last.0);
-    Append { segments, position: Some(position(last * 100)), index: Vec::new() }
+    Append { segments, position: Some(position(last * 100)), ..Append::default() }
 }
 
 fn put(table: &str, local: i64, identity: &str) -> IndexChange {

@@ -88,7 +88,7 @@ async fn child_that_is_killed() {
                 for number in 0..random.random_range(1..6) {
                     let segments = vec![part(next, number, false)];
                     let index = vec![known(next), put("t", 999_999_999, "x")];
-                    spool.append(Append { segments, position: None, index }).await.unwrap();
+                    spool.append(Append { segments, index, ..Append::default() }).await.unwrap();
                     if random.random_ratio(1, 8) {
                         spool.discard_unfinished().await.unwrap();
                         break;

@@ -164,6 +164,25 @@ async fn rows_that_the_parent_lacks_are_handed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_parent_that_forgot_what_it_asked_for_asks_again() {
+    let parent = Parent::start().await;
+    let child = Child::joined(&parent, "clinic").await;
+    let row = Wanted { table: "person".into(), identity: Identity::One(Value::UInt(7)) };
+    parent.target.with(|memory| memory.missing = vec![row.clone()]);
+    let asked_for = |welcome: &Welcome| welcome.wanted.rows().unwrap();
+    let (_connection, welcome) = child.greet().await.unwrap();
+    assert_eq!(asked_for(&welcome), std::slice::from_ref(&row));
+    // Not at every hello: the row may never come.
+    let (_connection, welcome) = child.greet().await.unwrap();
+    assert_eq!(asked_for(&welcome), []);
+    let (data_dir, target, port) = parent.stop().await;
+    let parent = Parent::start_in(data_dir, target, port, |_| {}).await;
+    let (_connection, welcome) = child.greet().await.unwrap();
+    assert_eq!(asked_for(&welcome), [row]);
+    assert_eq!(parent.target.with(|memory| memory.asked), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_schedule_sends_in_its_intervals() {
     let parent = Parent::start().await;
     let child = Child::joined(&parent, "clinic").await;

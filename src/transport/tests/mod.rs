@@ -73,6 +73,9 @@ struct Memory {
     applies: u64,
     fail_next: Option<TargetError>,
     wanted_next: Vec<Wanted>,
+    /// What is still missing, and how often that was asked.
+    missing: Vec<Wanted>,
+    asked: u64,
     delay: Duration,
 }
 
@@ -127,6 +130,13 @@ impl Target for MemoryTarget {
         memory.watermarks.insert((peer.node, peer.epoch), through);
         let wanted = std::mem::take(&mut memory.wanted_next);
         Ok(Applied { through, wanted, ..Applied::default() })
+    }
+
+    async fn wanted(&self, _peer: &Peer, most: usize) -> Result<Vec<Wanted>, TargetError> {
+        self.with(|memory| {
+            memory.asked += 1;
+            Ok(memory.missing.iter().take(most).cloned().collect())
+        })
     }
 }
 

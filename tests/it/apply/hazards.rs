@@ -2,6 +2,7 @@
 
 use headwater::apply::State;
 use headwater::change::{Change, Identity, Kind};
+use headwater::schema_map::MapFile;
 use headwater::value::Value;
 
 use super::on_both;
@@ -17,6 +18,8 @@ on_both!(
     padded_and_upper_case_uuids_survive_as_sent,
     a_person_attribute_is_translated_when_its_type_says_so,
     a_row_deleted_and_made_again_loses_what_hung_on_it,
+    a_row_that_none_refers_to_is_deleted_and_made_again_in_one_batch,
+    a_row_found_by_a_changing_key_is_found_again_in_the_same_batch,
     a_uuid_may_change_in_place,
     a_composite_key_may_change_in_place,
     keys_that_the_server_does_not_make_are_chosen,
@@ -265,6 +268,64 @@ async fn a_row_deleted_and_made_again_loses_what_hung_on_it(stage: Stage) {
     stage.send(&[vec![obs(&gone, &person_id, &enc)], vec![delete("obs", &gone)]]).await;
     let query = format!("SELECT COUNT(*) FROM obs WHERE uuid = '{gone}'");
     assert_eq!(stage.ask(&query).await.as_deref(), Some("0"));
+}
+
+async fn a_row_that_none_refers_to_is_deleted_and_made_again_in_one_batch(stage: Stage) {
+    let (person_id, user_id, name_id) = (uuid(), uuid(), uuid());
+    let role = Identity::Many(vec![refer("users", &user_id), refer_to("role", one("Provider"))]);
+    let link = |kind| change(kind, "user_role", role.clone(), Vec::new());
+    let called = insert(
+        "person_name",
+        &name_id,
+        vec![
+            ("person_id", refer("person", &person_id)),
+            ("given_name", text("Aline")),
+            ("creator", refer("users", DAEMON)),
+            ("date_created", time("2024-01-01 00:00:00")),
+        ],
+    );
+    let base = vec![person(&person_id), user(&user_id, &person_id, DAEMON)];
+    stage.send(&[base, vec![link(Kind::Insert), called.clone()]]).await;
+    let renamed = with(&called, vec![("given_name", text("Alice"))]);
+    stage
+        .send(&[
+            vec![link(Kind::Delete), delete("person_name", &name_id)],
+            vec![link(Kind::Insert), renamed],
+        ])
+        .await;
+    let query = format!(
+        "SELECT COUNT(*) FROM user_role JOIN users USING (user_id) WHERE users.uuid = '{user_id}'"
+    );
+    assert_eq!(stage.ask(&query).await.as_deref(), Some("1"));
+    let query = format!("SELECT given_name FROM person_name WHERE uuid = '{name_id}'");
+    assert_eq!(stage.ask(&query).await.as_deref(), Some("Alice"));
+}
+
+/// The key may be made of plain columns beside the uuid.
+async fn a_row_found_by_a_changing_key_is_found_again_in_the_same_batch(stage: Stage) {
+    let database = format!("keyed_{}", uuid().replace('-', "_"));
+    stage
+        .sql(&format!(
+            "CREATE DATABASE {database}; USE {database}; \
+             CREATE TABLE bed (ward INT NOT NULL, place INT NOT NULL, sheet INT NOT NULL, \
+             uuid CHAR(36) NOT NULL UNIQUE, PRIMARY KEY (ward, place))"
+        ))
+        .await;
+    let map = "version = 1\n[tables]\nbed = { class = \"ward\", identity = \"uuid\" }\n[classes.ward]\ndirection = \"up\"\n";
+    let map = MapFile::parse(map, "bed.toml").unwrap();
+    let stage = Stage::with_map(stage.flavor, stage.server, &database, map).await;
+    let (id, other) = (uuid(), uuid());
+    let number = |column, number| (column, Value::Int(number));
+    let bed = |id: &str, ward| {
+        insert("bed", id, vec![number("ward", ward), number("place", 1), number("sheet", 0)])
+    };
+    stage.send(&[vec![bed(&id, 1), bed(&other, 2)]]).await;
+    // A row made again after its delete begins a new run.
+    let moved = update("bed", &id, vec![number("ward", 7)]);
+    let made = update("bed", &id, vec![number("sheet", 9)]);
+    stage.send(&[vec![moved, delete("bed", &other)], vec![bed(&other, 2), made]]).await;
+    let query = format!("SELECT CONCAT(ward, '/', sheet) FROM {database}.bed WHERE uuid = '{id}'");
+    assert_eq!(stage.ask(&query).await.as_deref(), Some("7/9"));
 }
 
 async fn a_uuid_may_change_in_place(stage: Stage) {

@@ -1,6 +1,10 @@
 //! One bad row stops one row.
 
-use headwater::apply::State;
+use std::time::Duration;
+
+use headwater::apply::{Error, Limits, State};
+use headwater::change::Change;
+use headwater::schema_map::MapFile;
 use headwater::value::Value;
 
 use super::on_both;
@@ -17,6 +21,15 @@ on_both!(
     a_discarded_change_is_gone,
     a_row_that_came_by_another_way_releases_at_the_next_try,
     one_bad_row_among_many_stops_one_row,
+    a_delete_makes_moot_what_waits_for_its_row,
+    a_delete_ends_what_waits_in_its_own_batch,
+    a_delete_waits_behind_a_change_of_its_rows_name,
+    a_row_renamed_that_the_parent_never_had_is_asked_for_by_its_new_name,
+    what_waits_for_a_table_or_a_column_flows_once_it_is_made,
+    a_column_that_is_dropped_parks_what_needs_it,
+    no_more_is_set_aside_than_there_is_room_for,
+    what_is_still_missing_is_known_after_a_restart,
+    what_an_older_headwater_set_aside_is_kept,
 );
 
 fn place(id: &str, name: &str) -> Row {
@@ -216,7 +229,7 @@ async fn a_row_that_came_by_another_way_releases_at_the_next_try(stage: Stage) {
              VALUES ('by hand', 77, '2024-01-01', '{elsewhere}')"
         ))
         .await;
-    stage.applier.retry_parked(std::time::Duration::ZERO).await.unwrap();
+    stage.applier.retry_parked(Duration::ZERO).await.unwrap();
     assert!(is_there(&stage, "encounter", &enc).await);
 }
 
@@ -242,4 +255,189 @@ async fn one_bad_row_among_many_stops_one_row(stage: Stage) {
          WHERE encounter.uuid = '{enc}'"
     );
     assert_eq!(stage.ask(&query).await.as_deref(), Some("999"));
+}
+
+async fn a_delete_makes_moot_what_waits_for_its_row(stage: Stage) {
+    // The parent never had the row.
+    let (person_id, enc, ob) = (uuid(), uuid(), uuid());
+    stage.send(&[vec![person(&person_id), patient(&person_id)]]).await;
+    let later = update("obs", &ob, vec![("status", text("AMENDED"))]);
+    stage.try_send(&[vec![obs(&ob, &person_id, &enc)], vec![later.clone()]]).await.unwrap();
+    assert_eq!(stage.waiting(State::Parked).await.len(), 2);
+    let report = stage.send(&[vec![later, delete("obs", &ob)]]).await;
+    assert_eq!((report.held, report.dissolved), (0, 2), "{report:?}");
+    assert!(stage.waiting(State::Parked).await.is_empty());
+
+    // The parent has the row, and a change of it waits.
+    let by_nobody = update("person", &person_id, vec![("creator", refer("users", &uuid()))]);
+    let report = stage.try_send(&[vec![by_nobody]]).await.unwrap();
+    assert_eq!(report.parked, 1);
+    let gone = vec![delete("patient", &person_id), delete("person", &person_id)];
+    assert_eq!(stage.send(&[gone]).await.dissolved, 1);
+    assert!(!is_there(&stage, "person", &person_id).await);
+    assert!(stage.waiting(State::Parked).await.is_empty());
+
+    // What needed a person needs none any more.
+    let (kind, taken) = (uuid(), uuid());
+    stage.send(&[vec![kind_of_encounter(&uuid(), &taken)]]).await;
+    let report = stage.try_send(&[vec![kind_of_encounter(&kind, &taken)]]).await.unwrap();
+    assert_eq!(report.quarantined, 1);
+    stage.send(&[vec![delete("encounter_type", &kind)]]).await;
+    assert!(stage.waiting(State::Quarantined).await.is_empty());
+}
+
+async fn a_delete_ends_what_waits_in_its_own_batch(stage: Stage) {
+    let (person_id, enc, ob) = (uuid(), uuid(), uuid());
+    stage.send(&[vec![person(&person_id), patient(&person_id)]]).await;
+    let row = obs(&ob, &person_id, &enc);
+    let unknown = with(&person(&uuid()), vec![("preferred_pronoun", text("they"))]);
+    let of_unknown = Change { identity: unknown.identity.clone(), ..delete("person", "") };
+    let report =
+        stage.send(&[vec![row.clone(), unknown], vec![of_unknown, delete("obs", &ob)]]).await;
+    assert_eq!((report.held, report.dissolved), (0, 2), "{report:?}");
+
+    // Made again after the delete, it is a new row that waits by itself.
+    stage.try_send(&[vec![row.clone()]]).await.unwrap();
+    let report = stage.try_send(&[vec![delete("obs", &ob)], vec![row]]).await.unwrap();
+    assert_eq!((report.parked, report.quarantined), (1, 0), "{report:?}");
+    assert_eq!(stage.waiting(State::Parked).await.len(), 1);
+    let report = stage.send(&[vec![encounter(&enc, &person_id, None)]]).await;
+    assert_eq!(report.released, 1);
+    assert!(is_there(&stage, "obs", &ob).await);
+}
+
+async fn a_delete_waits_behind_a_change_of_its_rows_name(stage: Stage) {
+    let (old, new, user_id, other) = (uuid(), uuid(), uuid(), uuid());
+    stage.send(&[vec![person(&old), person(&other)]]).await;
+    let renamed = Change {
+        previous: Some(one(&old)),
+        ..update("person", &new, vec![("creator", refer("users", &user_id))])
+    };
+    let report = stage.try_send(&[vec![renamed], vec![delete("person", &new)]]).await.unwrap();
+    assert_eq!((report.parked, report.dissolved), (2, 0), "{report:?}");
+    assert_eq!(stage.waiting(State::Parked).await[0].kind, "rename");
+    let report = stage.send(&[vec![user(&user_id, &other, DAEMON)]]).await;
+    assert_eq!(report.released, 2, "{report:?}");
+    assert!(!is_there(&stage, "person", &old).await && !is_there(&stage, "person", &new).await);
+}
+
+async fn a_row_renamed_that_the_parent_never_had_is_asked_for_by_its_new_name(stage: Stage) {
+    let new = uuid();
+    let renamed = Change {
+        previous: Some(one(&uuid())),
+        ..update("person", &new, vec![("gender", text("M"))])
+    };
+    let report = stage.try_send(&[vec![renamed]]).await.unwrap();
+    assert_eq!(report.wanted[0].identity, one(&new));
+    stage.send(&[vec![person(&new)]]).await;
+    assert!(is_there(&stage, "person", &new).await);
+    assert!(stage.waiting(State::Parked).await.is_empty());
+}
+
+/// A database of its own, whose tables may be changed.
+async fn wards(stage: &Stage, tables: &str) -> (Stage, String) {
+    let database = format!("wards_{}", uuid().replace('-', ""));
+    stage.sql(&format!("CREATE DATABASE {database}; USE {database}; {tables}")).await;
+    let map = "version = 1\n[defaults]\nidentity = \"uuid\"\nclass = \"ward\"\n\
+               [classes.ward]\ndirection = \"up\"\n[tables]\nbed = {}\nlinen = {}\n";
+    let map = MapFile::parse(map, "wards.toml").unwrap();
+    (Stage::with_map_alone(stage.flavor, stage.server, &database, map).await, database)
+}
+
+const BED: &str = "CREATE TABLE bed (bed_id INT PRIMARY KEY AUTO_INCREMENT, place INT, \
+                   uuid CHAR(36) NOT NULL UNIQUE)";
+const LINEN: &str = "CREATE TABLE linen (linen_id INT PRIMARY KEY AUTO_INCREMENT, \
+                     uuid CHAR(36) NOT NULL UNIQUE)";
+
+async fn what_waits_for_a_table_or_a_column_flows_once_it_is_made(stage: Stage) {
+    let (stage, database) = wards(&stage, BED).await;
+    let (bed, linen) = (uuid(), uuid());
+    let made = insert("bed", &bed, vec![("place", Value::Int(4)), ("tilt", Value::Int(30))]);
+    let report = stage.try_send(&[vec![made, insert("linen", &linen, vec![])]]).await.unwrap();
+    assert_eq!((report.parked, report.quarantined), (2, 0), "{report:?}");
+    assert_eq!(stage.applier.retry_parked(Duration::ZERO).await.unwrap().released, 0);
+    stage.sql(&format!("USE {database}; ALTER TABLE bed ADD COLUMN tilt INT; {LINEN}")).await;
+    assert_eq!(stage.applier.retry_parked(Duration::ZERO).await.unwrap().released, 2);
+    let query = format!("SELECT CONCAT(place, '/', tilt) FROM {database}.bed");
+    assert_eq!(stage.ask(&query).await.as_deref(), Some("4/30"));
+    stage.send(&[vec![update("bed", &bed, vec![("tilt", Value::Int(0))])]]).await;
+    assert!(is_there(&stage, &format!("{database}.linen"), &linen).await);
+}
+
+async fn a_column_that_is_dropped_parks_what_needs_it(stage: Stage) {
+    let (stage, database) = wards(&stage, &format!("{BED}; {LINEN}")).await;
+    let (bed, linen, other) = (uuid(), uuid(), uuid());
+    stage.send(&[vec![insert("bed", &bed, vec![("place", Value::Int(4))])]]).await;
+    stage
+        .sql(&format!("USE {database}; ALTER TABLE bed DROP COLUMN place; DROP TABLE linen"))
+        .await;
+    let moved = update("bed", &bed, vec![("place", Value::Int(5))]);
+    let report = stage
+        .try_send(&[vec![moved, insert("linen", &linen, vec![]), insert("bed", &other, vec![])]])
+        .await
+        .unwrap();
+    assert_eq!((report.parked, report.quarantined), (2, 0), "{report:?}");
+    assert!(is_there(&stage, &format!("{database}.bed"), &other).await);
+}
+
+async fn no_more_is_set_aside_than_there_is_room_for(stage: Stage) {
+    let stage = stage.with_limits(Limits { held_changes_max: 2, ..Limits::default() }).await;
+    let nowhere = || update("person", &uuid(), vec![("gender", text("M"))]);
+    let (fine, later) = (uuid(), uuid());
+    stage.send(&[vec![person(&fine)]]).await;
+    let report = stage.try_send(&[vec![nowhere(), nowhere()]]).await.unwrap();
+    assert_eq!(report.parked, 2);
+    // What sets nothing aside still flows; what does waits whole.
+    stage.send(&[vec![update("person", &fine, vec![("gender", text("O"))])]]).await;
+    let batch = [vec![person(&later), nowhere()]];
+    let Err(Error::Stop(words)) = stage.try_send(&batch).await else { panic!("it was taken") };
+    assert!(words.contains("apply.held_changes_max there is 2"), "{words}");
+    assert!(!is_there(&stage, "person", &later).await);
+    assert_eq!(stage.waiting(State::Parked).await.len(), 2);
+    let first = stage.waiting(State::Parked).await[0].id;
+    assert!(stage.applier.discard(first).await.unwrap());
+    let report = stage.try_send(&batch).await.unwrap();
+    assert_eq!(report.parked, 1);
+    assert!(is_there(&stage, "person", &later).await);
+}
+
+async fn what_is_still_missing_is_known_after_a_restart(stage: Stage) {
+    let ids: Vec<String> = (0..5).map(|_| uuid()).collect();
+    let changes = ids.iter().map(|id| update("person", id, vec![("gender", text("M"))]));
+    stage.try_send(&[changes.collect()]).await.unwrap();
+    // Of this process nothing but the database is left.
+    let Stage { flavor, peer, .. } = stage;
+    let stage = Stage::on(flavor).await;
+    let mut wanted: Vec<String> = Vec::new();
+    for row in stage.applier.wanted(peer.node, 100).await.unwrap() {
+        assert_eq!(&*row.table, "person");
+        wanted.push(row.identity.to_string());
+    }
+    wanted.sort();
+    let mut expected = ids.clone();
+    expected.sort();
+    assert_eq!(wanted, expected);
+    assert_eq!(stage.applier.wanted(peer.node, 3).await.unwrap().len(), 3);
+}
+
+async fn what_an_older_headwater_set_aside_is_kept(stage: Stage) {
+    let stage = stage.with_limits(Limits::default()).await;
+    let id = uuid();
+    stage.try_send(&[vec![update("person", &id, vec![("gender", text("M"))])]]).await.unwrap();
+    let schema = &stage.schema;
+    // The tables as version 1 had them.
+    stage
+        .sql(&format!(
+            "ALTER TABLE {schema}.held DROP COLUMN awaits_table, DROP COLUMN awaits_identity, \
+             MODIFY kind ENUM('insert', 'update', 'delete') NOT NULL; \
+             UPDATE {schema}.version SET number = 1"
+        ))
+        .await;
+    stage.applier.prepare().await.unwrap();
+    stage.applier.prepare().await.unwrap();
+    assert!(stage.applier.wanted(stage.peer.node, 9).await.unwrap().is_empty());
+    stage.applier.retry_parked(Duration::ZERO).await.unwrap();
+    assert_eq!(stage.applier.wanted(stage.peer.node, 9).await.unwrap()[0].identity, one(&id));
+    let report = stage.send(&[vec![person(&id)]]).await;
+    assert!(stage.waiting(State::Parked).await.is_empty(), "{report:?}");
 }

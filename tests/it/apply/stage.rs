@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use headwater::apply::{Applier, Error, Report, Settings};
+use headwater::apply::{Applier, Error, Limits, Report, Settings};
 use headwater::change::{Change, Epoch, Identity, Kind, NodeId, Sequence, Shape};
 use headwater::clock::{SystemClock, Timestamp};
 use headwater::database::schema::LiveSchema;
@@ -29,15 +29,12 @@ pub(super) const CITIZENSHIP: &str = "8d871afc-c2cc-11de-8d13-0010c6dffd0f";
 pub(super) const CIVIL_STATUS: &str = "8d871f2a-c2cc-11de-8d13-0010c6dffd0f";
 
 /// One server of each kind, shared by all tests of this process.
-static SERVERS: [OnceLock<Server>; 2] = [OnceLock::new(), OnceLock::new()];
-static DATABASES: [tokio::sync::OnceCell<()>; 2] =
-    [tokio::sync::OnceCell::const_new(), tokio::sync::OnceCell::const_new()];
+static SERVERS: [OnceLock<Server>; 4] = [const { OnceLock::new() }; 4];
+static DATABASES: [tokio::sync::OnceCell<()>; 4] =
+    [const { tokio::sync::OnceCell::const_new() }; 4];
 
 fn number(flavor: Flavor) -> usize {
-    match flavor {
-        Flavor::Mysql97 => 0,
-        Flavor::Mariadb1011 => 1,
-    }
+    Flavor::ALL.iter().position(|known| *known == flavor).unwrap()
 }
 
 /// The shared server. Statics are never dropped, so its folder is removed by a watcher that
@@ -72,6 +69,8 @@ pub(super) struct Stage {
     pub(super) peer: Peer,
     pub(super) map: Arc<BoundMap>,
     pub(super) database: String,
+    /// Where headwater keeps its own tables.
+    pub(super) schema: String,
     sequence: AtomicU64,
 }
 
@@ -84,22 +83,53 @@ impl Stage {
                 server.sql_in("openmrs", SEED).await.unwrap();
             })
             .await;
-        Stage::with_map(flavor, server, "openmrs", &openmrs_map()).await
+        Stage::with_map(flavor, server, "openmrs", openmrs_map()).await
+    }
+
+    /// The same with other limits.
+    pub(super) async fn with_limits(self, limits: Limits) -> Stage {
+        let settings = Settings { limits, ..alone() };
+        Stage::with(self.flavor, self.server, "openmrs", openmrs_map(), settings).await
+    }
+
+    /// A link into another database, whose changes set aside are not mixed with other tests'.
+    pub(super) async fn with_map_alone(
+        flavor: Flavor,
+        server: &'static Server,
+        database: &str,
+        map: MapFile,
+    ) -> Stage {
+        Stage::with(flavor, server, database, map, alone()).await
     }
 
     pub(super) async fn with_map(
         flavor: Flavor,
         server: &'static Server,
         database: &str,
-        map: &MapFile,
+        map: MapFile,
+    ) -> Stage {
+        Stage::with(flavor, server, database, map, Settings::default()).await
+    }
+
+    async fn with(
+        flavor: Flavor,
+        server: &'static Server,
+        database: &str,
+        file: MapFile,
+        settings: Settings,
     ) -> Stage {
         let mut conn = server.conn(database).await.unwrap();
         let schema = LiveSchema::read(&mut conn, database).await.unwrap();
         conn.disconnect().await.unwrap();
-        let map = Arc::new(BoundMap::bind(map, &schema));
-        let settings = Settings::default();
-        let applier =
-            Applier::new(server.opts(database), Arc::clone(&map), SystemClock::shared(), settings);
+        let map = Arc::new(BoundMap::bind(&file, &schema));
+        let state_schema = settings.schema.clone();
+        let applier = Applier::new(
+            server.opts(database),
+            Arc::new(file),
+            Arc::clone(&map),
+            SystemClock::shared(),
+            settings,
+        );
         applier.prepare().await.unwrap();
         let peer = Peer {
             name: "clinic-12".to_owned(),
@@ -107,7 +137,16 @@ impl Stage {
             epoch: Epoch(uuid::Uuid::new_v4()),
         };
         let database = database.to_owned();
-        Stage { flavor, server, applier, peer, map, database, sequence: AtomicU64::new(0) }
+        Stage {
+            flavor,
+            server,
+            applier,
+            peer,
+            map,
+            database,
+            schema: state_schema,
+            sequence: AtomicU64::new(0),
+        }
     }
 
     /// Applies transactions as one batch.
@@ -151,6 +190,11 @@ impl Stage {
         let all = self.applier.list(state, 10_000).await.unwrap();
         all.into_iter().filter(|waiting| waiting.node == node).collect()
     }
+}
+
+fn alone() -> Settings {
+    let schema = format!("headwater_{}", uuid().replace('-', ""));
+    Settings { schema, ..Settings::default() }
 }
 
 pub(super) fn openmrs_map() -> MapFile {

@@ -6,6 +6,8 @@
 
 mod node;
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -67,6 +69,9 @@ async fn main() -> ExitCode {
 
 struct Demo {
     start: Instant,
+    /// What was told, beside the configurations and logs.
+    story: File,
+    seed: u64,
     child: Node,
     parent: Node,
     link: Link,
@@ -143,12 +148,14 @@ impl Demo {
                 link.port()
             ),
         )?;
-        Ok(Demo { start, child, parent, link, child_server, parent_server, folder })
+        let story = File::create(folder.path().join("demo.log"))?;
+        let seed = arguments.seed.unwrap_or_else(|| rand::rng().random_range(0..1_000_000));
+        Ok(Demo { start, story, seed, child, parent, link, child_server, parent_server, folder })
     }
 
     /// The whole story; returns the rows and tables compared.
     async fn play(&mut self, arguments: &Arguments) -> Result<(u64, u64)> {
-        let seed = arguments.seed.unwrap_or_else(|| rand::rng().random_range(0..1_000_000));
+        let seed = self.seed;
         let others = openmrs::other_patients(&self.parent_server, DATABASE, seed + 1, 3000).await?;
         self.say("the parent has 3000 row changes of another clinic, so ids differ everywhere");
         self.enrol().await?;
@@ -386,18 +393,26 @@ impl Demo {
                     eprintln!("---- the end of the {}'s log\n{}", node.name, node.log_tail());
                 }
                 eprintln!("---- demo: {error:#}");
+                let seed = self.seed;
+                eprintln!("the clinic does the same again with --seed {seed}");
+                drop(write!(&self.story, "demo: {error:#}\nthe clinic's seed was {seed}\n"));
                 ExitCode::FAILURE
             }
         };
         if keep || code != ExitCode::SUCCESS {
             self.folder.disable_cleanup(true);
-            eprintln!("configurations and logs are in {}", self.folder.path().display());
+            eprintln!(
+                "configurations, logs and this story are in {}",
+                self.folder.path().display()
+            );
         }
         code
     }
 
     fn say(&self, what: &str) {
         say(self.start, what);
+        // The terminal may be gone; what happened when is wanted most after a failure.
+        drop(writeln!(&self.story, "[{:6.1} s] {what}", self.start.elapsed().as_secs_f64()));
     }
 }
 

@@ -1,0 +1,267 @@
+//! What waits for a row, and in which order: the chains of changes set aside.
+
+use std::collections::{HashMap, HashSet};
+
+use mysql_async::Value as Param;
+
+use super::{HASHES_MAX, Stored, marks, padded, remove};
+use crate::apply::error::{Failure, State};
+use crate::apply::session::Session;
+use crate::apply::state::{Names, moment, number, text};
+use crate::change::NodeId;
+use crate::clock::Timestamp;
+use crate::record::IdentityBytes;
+use crate::transport::Wanted;
+use crate::value::Name;
+
+/// Changes read back at once for another try.
+const RELEASE_MAX: u64 = 2_000;
+
+/// Bytes of changes read back at once for another try.
+const RELEASE_BYTES_MAX: u64 = 32 << 20;
+
+/// How the changes of a row wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::apply) struct Chain {
+    pub(in crate::apply) state: State,
+    /// One of them changes what the row is called, so at the target it may have another name.
+    pub(in crate::apply) renames: bool,
+}
+
+/// Which of some rows have changes of a node waiting, and how. There is no order between the
+/// changes of different nodes.
+pub(in crate::apply) async fn blocked(
+    session: &mut Session,
+    names: &Names,
+    node: NodeId,
+    hashes: &[u64],
+) -> Result<HashMap<u64, Chain>, Failure> {
+    let mut found = HashMap::new();
+    for piece in hashes.chunks(HASHES_MAX) {
+        let sql = format!(
+            "SELECT row_hash, MAX(state = 'quarantined'), MAX(kind = 'rename') FROM {} WHERE \
+             row_hash IN ({}) AND node = ? GROUP BY row_hash",
+            names.held,
+            marks(piece.len())
+        );
+        let mut params = padded(piece);
+        params.push(Param::from(node.to_string()));
+        for row in session.rows(&sql, params).await? {
+            let mut columns = row.unwrap().into_iter().map(number);
+            let mut next = || columns.next().unwrap_or(0);
+            let (hash, quarantined, renames) = (next(), next() == 1, next() == 1);
+            // The first change of the chain decides, and quarantine is what keeps it waiting.
+            let state = if quarantined { State::Quarantined } else { State::Parked };
+            found.insert(hash, Chain { state, renames });
+        }
+    }
+    Ok(found)
+}
+
+/// Forgets whatever waits for rows that were deleted: it would have changed what is gone.
+pub(in crate::apply) async fn dissolve(
+    session: &mut Session,
+    names: &Names,
+    node: NodeId,
+    deleted: &[u64],
+) -> Result<u64, Failure> {
+    let mut dissolved = 0;
+    for piece in deleted.chunks(HASHES_MAX) {
+        let sql = format!(
+            "DELETE FROM {} WHERE row_hash IN ({}) AND node = ?",
+            names.held,
+            marks(piece.len())
+        );
+        let mut params = padded(piece);
+        params.push(Param::from(node.to_string()));
+        dissolved += session.execute(&sql, params).await?.affected;
+    }
+    Ok(dissolved)
+}
+
+/// Forgets the parked changes of rows that come whole now: what they would have written is older.
+/// A chain with a delete in it keeps its order. Tells which rows have nothing waiting any more.
+pub(in crate::apply) async fn supersede(
+    session: &mut Session,
+    names: &Names,
+    node: NodeId,
+    whole: &[u64],
+) -> Result<Vec<u64>, Failure> {
+    let mut superseded = Vec::new();
+    for piece in whole.chunks(HASHES_MAX) {
+        let sql = format!(
+            "SELECT id, row_hash, state = 'parked' AND kind <> 'delete' FROM {} WHERE row_hash IN \
+             ({}) AND node = ? FOR UPDATE",
+            names.held,
+            marks(piece.len())
+        );
+        let mut params = padded(piece);
+        params.push(Param::from(node.to_string()));
+        let mut chains: HashMap<u64, (Vec<u64>, bool)> = HashMap::new();
+        for row in session.rows(&sql, params).await? {
+            let mut columns = row.unwrap().into_iter().map(number);
+            let mut next = || columns.next().unwrap_or(0);
+            let (id, hash, moot) = (next(), next(), next() == 1);
+            let chain = chains.entry(hash).or_insert((Vec::new(), true));
+            chain.0.push(id);
+            chain.1 &= moot;
+        }
+        for (hash, (ids, moot)) in chains {
+            if moot {
+                remove(session, names, &ids).await?;
+                superseded.push(hash);
+            }
+        }
+    }
+    Ok(superseded)
+}
+
+/// The rows of a node's parked changes that wait for one of these rows.
+pub(in crate::apply) async fn awaiting(
+    session: &mut Session,
+    names: &Names,
+    node: NodeId,
+    arrived: &[u64],
+) -> Result<Vec<u64>, Failure> {
+    let mut rows = HashSet::new();
+    for piece in arrived.chunks(HASHES_MAX) {
+        let sql = format!(
+            "SELECT DISTINCT row_hash FROM {} WHERE awaits_hash IN ({}) AND state = 'parked' AND \
+             node = ?",
+            names.held,
+            marks(piece.len())
+        );
+        let mut params = padded(piece);
+        params.push(Param::from(node.to_string()));
+        let found = session.rows(&sql, params).await?;
+        rows.extend(
+            found.into_iter().filter_map(|row| row.unwrap().into_iter().next()).map(number),
+        );
+    }
+    Ok(rows.into_iter().collect())
+}
+
+/// Everything that waits for some rows of a node, in the order it was set aside.
+pub(in crate::apply) async fn chains(
+    session: &mut Session,
+    names: &Names,
+    node: NodeId,
+    rows: &[u64],
+) -> Result<Vec<Stored>, Failure> {
+    let mut stored = Vec::new();
+    for piece in rows.chunks(HASHES_MAX) {
+        let mut params = padded(piece);
+        params.push(Param::from(node.to_string()));
+        let some = format!("row_hash IN ({}) AND node = ?", marks(piece.len()));
+        stored.extend(contents(session, names, &some, params).await?);
+    }
+    stored.sort_by_key(|stored| stored.id);
+    Ok(stored)
+}
+
+/// The changes that meet a condition, as many as one try takes. A chain that is cut short goes
+/// on at the next try.
+async fn contents(
+    session: &mut Session,
+    names: &Names,
+    condition: &str,
+    params: Vec<Param>,
+) -> Result<Vec<Stored>, Failure> {
+    let sql = format!(
+        "SELECT id, LENGTH(content) FROM {} WHERE {condition} ORDER BY id LIMIT {RELEASE_MAX}",
+        names.held
+    );
+    let mut ids = Vec::new();
+    let mut bytes = 0_u64;
+    for row in session.rows(&sql, params).await? {
+        let mut columns = row.unwrap().into_iter().map(number);
+        let id = columns.next().unwrap_or(0);
+        bytes = bytes.saturating_add(columns.next().unwrap_or(0));
+        if bytes > RELEASE_BYTES_MAX && !ids.is_empty() {
+            break;
+        }
+        ids.push(id);
+    }
+    let mut stored = Vec::with_capacity(ids.len());
+    for piece in ids.chunks(HASHES_MAX) {
+        let sql = format!(
+            "SELECT id, content FROM {} WHERE id IN ({}) ORDER BY id FOR UPDATE",
+            names.held,
+            marks(piece.len())
+        );
+        for row in session.rows(&sql, padded(piece)).await? {
+            let mut columns = row.unwrap().into_iter();
+            let id = number(columns.next().unwrap_or(Param::NULL));
+            let content = match columns.next() {
+                Some(Param::Bytes(content)) => content,
+                Some(_) | None => Vec::new(),
+            };
+            stored.push(Stored { id, content });
+        }
+    }
+    Ok(stored)
+}
+
+/// Some of the rows that parked changes of a node wait for.
+pub(in crate::apply) async fn wanted(
+    session: &mut Session,
+    names: &Names,
+    node: NodeId,
+    most: usize,
+) -> Result<Vec<Wanted>, Failure> {
+    // By chance, so that rows that never come do not keep others from being asked for.
+    let sql = format!(
+        "SELECT MIN(awaits_table), MIN(awaits_identity) FROM {} WHERE node = ? AND state = 'parked' \
+         AND awaits_hash IS NOT NULL GROUP BY awaits_hash ORDER BY RAND() LIMIT {most}",
+        names.held
+    );
+    let rows = session.rows(&sql, vec![Param::from(node.to_string())]).await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| {
+            let mut columns = row.unwrap().into_iter();
+            let table = text(columns.next()?);
+            let Param::Bytes(bytes) = columns.next()? else { return None };
+            let identity = IdentityBytes::from_slice(&bytes).identity().ok()?.into_owned();
+            Some(Wanted { table: Name::from(table), identity })
+        })
+        .collect())
+}
+
+/// Whether changes not tried since a moment wait for a table or a column to be made here.
+pub(in crate::apply) async fn undefined(
+    session: &mut Session,
+    names: &Names,
+    since: Timestamp,
+) -> Result<bool, Failure> {
+    let sql = format!(
+        "SELECT EXISTS (SELECT 1 FROM {} WHERE state = 'parked' AND awaits_hash IS NULL AND \
+         awaits_table IS NOT NULL AND tried_at <= ?)",
+        names.held
+    );
+    let row = session.rows(&sql, vec![moment(since)]).await?.into_iter().next();
+    Ok(row.and_then(|row| row.unwrap().into_iter().next()).map_or(0, number) == 1)
+}
+
+/// The nodes that have parked changes not tried since a moment.
+pub(in crate::apply) async fn nodes_parked(
+    session: &mut Session,
+    names: &Names,
+    since: Timestamp,
+) -> Result<Vec<(NodeId, Vec<u64>)>, Failure> {
+    let sql = format!(
+        "SELECT DISTINCT node, row_hash FROM {} WHERE state = 'parked' AND tried_at <= ? \
+         LIMIT {RELEASE_MAX}",
+        names.held
+    );
+    let mut nodes: HashMap<NodeId, Vec<u64>> = HashMap::new();
+    for row in session.rows(&sql, vec![moment(since)]).await? {
+        let mut columns = row.unwrap().into_iter();
+        let node = text(columns.next().unwrap_or(Param::NULL));
+        let hash = number(columns.next().unwrap_or(Param::NULL));
+        if let Ok(node) = uuid::Uuid::parse_str(&node) {
+            nodes.entry(NodeId(node)).or_default().push(hash);
+        }
+    }
+    Ok(nodes.into_iter().collect())
+}

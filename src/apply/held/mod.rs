@@ -1,0 +1,191 @@
+//! The changes set aside, in the target: written, found again, released and listed.
+
+mod chain;
+mod list;
+
+use mysql_async::Value as Param;
+
+use super::error::{Awaits, Failure, Hold};
+use super::plan::{Item, Source, row_hash};
+use super::session::Session;
+use super::state::{Names, moment};
+use crate::change::{Change, Kind, NodeId, Sequence};
+use crate::clock::Timestamp;
+use crate::record::{End, IdentityBytes, Record, SegmentReader, SegmentWriter};
+pub(super) use chain::{
+    Chain, awaiting, blocked, chains, dissolve, nodes_parked, supersede, undefined, wanted,
+};
+pub use list::{Shown, Waiting};
+pub(super) use list::{count, counts, counts_since, find, list, show};
+
+/// Hashes in one lookup.
+const HASHES_MAX: usize = 512;
+
+/// Bytes of changes in one insert, unless a single one is larger.
+const INSERT_BYTES_MAX: usize = 4 << 20;
+
+/// A change as it is stored.
+pub(super) struct Stored {
+    pub(super) id: u64,
+    pub(super) content: Vec<u8>,
+}
+
+/// A change as one segment that stands for itself.
+pub(super) fn encode(change: &Change<'_>) -> Vec<u8> {
+    let mut writer = SegmentWriter::new();
+    writer.begin(Sequence(1));
+    writer.change(change);
+    writer.end(End { sequence: Sequence(1), changes: 1, committed_at: Timestamp(0), origin: None });
+    writer.finish()
+}
+
+/// The changes in what [`encode`] made. One that cannot be read any more is left out, and stays
+/// where it is.
+pub(super) fn decode(stored: &[Stored]) -> Vec<Item<'_>> {
+    stored
+        .iter()
+        .filter_map(|stored| {
+            let mut reader = SegmentReader::new(&stored.content);
+            while let Ok(Some(record)) = reader.read() {
+                if let Record::Change(change) = record {
+                    return Some(Item { change, source: Source::Held { id: stored.id } });
+                }
+            }
+            None
+        })
+        .collect()
+}
+
+/// Stores changes of a batch.
+pub(super) async fn insert(
+    session: &mut Session,
+    names: &Names,
+    node: NodeId,
+    now: Timestamp,
+    holds: &[(&Item<'_>, &Hold)],
+) -> Result<(), Failure> {
+    const COLUMNS: &str = "(state, node, sequence, place, row_table, row_hash, row_identity, kind, \
+                           reason, awaits_hash, awaits_table, awaits_identity, held_at, tried_at, content)";
+    let mut rows: Vec<Vec<Param>> = Vec::new();
+    let mut bytes = 0_usize;
+    for (number, (item, hold)) in holds.iter().enumerate() {
+        let row = new_row(node, now, item, hold);
+        bytes = bytes.saturating_add(row.iter().map(super::cell::param_bytes).sum());
+        rows.push(row);
+        let last = number + 1 == holds.len();
+        if last || rows.len() == 64 || bytes >= INSERT_BYTES_MAX {
+            let marks = vec!["(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"; rows.len()].join(",");
+            let sql = format!("INSERT INTO {} {COLUMNS} VALUES {marks}", names.held);
+            session
+                .execute(&sql, std::mem::take(&mut rows).into_iter().flatten().collect())
+                .await?;
+            bytes = 0;
+        }
+    }
+    Ok(())
+}
+
+fn new_row(node: NodeId, now: Timestamp, item: &Item<'_>, hold: &Hold) -> Vec<Param> {
+    let change = &item.change;
+    let (sequence, place) = match item.source {
+        Source::Fresh { sequence, place } => (sequence.0, place),
+        Source::Held { id } => (0, id),
+    };
+    let mut row = vec![
+        Param::from(hold.state.word()),
+        Param::from(node.to_string()),
+        Param::from(sequence),
+        Param::from(place),
+        Param::from(column_name(&change.shape.table)),
+        Param::from(row_hash(&change.shape.table, &change.identity)),
+        Param::from(shortened(&change.identity.to_string())),
+        Param::from(word(change)),
+        Param::from(shortened(&hold.reason)),
+    ];
+    row.extend(awaits(hold));
+    row.extend([moment(now), moment(now), Param::from(encode(change))]);
+    row
+}
+
+fn word(change: &Change<'_>) -> &'static str {
+    match change.kind {
+        Kind::Insert => "insert",
+        Kind::Update if change.previous.is_some() => "rename",
+        Kind::Update => "update",
+        Kind::Delete => "delete",
+    }
+}
+
+/// What the change waits for, as the columns `awaits_hash`, `awaits_table` and `awaits_identity`.
+fn awaits(hold: &Hold) -> [Param; 3] {
+    match &hold.awaits {
+        Some(Awaits::Row(table, identity)) => [
+            Param::from(row_hash(table, identity)),
+            Param::from(column_name(table)),
+            Param::from(IdentityBytes::new(identity).as_slice()),
+        ],
+        Some(Awaits::Table(table)) => [Param::NULL, Param::from(column_name(table)), Param::NULL],
+        None => [Param::NULL, Param::NULL, Param::NULL],
+    }
+}
+
+/// What fits a column for the names of tables; longer ones are no server's.
+fn column_name(table: &str) -> String {
+    table.chars().take(64).collect()
+}
+
+/// What fits a TEXT column in any character set.
+fn shortened(shown: &str) -> String {
+    shown.chars().take(4_000).collect()
+}
+
+/// Notes that a change was tried again and still waits.
+pub(super) async fn tried(
+    session: &mut Session,
+    names: &Names,
+    now: Timestamp,
+    id: u64,
+    hold: &Hold,
+) -> Result<(), Failure> {
+    let sql = format!(
+        "UPDATE {} SET state = ?, reason = ?, awaits_hash = ?, awaits_table = ?, \
+         awaits_identity = ?, tried_at = ?, tries = tries + 1 WHERE id = ?",
+        names.held
+    );
+    let mut params = vec![Param::from(hold.state.word()), Param::from(shortened(&hold.reason))];
+    params.extend(awaits(hold));
+    params.extend([moment(now), Param::from(id)]);
+    session.execute(&sql, params).await.map(|_| ())
+}
+
+/// Removes changes that were applied, or that somebody discarded.
+pub(super) async fn remove(
+    session: &mut Session,
+    names: &Names,
+    ids: &[u64],
+) -> Result<u64, Failure> {
+    let mut removed = 0;
+    for piece in ids.chunks(HASHES_MAX) {
+        let sql = format!("DELETE FROM {} WHERE id IN ({})", names.held, marks(piece.len()));
+        let params = padded(piece);
+        removed += session.execute(&sql, params).await?.affected;
+    }
+    Ok(removed)
+}
+
+/// As many question marks as the next power of two, so that few statements are prepared.
+fn marks(count: usize) -> String {
+    vec!["?"; count.next_power_of_two()].join(",")
+}
+
+fn padded(numbers: &[u64]) -> Vec<Param> {
+    let last = numbers.last().copied().unwrap_or(0);
+    let mut params: Vec<Param> = numbers.iter().copied().map(Param::from).collect();
+    params.resize(numbers.len().next_power_of_two(), Param::from(last));
+    params
+}
+
+/// The hash under which a change waits.
+pub(super) fn hash_of(item: &Item<'_>) -> u64 {
+    row_hash(&item.change.shape.table, &item.change.identity)
+}

@@ -1,0 +1,184 @@
+//! How the tables are defined at the place in the log that is being read: kept in the store with
+//! the position, and brought on by the statements in between. Pure.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::decode::{ColumnFacts, MapColumn};
+use super::statement::{drops_database, mentions};
+use crate::database::schema::{LiveSchema, LiveTable};
+use crate::schema_map::{BoundMap, MapFile, TableRule};
+use crate::value::Name;
+
+/// The definitions of all tables at a place in the log.
+pub(super) struct Tables {
+    file: Arc<MapFile>,
+    kept: Kept,
+    /// Tables whose rows an operator gave up until they are defined anew.
+    given_up: BTreeSet<Name>,
+    /// The store does not have the present definitions yet.
+    changed: bool,
+}
+
+/// What the store keeps.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+struct Kept {
+    schema: LiveSchema,
+    /// Mapped tables that a statement may have changed since: what the schema says of them is good
+    /// enough for those that refer to them, not for reading their rows.
+    doubtful: BTreeSet<Name>,
+}
+
+impl Tables {
+    /// The definitions where capture begins: what the database says at the log's end.
+    pub(super) fn at_end(file: Arc<MapFile>, live: LiveSchema) -> Tables {
+        let kept = Kept { schema: live, doubtful: BTreeSet::new() };
+        Tables { file, kept, given_up: BTreeSet::new(), changed: true }
+    }
+
+    /// The definitions where capture resumes, as the store kept them. Of tables that it does not
+    /// know, only what they are like now is known.
+    pub(super) fn resumed(file: Arc<MapFile>, stored: Option<&str>, live: &LiveSchema) -> Tables {
+        let stored = stored.and_then(|stored| serde_json::from_str::<Kept>(stored).ok());
+        let mut kept =
+            stored.filter(|kept| kept.schema.database == live.database).unwrap_or_else(|| {
+                let schema =
+                    LiveSchema { database: live.database.clone(), ..LiveSchema::default() };
+                Kept { schema, doubtful: BTreeSet::new() }
+            });
+        for (name, table) in &live.tables {
+            if !kept.schema.tables.contains_key(name) {
+                kept.schema.tables.insert(name.clone(), table.clone());
+                kept.doubtful.insert(name.clone());
+            }
+        }
+        Tables { file, kept, given_up: BTreeSet::new(), changed: false }
+    }
+
+    /// Whether a statement may have changed a table since its definition was known.
+    pub(super) fn is_doubtful(&self, table: &str) -> bool {
+        self.kept.doubtful.contains(table)
+    }
+
+    /// Whether an operator gave up the rows of a table until it is defined anew.
+    pub(super) fn is_given_up(&self, table: &str) -> bool {
+        self.given_up.contains(table)
+    }
+
+    /// What was known of a table last.
+    pub(super) fn last(&self, table: &str) -> Option<&LiveTable> {
+        self.kept.schema.tables.get(table)
+    }
+
+    /// Whether rows of a table may travel.
+    pub(super) fn concern(&self, table: &str) -> bool {
+        matches!(self.file.tables.get(table), Some(TableRule::Mapped(_)))
+    }
+
+    /// A statement that defines something, run with `schema` as its database, has been read.
+    pub(super) fn doubt(&mut self, sql: &str, schema: &str) {
+        let database = &self.kept.schema.database;
+        let all = drops_database(sql, database);
+        for table in self.file.tables.keys() {
+            if all || mentions(sql, schema, database, table) {
+                self.given_up.remove(table);
+                self.changed |= self.kept.doubtful.insert(table.clone());
+            }
+        }
+    }
+
+    /// The mapped tables of which nothing is known but that a statement made them.
+    pub(super) fn unseen(&self) -> Vec<Name> {
+        let unseen = |name: &&Name| !self.kept.schema.tables.contains_key(*name);
+        self.kept.doubtful.iter().filter(unseen).cloned().collect()
+    }
+
+    /// What tables are like now, for those that refer to them.
+    pub(super) fn glimpse(&mut self, tables: impl IntoIterator<Item = LiveTable>) {
+        for table in tables {
+            self.changed = true;
+            self.kept.schema.tables.insert(table.name.clone(), table);
+        }
+    }
+
+    /// From here on the table is defined like this.
+    pub(super) fn define(&mut self, table: LiveTable) {
+        self.changed |= self.kept.doubtful.remove(&table.name);
+        self.given_up.remove(&table.name);
+        if !self.last(&table.name).is_some_and(|last| alike(last, &table)) {
+            self.changed = true;
+            self.kept.schema.tables.insert(table.name.clone(), table);
+        }
+    }
+
+    /// The rows of the table are given up until it is defined anew.
+    pub(super) fn give_up(&mut self, table: &str) {
+        self.given_up.insert(table.into());
+    }
+
+    /// The map bound to these definitions.
+    pub(super) fn bind(&self) -> BoundMap {
+        BoundMap::bind(&self.file, &self.kept.schema)
+    }
+
+    /// The map bound to other definitions.
+    pub(super) fn bind_to(&self, schema: &LiveSchema) -> BoundMap {
+        BoundMap::bind(&self.file, schema)
+    }
+
+    /// The definitions as the store keeps them, if it does not have them yet.
+    pub(super) fn for_store(&mut self) -> Option<String> {
+        if !std::mem::take(&mut self.changed) {
+            return None;
+        }
+        serde_json::to_string(&self.kept).ok()
+    }
+}
+
+/// Whether two definitions of a table mean the same to whoever reads its rows.
+fn alike(one: &LiveTable, other: &LiveTable) -> bool {
+    one.columns == other.columns
+        && one.indexes == other.indexes
+        && one.foreign_keys == other.foreign_keys
+        && one.engine == other.engine
+}
+
+/// Whether rows that the log describes so can be those of a table defined like this.
+pub(super) fn fits(logged: &[MapColumn], table: &LiveTable) -> bool {
+    logged.len() == table.columns.len()
+        && logged.iter().zip(&table.columns).all(|(logged, live)| {
+            logged.name.as_ref().is_none_or(|name| **name == *live.name)
+                && ColumnFacts::new(logged, live).is_ok()
+        })
+}
+
+/// A table as the log itself describes it, with what its known definitions say beyond that; `None`
+/// if the log does not name its columns, or nothing else is known of the table.
+pub(super) fn described(logged: &[MapColumn], known: &[&LiveTable]) -> Option<LiveTable> {
+    let mut table = (*known.first()?).clone();
+    table.columns = logged
+        .iter()
+        .map(|column| column.definition(known.iter().flat_map(|table| &table.columns)))
+        .collect::<Option<_>>()?;
+    Some(with_keys_of(table, known))
+}
+
+/// A table with the keys that it had: a copy put in its place by renaming has no foreign keys, and
+/// its columns refer to the same rows all the same.
+pub(super) fn with_keys_of(mut table: LiveTable, known: &[&LiveTable]) -> LiveTable {
+    for key in known.iter().flat_map(|other| &other.foreign_keys) {
+        if !table.foreign_keys.iter().any(|known| known.columns == key.columns) {
+            table.foreign_keys.push(key.clone());
+        }
+    }
+    for index in known.iter().flat_map(|other| &other.indexes) {
+        if !table.indexes.iter().any(|known| known.name == index.name) {
+            table.indexes.push(index.clone());
+        }
+    }
+    let has = |name: &Name| table.columns.iter().any(|column| column.name == *name);
+    let (mut keys, mut indexes) = (table.foreign_keys.clone(), table.indexes.clone());
+    keys.retain(|key| key.columns.iter().all(has));
+    indexes.retain(|index| index.columns.iter().all(has));
+    LiveTable { foreign_keys: keys, indexes, ..table }
+}

@@ -1,0 +1,555 @@
+//! The same logs through three decoders: ours, `mysql_common`'s and `mysql_cdc`. Where another
+//! says something else it is a fault of its own that is listed here, or a bug of ours.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+
+use headwater::capture::decode::{
+    Body, ColumnFacts, Decoder, MapColumn, RawColumn, Row, RowsEvent,
+};
+use headwater::database::schema::LiveSchema;
+use headwater::value::Value;
+use headwater_rig::{Flavor, Server, ServerOptions};
+use mysql_async::prelude::Queryable as _;
+use mysql_cdc::events::binlog_event::BinlogEvent;
+use mysql_cdc::events::event_header::EventHeader;
+use mysql_cdc::events::event_parser::EventParser;
+use mysql_cdc::events::row_events::mysql_value::MySqlValue;
+use mysql_cdc::events::row_events::row_data::RowData;
+use mysql_common::Value as Common;
+use mysql_common::binlog::EventStreamReader;
+use mysql_common::binlog::consts::BinlogVersion;
+use mysql_common::binlog::events::EventData;
+use mysql_common::binlog::row::BinlogRow;
+use mysql_common::binlog::value::BinlogValue;
+use rand::RngExt as _;
+
+use super::generated::{self, Column, ROWS};
+use crate::decode::{last_log, raw_events};
+use crate::support::on_all;
+
+const TABLES: usize = 40;
+
+/// The images of a rows event, one after the other: before and after of an update are two.
+type Images<T> = Result<Vec<Vec<Option<T>>>, String>;
+/// By the number of the event in the log.
+type Events<T> = BTreeMap<usize, (String, Images<T>)>;
+
+/// How another decoder's value is to be understood.
+enum Theirs {
+    /// The same as ours, as text.
+    Same(String),
+    /// What it says is known to be wrong, and why.
+    Fault(&'static str),
+}
+
+// ------------------------------------------------------------------------------------- reading
+
+fn ours(log: &[u8], schema: &LiveSchema) -> Events<Value<'static>> {
+    let mut decoder = Decoder::new(64 << 20);
+    let mut maps: BTreeMap<u64, (String, Vec<MapColumn>)> = BTreeMap::new();
+    let mut events = Events::new();
+    for (number, raw) in raw_events(log).into_iter().enumerate() {
+        match decoder.event(raw, false).unwrap().body {
+            Body::TableMap(map) if map.schema == "kinds" => {
+                maps.insert(map.table_id, (map.table.to_owned(), map.columns().unwrap()));
+            }
+            Body::Rows(rows) => {
+                if let Some((table, columns)) = maps.get(&rows.table_id) {
+                    let images = images(&rows, columns, schema, table);
+                    events.insert(number, (table.clone(), Ok(images)));
+                }
+            }
+            _ => {}
+        }
+    }
+    events
+}
+
+fn images(
+    event: &RowsEvent<'_>,
+    columns: &[MapColumn],
+    schema: &LiveSchema,
+    table: &str,
+) -> Vec<Vec<Option<Value<'static>>>> {
+    let live = &schema.tables[table].columns;
+    let facts: Vec<ColumnFacts> =
+        columns.iter().zip(live).map(|(map, live)| ColumnFacts::new(map, live).unwrap()).collect();
+    let read = |image: &[RawColumn<'_>]| {
+        let values = image.iter().zip(columns).zip(&facts);
+        values
+            .map(|((raw, column), facts)| match raw.value(column.column, facts).unwrap() {
+                Value::Null => None,
+                value => Some(value.into_owned()),
+            })
+            .collect::<Vec<_>>()
+    };
+    let mut reader = event.rows(columns).unwrap();
+    let mut row = Row::default();
+    let mut images = Vec::new();
+    while reader.read(&mut row).unwrap() {
+        images.extend(
+            [&row.before, &row.after].into_iter().filter(|i| !i.is_empty()).map(|i| read(i)),
+        );
+    }
+    images
+}
+
+fn commons(log: &[u8]) -> Events<BinlogValue<'static>> {
+    let mut reader = EventStreamReader::new(BinlogVersion::Version4);
+    let mut events = Events::new();
+    for (number, raw) in raw_events(log).into_iter().enumerate() {
+        let event = reader.read(raw).unwrap().unwrap();
+        if event.header().event_type().is_err() {
+            continue;
+        }
+        let Ok(Some(EventData::RowsEvent(rows))) = event.read_data() else { continue };
+        let map = reader.get_tme(rows.table_id()).unwrap();
+        let read = |row: BinlogRow| {
+            let not_null = |value| match value {
+                BinlogValue::Value(Common::NULL) => None,
+                value => Some(value),
+            };
+            let row: Vec<BinlogValue<'static>> = row.unwrap();
+            row.into_iter().map(not_null).collect::<Vec<_>>()
+        };
+        let images = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            let images: Result<Vec<_>, _> = rows.rows(map).collect();
+            let images = images.map_err(|error| error.to_string())?;
+            let both = images.into_iter().flat_map(|(one, two)| [one, two]).flatten();
+            Ok(both.map(read).collect())
+        }));
+        let images = images.unwrap_or_else(|_| Err("it panics".to_owned()));
+        events.insert(number, (map.table_name().into_owned(), images));
+    }
+    events
+}
+
+fn cdcs(log: &[u8]) -> Events<MySqlValue> {
+    let mut parser = EventParser::new();
+    let mut events = Events::new();
+    let mut table = String::new();
+    for (number, raw) in raw_events(log).into_iter().enumerate() {
+        let (head, body) = raw.split_at(19);
+        let header = EventHeader::parse(head).unwrap();
+        let is_rows = matches!(header.event_type, 23..=25 | 30..=32);
+        let images = |rows: Vec<RowData>| rows.into_iter().map(|row| row.cells).collect();
+        let found: Images<MySqlValue> = match parser.parse_event(&header, body) {
+            Ok(BinlogEvent::TableMapEvent(map)) => {
+                table = map.table_name;
+                continue;
+            }
+            Ok(BinlogEvent::WriteRowsEvent(event)) => Ok(images(event.rows)),
+            Ok(BinlogEvent::DeleteRowsEvent(event)) => Ok(images(event.rows)),
+            Ok(BinlogEvent::UpdateRowsEvent(event)) => {
+                let both =
+                    event.rows.into_iter().flat_map(|row| [row.before_update, row.after_update]);
+                Ok(both.map(|row| row.cells).collect())
+            }
+            Err(error) if is_rows => Err(format!("{error:?}")),
+            Ok(_) | Err(_) => continue,
+        };
+        events.insert(number, (table.clone(), found));
+    }
+    events
+}
+
+// ----------------------------------------------------------------------------------- comparing
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02X}"))
+}
+
+/// Our value as text to compare.
+fn printed(value: &Value<'_>) -> String {
+    match value {
+        Value::Int(number) => number.to_string(),
+        Value::UInt(number) => number.to_string(),
+        Value::Float(bits) => format!("{bits:08x}"),
+        Value::Double(bits) => format!("{bits:016x}"),
+        Value::Decimal(text) | Value::Text(text) | Value::Temporal(text) => text.to_string(),
+        Value::Json(text) => {
+            serde_json::from_str::<serde_json::Value>(&floats_as_bits(text)).unwrap().to_string()
+        }
+        Value::Bytes(bytes) => hex(bytes),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// JSON text with each double in it as a string of its bits: `serde_json` reads some of them as
+/// their neighbours.
+fn floats_as_bits(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let length = match first {
+            '"' => {
+                let mut escaped = false;
+                let end = rest[1..].find(|c| {
+                    let ends = c == '"' && !escaped;
+                    escaped = c == '\\' && !escaped;
+                    ends
+                });
+                end.unwrap() + 2
+            }
+            '-' | '0'..='9' => {
+                rest.find(|c: char| !"+-.eE0123456789".contains(c)).unwrap_or(rest.len())
+            }
+            other => other.len_utf8(),
+        };
+        let (token, after) = rest.split_at(length);
+        if first != '"' && token.contains(['.', 'e']) && token.parse::<f64>().is_ok() {
+            out.push_str(&format!("\"{:016x}\"", token.parse::<f64>().unwrap().to_bits()));
+        } else {
+            out.push_str(token);
+        }
+        rest = after;
+    }
+    out
+}
+
+/// The same of JSON that is read already.
+fn bits_of(json: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value as Json;
+    match json {
+        Json::Number(number) if number.is_f64() => {
+            Json::String(format!("{:016x}", number.as_f64().unwrap().to_bits()))
+        }
+        Json::Array(all) => all.into_iter().map(bits_of).collect(),
+        Json::Object(all) => all.into_iter().map(|(key, value)| (key, bits_of(value))).collect(),
+        other => other,
+    }
+}
+
+/// The name of a member, by its number.
+fn member(number: u64) -> String {
+    if number == 0 { String::new() } else { format!("m{number}") }
+}
+
+fn set(bits: u64) -> String {
+    let chosen = (0..64).filter(|place| bits >> place & 1 == 1);
+    chosen.map(|place| member(place + 1)).collect::<Vec<_>>().join(",")
+}
+
+/// Seconds since 1970 as the date and time they are, without fraction.
+fn moment(seconds: i64) -> String {
+    if seconds == 0 {
+        return "0000-00-00 00:00:00".to_owned();
+    }
+    let moment = time::UtcDateTime::from_unix_timestamp(seconds).unwrap();
+    let (date, clock) = (moment.date(), moment.time());
+    format!("{date} {:02}:{:02}:{:02}", clock.hour(), clock.minute(), clock.second())
+}
+
+/// The first word of a definition.
+fn kind(definition: &str) -> &str {
+    definition.split(['(', ' ']).next().unwrap()
+}
+
+/// Text in the column's character set, if its bytes are given.
+fn text(definition: &str, bytes: &[u8]) -> Theirs {
+    let Some((_, set)) = definition.split_once("CHARACTER SET ") else {
+        return Theirs::Same(hex(bytes));
+    };
+    match set.split(' ').next().unwrap() {
+        "utf8mb4" | "utf8mb3" | "ascii" => Theirs::Same(String::from_utf8(bytes.to_vec()).unwrap()),
+        _ => Theirs::Fault("it hands out the bytes and leaves the character set to its user"),
+    }
+}
+
+/// Temporal text with as many fractional digits as the column has.
+fn cut(definition: &str, whole: String, micros: u64) -> String {
+    let digits = definition.split_once('(').and_then(|(_, rest)| rest.chars().next());
+    let digits = digits.and_then(|digit| digit.to_digit(10)).unwrap_or(0) as usize;
+    if digits == 0 { whole } else { format!("{whole}.{}", &format!("{micros:06}")[..digits]) }
+}
+
+fn common_says(
+    definition: &str,
+    ours: &Value<'_>,
+    signs: bool,
+    theirs: &BinlogValue<'_>,
+) -> Theirs {
+    let value = match theirs {
+        BinlogValue::Value(value) => value,
+        BinlogValue::Jsonb(json) => {
+            return match serde_json::Value::try_from(json.clone()) {
+                Ok(json) => Theirs::Same(bits_of(json).to_string()),
+                Err(_) => {
+                    Theirs::Fault("JSON with what serde_json has not fails in its conversion")
+                }
+            };
+        }
+        BinlogValue::JsonDiff(_) => panic!("a partial update"),
+    };
+    let kind = kind(definition);
+    let printed = match (kind, value) {
+        ("ENUM", Common::Int(number)) => member(number.cast_unsigned()),
+        ("SET", Common::Bytes(bytes)) => {
+            set(bytes.iter().rev().fold(0, |bits, byte| bits << 8 | u64::from(*byte)))
+        }
+        ("BIT", Common::Bytes(bytes)) => {
+            bytes.iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte)).to_string()
+        }
+        ("YEAR", Common::Bytes(year)) if year == b"1900" => {
+            return Theirs::Fault("YEAR 0 is 1900 to it");
+        }
+        ("YEAR" | "DECIMAL", Common::Bytes(text)) => String::from_utf8(text.clone()).unwrap(),
+        ("TIMESTAMP", Common::Bytes(text)) => {
+            let text = String::from_utf8(text.clone()).unwrap();
+            let (seconds, micros) = text.split_once('.').unwrap_or((&text, "0"));
+            cut(definition, moment(seconds.parse().unwrap()), micros.parse().unwrap())
+        }
+        ("BINARY", Common::Bytes(bytes)) => {
+            let size: usize = definition[7..definition.len() - 1].parse().unwrap();
+            if bytes.len() < size {
+                return Theirs::Fault("BINARY(n) loses its trailing zeros");
+            }
+            hex(bytes)
+        }
+        (_, Common::Bytes(bytes)) => return text(definition, bytes),
+        (_, Common::Int(number)) => {
+            if matches!(ours, Value::UInt(_)) && *number < 0 && !signs {
+                return Theirs::Fault("without metadata unsigned numbers come out negative");
+            }
+            if kind == "MEDIUMINT" && matches!(ours, Value::Int(ours) if *ours < 0) && *number > 0 {
+                return Theirs::Fault("a negative MEDIUMINT comes out positive");
+            }
+            number.to_string()
+        }
+        (_, Common::UInt(number)) => number.to_string(),
+        (_, Common::Float(number)) => format!("{:08x}", number.to_bits()),
+        (_, Common::Double(number)) => format!("{:016x}", number.to_bits()),
+        ("DATE", Common::Date(year, month, day, ..)) => format!("{year:04}-{month:02}-{day:02}"),
+        (_, Common::Date(year, month, day, h, m, s, micros)) => {
+            let whole = format!("{year:04}-{month:02}-{day:02} {h:02}:{m:02}:{s:02}");
+            cut(definition, whole, u64::from(*micros))
+        }
+        (_, Common::Time(negative, days, hours, m, s, micros)) => {
+            let sign = if *negative { "-" } else { "" };
+            let hours = days * 24 + u32::from(*hours);
+            cut(definition, format!("{sign}{hours:02}:{m:02}:{s:02}"), u64::from(*micros))
+        }
+        (_, Common::NULL) => panic!("NULL was told apart"),
+    };
+    Theirs::Same(printed)
+}
+
+fn cdc_says(definition: &str, ours: &Value<'_>, theirs: &MySqlValue) -> Theirs {
+    let signed = matches!(ours, Value::Int(_));
+    let number = |number: u64, bits: u32| {
+        let unused = 64 - bits;
+        if signed {
+            ((number << unused).cast_signed() >> unused).to_string()
+        } else {
+            number.to_string()
+        }
+    };
+    Theirs::Same(match theirs {
+        MySqlValue::TinyInt(value) => number(u64::from(*value), 8),
+        MySqlValue::SmallInt(value) => number(u64::from(*value), 16),
+        MySqlValue::MediumInt(value) => number(u64::from(*value), 24),
+        MySqlValue::Int(value) => number(u64::from(*value), 32),
+        MySqlValue::BigInt(value) => number(*value, 64),
+        MySqlValue::Float(value) => format!("{:08x}", value.to_bits()),
+        MySqlValue::Double(value) => format!("{:016x}", value.to_bits()),
+        MySqlValue::Decimal(text) => text.clone(),
+        MySqlValue::Bit(bits) => {
+            bits.iter().fold(0_u64, |all, bit| all << 1 | u64::from(*bit)).to_string()
+        }
+        MySqlValue::Enum(index) => member(u64::from(*index)),
+        MySqlValue::Set(bits) => set(*bits),
+        MySqlValue::Year(1900) => return Theirs::Fault("YEAR 0 is 1900 to it"),
+        MySqlValue::Year(year) => year.to_string(),
+        MySqlValue::Date(date) => format!("{:04}-{:02}-{:02}", date.year, date.month, date.day),
+        MySqlValue::Blob(_) if kind(definition) == "JSON" => {
+            return Theirs::Fault("JSON is handed out as it is stored");
+        }
+        MySqlValue::Blob(bytes) => return text(definition, bytes),
+        MySqlValue::String(text) => {
+            if kind(definition) == "BINARY" {
+                let size: usize = definition[7..definition.len() - 1].parse().unwrap();
+                if text.len() < size {
+                    return Theirs::Fault("BINARY(n) loses its trailing zeros");
+                }
+            }
+            return self::text(definition, text.as_bytes());
+        }
+        MySqlValue::Time(_) | MySqlValue::DateTime(_) | MySqlValue::Timestamp(_) => {
+            return cdc_moment(definition, theirs);
+        }
+    })
+}
+
+/// Thousandths of a second are all that it keeps.
+fn cdc_moment(definition: &str, theirs: &MySqlValue) -> Theirs {
+    let digits = definition.split_once('(').and_then(|(_, rest)| rest.chars().next());
+    if digits.is_some_and(|digit| digit > '3') {
+        return Theirs::Fault("it keeps milliseconds only");
+    }
+    let (whole, millis) = match theirs {
+        MySqlValue::Time(time) => (
+            format!("{:02}:{:02}:{:02}", time.hour, time.minute, time.second),
+            u64::from(time.millis),
+        ),
+        MySqlValue::DateTime(at) => {
+            let date = format!("{:04}-{:02}-{:02}", at.year, at.month, at.day);
+            (
+                format!("{date} {:02}:{:02}:{:02}", at.hour, at.minute, at.second),
+                u64::from(at.millis),
+            )
+        }
+        MySqlValue::Timestamp(millis) => (moment((millis / 1000).cast_signed()), millis % 1000),
+        other => panic!("{other:?}"),
+    };
+    Theirs::Same(cut(definition, whole, millis * 1000))
+}
+
+/// Why another decoder may fail on a whole event.
+fn event_fault(columns: &[Column], error: &str) -> Option<&'static str> {
+    let has =
+        |wanted: &dyn Fn(&str) -> bool| columns.iter().any(|column| wanted(&column.definition));
+    if error.contains("negative TIME") {
+        return Some("it refuses negative TIME");
+    }
+    // In binlog/misc.rs, where builds without overflow checks go on with another time.
+    if error.contains("panics") && has(&|definition| definition.starts_with("TIME(")) {
+        return Some("a negative TIME with a fraction overflows in it");
+    }
+    if error.contains("Utf8")
+        && has(&|definition| {
+            let bytes = definition.starts_with("BINARY") || definition.starts_with("VARBINARY");
+            bytes || (definition.contains("CHARACTER SET") && !definition.contains("utf8"))
+        })
+    {
+        return Some("it takes every string for UTF-8");
+    }
+    None
+}
+
+/// What the comparison came to: cells that were the same, and faults of the other with their count.
+#[derive(Default)]
+struct Outcome {
+    same: usize,
+    faults: BTreeMap<&'static str, usize>,
+    wrong: Vec<String>,
+}
+
+fn compare<T>(
+    tables: &BTreeMap<String, Vec<Column>>,
+    ours: &Events<Value<'static>>,
+    theirs: &Events<T>,
+    says: impl Fn(&str, &Value<'_>, &T) -> Theirs,
+) -> Outcome {
+    let mut outcome = Outcome::default();
+    for (number, (table, images)) in ours {
+        let columns = &tables[table];
+        let images = images.as_ref().unwrap();
+        let found = match theirs.get(number) {
+            Some((_, Ok(found))) => found,
+            Some((_, Err(error))) => {
+                match event_fault(columns, error) {
+                    Some(fault) => *outcome.faults.entry(fault).or_default() += 1,
+                    None => {
+                        outcome.wrong.push(format!("{table}, event {number}: it fails: {error}"))
+                    }
+                }
+                continue;
+            }
+            None => panic!("{table}, event {number} is nothing to the other"),
+        };
+        assert_eq!(images.len(), found.len(), "{table}, event {number}");
+        for (one, other) in images.iter().zip(found) {
+            assert_eq!(one.len(), other.len());
+            // The first column is the key.
+            for ((column, one), other) in columns.iter().zip(&one[1..]).zip(&other[1..]) {
+                let definition = column.definition.as_str();
+                match (one, other) {
+                    (None, None) => outcome.same += 1,
+                    (Some(one), Some(other)) => match says(definition, one, other) {
+                        Theirs::Same(text) if text == printed(one) => outcome.same += 1,
+                        Theirs::Fault(fault) => *outcome.faults.entry(fault).or_default() += 1,
+                        Theirs::Same(text) => outcome.wrong.push(format!(
+                            "{table}, event {number}, {definition}: ours {one:?}, theirs {text}"
+                        )),
+                    },
+                    _ => outcome.wrong.push(format!("{table}, event {number}, {definition}: NULL")),
+                }
+            }
+        }
+    }
+    outcome
+}
+
+// --------------------------------------------------------------------------------------- story
+
+/// Makes the tables and works on them; gives the log of the work.
+async fn worked(server: &Server, tables: &BTreeMap<String, Vec<Column>>) -> Vec<u8> {
+    let format = if server.flavor() == Flavor::Mysql56 { " ROW_FORMAT=DYNAMIC" } else { "" };
+    let mut conn = server.conn("kinds").await.unwrap();
+    conn.query_drop(
+        "SET NAMES utf8mb4, time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,ALLOW_INVALID_DATES'",
+    )
+    .await
+    .unwrap();
+    for (table, columns) in tables {
+        let columns: Vec<String> = columns
+            .iter()
+            .enumerate()
+            .map(|(place, column)| format!("c{place} {}", column.definition))
+            .collect();
+        let sql =
+            format!("CREATE TABLE {table} (id INT PRIMARY KEY, {}){format}", columns.join(", "));
+        conn.query_drop(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    conn.query_drop("FLUSH LOGS").await.unwrap();
+    for (table, columns) in tables {
+        let set = |row: usize| {
+            let one =
+                |(place, column): (usize, &Column)| format!("c{place} = {}", column.values[row]);
+            columns.iter().enumerate().map(one).collect::<Vec<_>>().join(", ")
+        };
+        for row in 0..ROWS {
+            let sql = format!("INSERT INTO {table} SET id = {row}, {}", set(row));
+            conn.query_drop(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        }
+        let sql = format!("UPDATE {table} SET {} WHERE id < 2", set(2));
+        conn.query_drop(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        conn.query_drop(format!("DELETE FROM {table}")).await.unwrap();
+    }
+    last_log(server).await
+}
+
+async fn three_decoders_say_the_same(flavor: Flavor) {
+    let seed = std::env::var("HEADWATER_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed: u64 = seed.unwrap_or_else(|| rand::rng().random());
+    eprintln!("HEADWATER_SEED={seed}");
+    let made = generated::tables(seed, TABLES, flavor);
+    let names = (0..).map(|number| format!("t{number}"));
+    let tables: BTreeMap<String, Vec<Column>> = names.zip(made).collect();
+    let server = Server::start(flavor, ServerOptions::default()).await.unwrap();
+    server.sql("CREATE DATABASE kinds CHARACTER SET utf8mb4").await.unwrap();
+    let log = worked(&server, &tables).await;
+    let mut conn = server.conn("kinds").await.unwrap();
+    let schema = LiveSchema::read(&mut conn, "kinds").await.unwrap();
+    let ours = ours(&log, &schema);
+    assert!(ours.len() >= TABLES * (ROWS + 2));
+    let signs = flavor.is_new_mysql();
+    let common = compare(&tables, &ours, &commons(&log), |definition, ours, theirs| {
+        common_says(definition, ours, signs, theirs)
+    });
+    let cdc = compare(&tables, &ours, &cdcs(&log), cdc_says);
+    for (name, outcome) in [("mysql_common", &common), ("mysql_cdc", &cdc)] {
+        eprintln!("{name}: {} cells alike; its faults: {:?}", outcome.same, outcome.faults);
+        assert!(outcome.same > 100, "{name} was hardly compared");
+        let wrong = &outcome.wrong;
+        assert!(
+            wrong.is_empty(),
+            "HEADWATER_SEED={seed}: {} differences to {name}: {:#?}",
+            wrong.len(),
+            &wrong[..wrong.len().min(15)]
+        );
+    }
+}
+
+on_all!(three_decoders_say_the_same);

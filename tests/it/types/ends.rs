@@ -1,0 +1,235 @@
+//! A child and a parent of any kinds, and the whole way between them but the network: capture from
+//! the log, batches as bytes, apply. Both ends are compared by what they themselves say.
+
+use std::sync::Arc;
+
+use headwater::apply::{Applier, Report, Settings, State};
+use headwater::change::{Epoch, NodeId, Sequence};
+use headwater::clock::SystemClock;
+use headwater::database::schema::LiveSchema;
+use headwater::schema_map::{BoundMap, MapFile};
+use headwater::transport::Peer;
+use headwater::transport::batch;
+use headwater::transport::codec::Codec;
+use headwater::transport::content::Room;
+use headwater::transport::cut::{Cut, Cutter};
+use headwater_rig::{Flavor, Server, ServerOptions};
+use mysql_async::prelude::Queryable as _;
+use mysql_async::{Conn, Value};
+use tempfile::TempDir;
+
+use crate::support::{Capturing, capture_options};
+
+/// The database at both ends.
+pub(super) const DATABASE: &str = "kinds";
+/// As headwater's own sessions: what a column cannot hold is an error, zero dates are not.
+const SESSION: &str = "SET NAMES utf8mb4, time_zone = '+00:00', \
+    sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'";
+
+/// Both ends.
+pub(super) struct Ends {
+    pub(super) child: Server,
+    pub(super) parent: Server,
+    tables: Vec<String>,
+    running: Option<Running>,
+}
+
+struct Running {
+    folder: TempDir,
+    capturing: Capturing,
+    applier: Applier,
+    peer: Peer,
+    applied: Sequence,
+}
+
+/// A row as a server shows it: its uuid, then each expression.
+pub(super) type Shown = Vec<(String, Vec<Value>)>;
+
+/// A connection as headwater's own.
+pub(super) async fn session(server: &Server) -> Conn {
+    let mut conn = server.conn(DATABASE).await.unwrap();
+    conn.query_drop(SESSION).await.unwrap();
+    conn
+}
+
+impl Ends {
+    pub(super) async fn start(child: Flavor, parent: Flavor) -> Ends {
+        Ends::start_with(child, parent, ServerOptions::default()).await
+    }
+
+    /// Starts both servers with an empty database each.
+    pub(super) async fn start_with(child: Flavor, parent: Flavor, options: ServerOptions) -> Ends {
+        let other = ServerOptions { server_id: 7, ..options.clone() };
+        let (child, parent) = (Server::start(child, options), Server::start(parent, other));
+        let (child, parent) = tokio::join!(child, parent);
+        let ends = Ends {
+            child: child.unwrap(),
+            parent: parent.unwrap(),
+            tables: Vec::new(),
+            running: None,
+        };
+        for server in [&ends.child, &ends.parent] {
+            server.sql(&format!("CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4")).await.unwrap();
+        }
+        ends
+    }
+
+    /// Makes a table at both ends: its columns' definitions after the keys.
+    pub(super) async fn table(&mut self, name: &str, columns: &[String]) {
+        self.table_as(name, columns, columns).await;
+    }
+
+    /// Makes a table that is another at the parent.
+    pub(super) async fn table_as(&mut self, name: &str, child: &[String], parent: &[String]) {
+        for (server, columns) in [(&self.child, child), (&self.parent, parent)] {
+            create(server, name, columns).await;
+        }
+        self.tables.push(name.to_owned());
+    }
+
+    /// The map of all tables made.
+    pub(super) fn map(&self) -> Arc<MapFile> {
+        let mut text = "version = 1\n[defaults]\nidentity = \"uuid\"\n[classes.all]\n\
+            direction = \"up\"\n[tables]\n"
+            .to_owned();
+        for table in &self.tables {
+            text.push_str(&format!("{table} = {{ class = \"all\" }}\n"));
+        }
+        Arc::new(MapFile::parse(&text, "kinds.toml").unwrap())
+    }
+
+    /// The map held against one end.
+    pub(super) async fn bound(&self, server: &Server) -> BoundMap {
+        let mut conn = server.conn(DATABASE).await.unwrap();
+        let schema = LiveSchema::read(&mut conn, DATABASE).await.unwrap();
+        conn.disconnect().await.unwrap();
+        BoundMap::bind(&self.map(), &schema)
+    }
+
+    /// Starts to capture at the child, and gets ready to apply at the parent.
+    pub(super) async fn run(&mut self) {
+        let bound = self.bound(&self.parent).await;
+        for table in &self.tables {
+            assert!(bound.tables.contains_key(table.as_str()), "{:?}", bound.problems);
+        }
+        let applier = applier(&self.parent, self.map(), Arc::new(bound)).await;
+        let folder = tempfile::tempdir().unwrap();
+        let options = capture_options(&self.child, DATABASE, self.map());
+        let capturing = Capturing::start(options, &folder).await;
+        let peer = Peer {
+            name: "clinic-12".to_owned(),
+            node: NodeId(uuid::Uuid::new_v4()),
+            epoch: Epoch(uuid::Uuid::new_v4()),
+        };
+        self.running = Some(Running { folder, capturing, applier, peer, applied: Sequence(0) });
+    }
+
+    /// Learns the parent's tables anew, as its node does when it starts.
+    pub(super) async fn rebind(&mut self) {
+        let bound = Arc::new(self.bound(&self.parent).await);
+        let map = self.map();
+        let running = self.running.as_mut().unwrap();
+        running.applier = applier(&self.parent, map, bound).await;
+    }
+
+    /// Waits until one more transaction is captured than are applied, and applies it.
+    pub(super) async fn carry(&mut self) -> Report {
+        self.try_carry().await.unwrap()
+    }
+
+    /// The same, and what keeps the batch from being applied.
+    pub(super) async fn try_carry(&mut self) -> Result<Report, String> {
+        let running = self.running.as_mut().unwrap();
+        let through = running.applied.next();
+        running.capturing.until_head(through.0).await;
+        let segments = running.capturing.spool.segments(running.applied, u64::MAX).await.unwrap();
+        let cut = Cut {
+            from: running.applied,
+            through: Some(through),
+            raw_bytes_max: u64::MAX,
+            codec: Codec::Lz4,
+            to: None,
+        };
+        let room = Room { directory: running.folder.path().to_owned(), memory_bytes_max: 1 << 20 };
+        let mut cutter = Cutter::new(cut, room.empty()).unwrap();
+        for segment in &segments {
+            cutter.take(segment).unwrap();
+        }
+        let batch = cutter.finish().unwrap().unwrap();
+        let received = batch::open(batch.content, &batch.key).unwrap();
+        let report = running.applier.apply_counted(&running.peer, &received).await;
+        let report = report.map_err(|error| error.to_string())?;
+        running.applied = through;
+        Ok(report)
+    }
+
+    /// The same, and nothing may be set aside.
+    pub(super) async fn carry_all(&mut self) {
+        let report = self.carry().await;
+        let held = self.held().await;
+        assert!(held.is_empty(), "{}", held.join("\n"));
+        assert_eq!(report.held, 0);
+    }
+
+    /// Why changes wait, each with its table.
+    pub(super) async fn held(&self) -> Vec<String> {
+        let running = self.running.as_ref().unwrap();
+        let mut reasons = Vec::new();
+        for state in [State::Parked, State::Quarantined] {
+            for waiting in running.applier.list(state, 1000).await.unwrap() {
+                reasons.push(format!("{}: {}", waiting.table, waiting.reason));
+            }
+        }
+        reasons
+    }
+
+    /// Forgets what was set aside.
+    pub(super) async fn discard_held(&self) {
+        self.parent.sql("DELETE FROM headwater.held").await.unwrap();
+    }
+
+    pub(super) async fn stop(mut self) {
+        if let Some(running) = self.running.take() {
+            running.capturing.stop().await;
+        }
+    }
+}
+
+async fn applier(parent: &Server, map: Arc<MapFile>, bound: Arc<BoundMap>) -> Applier {
+    let clock = SystemClock::shared();
+    let applier = Applier::new(parent.opts(DATABASE), map, bound, clock, Settings::default());
+    applier.prepare().await.unwrap();
+    applier
+}
+
+async fn create(server: &Server, name: &str, columns: &[String]) {
+    let format = if server.flavor() == Flavor::Mysql56 { " ROW_FORMAT=DYNAMIC" } else { "" };
+    let sql = format!(
+        "CREATE TABLE {name} (id INT AUTO_INCREMENT PRIMARY KEY, uuid CHAR(36) CHARACTER SET ascii \
+         NOT NULL UNIQUE, touched INT NOT NULL DEFAULT 0, {}) ENGINE=InnoDB{format}",
+        columns.join(", ")
+    );
+    let mut conn = session(server).await;
+    // Many columns of one type in one table: the row is small enough, its most is not.
+    conn.query_drop("SET SESSION innodb_strict_mode = OFF").await.unwrap();
+    let outcome = conn.query_drop(&sql).await;
+    assert!(outcome.is_ok(), "{} says {:?} to {sql}", server.flavor(), outcome.unwrap_err());
+    // Local numbers differ.
+    if server.server_id() == 7 {
+        conn.query_drop(format!("ALTER TABLE {name} AUTO_INCREMENT = 5000")).await.unwrap();
+    }
+}
+
+/// What a server says of a table's rows, in the order of their uuids.
+pub(super) async fn shown(server: &Server, table: &str, expressions: &[String]) -> Shown {
+    let mut conn = session(server).await;
+    let sql = format!("SELECT uuid, {} FROM {table} ORDER BY uuid", expressions.join(", "));
+    let rows: Vec<mysql_async::Row> = conn.exec(&sql, ()).await.unwrap();
+    rows.into_iter()
+        .map(|row| {
+            let mut values = row.unwrap();
+            let rest = values.split_off(1);
+            (mysql_async::from_value(values.remove(0)), rest)
+        })
+        .collect()
+}

@@ -1,0 +1,197 @@
+//! Between two servers of one kind every type arrives exactly: inserted, updated, left alone and
+//! deleted, whatever the log tells about its columns.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use headwater_rig::Flavor;
+use mysql_async::prelude::Queryable as _;
+
+use super::ends::{Ends, Shown, session, shown};
+use super::kinds::{Kind, kinds};
+use crate::support::ledger::{EXACT, Ledger, NOT_THERE};
+use crate::support::on_all;
+
+pub(super) const TYPES: Ledger = Ledger { file: "types.md", head: "type" };
+
+/// The kinds of each table.
+pub(super) type Groups = BTreeMap<&'static str, Vec<Kind>>;
+
+pub(super) fn groups(has: impl Fn(&Kind) -> bool) -> Groups {
+    let mut groups = Groups::new();
+    for kind in kinds().into_iter().filter(has) {
+        groups.entry(kind.group).or_default().push(kind);
+    }
+    groups
+}
+
+/// The definitions of a table's columns.
+pub(super) fn columns(kinds: &[Kind]) -> Vec<String> {
+    let column = |(place, kind): (usize, &Kind)| match kind.column.strip_suffix(" NULL") {
+        Some(_) => format!("c{place} {}", kind.column),
+        None => format!("c{place} {} NULL", kind.column),
+    };
+    kinds.iter().enumerate().map(column).collect()
+}
+
+/// How many rows show every value of every column.
+fn rows(kinds: &[Kind]) -> usize {
+    kinds.iter().map(|kind| kind.values.len() + 1).max().unwrap_or(1)
+}
+
+/// What a row gets; `turn` shifts which value a column has in which row. One in each turn is NULL.
+fn assignments(kinds: &[Kind], row: usize, turn: usize) -> String {
+    let value = |kind: &Kind| match (row + turn) % (kind.values.len() + 1) {
+        0 => "NULL".to_owned(),
+        place => kind.values[place - 1].clone(),
+    };
+    let one = |(place, kind): (usize, &Kind)| format!("c{place} = {}", value(kind));
+    kinds.iter().enumerate().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// What is done to the rows, one transaction each.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Phase {
+    Insert,
+    Change,
+    Touch,
+    DeleteSome,
+    DeleteAll,
+}
+
+pub(super) const PHASES: [Phase; 5] =
+    [Phase::Insert, Phase::Change, Phase::Touch, Phase::DeleteSome, Phase::DeleteAll];
+
+impl Phase {
+    fn statements(self, table: &str, kinds: &[Kind]) -> Vec<String> {
+        let all = 0..rows(kinds);
+        match self {
+            Phase::Insert => all
+                .map(|row| {
+                    format!(
+                        "INSERT INTO {table} SET uuid = 'row-{row:03}', {}",
+                        assignments(kinds, row, 0)
+                    )
+                })
+                .collect(),
+            Phase::Change => all
+                .map(|row| {
+                    let set = assignments(kinds, row, 1);
+                    format!("UPDATE {table} SET {set} WHERE uuid = 'row-{row:03}'")
+                })
+                .collect(),
+            Phase::Touch => vec![format!("UPDATE {table} SET touched = touched + 1")],
+            Phase::DeleteSome => {
+                vec![format!("DELETE FROM {table} WHERE RIGHT(uuid, 1) IN ('1', '4', '7')")]
+            }
+            Phase::DeleteAll => vec![format!("DELETE FROM {table}")],
+        }
+    }
+
+    /// Does it to all tables of the child in one transaction.
+    pub(super) async fn at_child(self, ends: &Ends, groups: &Groups) {
+        let mut conn = session(&ends.child).await;
+        conn.query_drop("BEGIN").await.unwrap();
+        for (table, kinds) in groups {
+            for sql in self.statements(table, kinds) {
+                let outcome = conn.query_drop(&sql).await;
+                let start: String = sql.chars().take(3000).collect();
+                assert!(outcome.is_ok(), "{:?}: {start}", outcome.unwrap_err());
+            }
+        }
+        conn.query_drop("COMMIT").await.unwrap();
+    }
+}
+
+/// A table's values as both ends show them: for each kind, how the child and how the parent.
+pub(super) type Compared = BTreeMap<&'static str, Vec<(String, String)>>;
+
+/// Both ends show each kind alike.
+pub(super) fn alike(groups: &Groups) -> Compared {
+    let of = |kind: &Kind| (kind.show.to_owned(), kind.show.to_owned());
+    groups.iter().map(|(table, kinds)| (*table, kinds.iter().map(of).collect())).collect()
+}
+
+/// The rows of the docs in which some value differs, with what was found.
+pub(super) async fn differing(
+    ends: &Ends,
+    groups: &Groups,
+    compared: &Compared,
+) -> BTreeMap<String, String> {
+    let mut wrong = BTreeMap::new();
+    for (table, kinds) in groups {
+        let of = |pick: fn(&(String, String)) -> &String| -> Vec<String> {
+            let shows = compared[table].iter().enumerate();
+            shows.map(|(place, show)| pick(show).replace("{}", &format!("c{place}"))).collect()
+        };
+        let child = shown(&ends.child, table, &of(|(child, _)| child)).await;
+        let parent = shown(&ends.parent, table, &of(|(_, parent)| parent)).await;
+        let names =
+            |rows: &Shown| rows.iter().map(|(uuid, _)| uuid.clone()).collect::<BTreeSet<_>>();
+        if names(&child) != names(&parent) {
+            let found = format!("rows {:?} became {:?}", names(&child), names(&parent));
+            wrong.insert((*table).to_owned(), found);
+            continue;
+        }
+        for ((uuid, ours), (_, theirs)) in child.iter().zip(&parent) {
+            for ((kind, one), other) in kinds.iter().zip(ours).zip(theirs) {
+                // By their bits: -0.0 is not 0.0.
+                let (one, other) = (format!("{one:?}"), format!("{other:?}"));
+                if one != other {
+                    let found =
+                        format!("{} in {uuid}: {one:.200} became {other:.200}", kind.column);
+                    wrong.entry(kind.row.clone()).or_insert(found);
+                }
+            }
+        }
+    }
+    wrong
+}
+
+/// What the log may be told to say about its columns.
+fn metadata(flavor: Flavor) -> &'static [&'static str] {
+    match flavor {
+        Flavor::Mysql97 => &["FULL", "MINIMAL"],
+        Flavor::Mysql56 => &[""],
+        Flavor::Mariadb1011 | Flavor::Mariadb118 => &["NO_LOG", "MINIMAL", "FULL"],
+    }
+}
+
+async fn every_type_arrives_exactly(flavor: Flavor) {
+    let mut ends = Ends::start(flavor, flavor).await;
+    let groups = groups(|kind| kind.is_on(flavor));
+    for (table, kinds) in &groups {
+        ends.table(table, &columns(kinds)).await;
+    }
+    ends.run().await;
+    let mut wrong = BTreeMap::new();
+    for metadata in metadata(flavor) {
+        if !metadata.is_empty() {
+            let sql = format!("SET GLOBAL binlog_row_metadata = {metadata}");
+            ends.child.sql(&sql).await.unwrap();
+        }
+        for phase in PHASES {
+            phase.at_child(&ends, &groups).await;
+            ends.carry().await;
+            for held in ends.held().await {
+                wrong.insert(format!("{phase:?}, {metadata}"), held);
+            }
+            for (row, found) in differing(&ends, &groups, &alike(&groups)).await {
+                wrong.insert(row, format!("{phase:?}, {metadata}: {found}"));
+            }
+            assert!(wrong.is_empty(), "{flavor}: {wrong:#?}");
+        }
+    }
+    ends.stop().await;
+    let mut cells: Vec<(String, String)> = Vec::new();
+    for kind in kinds() {
+        let cell = if kind.is_on(flavor) { EXACT } else { NOT_THERE };
+        match cells.iter_mut().find(|(row, _)| *row == kind.row) {
+            Some((_, known)) if cell == EXACT => cell.clone_into(known),
+            Some(_) => {}
+            None => cells.push((kind.row, cell.to_owned())),
+        }
+    }
+    TYPES.settle_all(crate::support::ledger::column(flavor), &cells);
+}
+
+on_all!(every_type_arrives_exactly);

@@ -1,0 +1,199 @@
+//! A child and a parent of different kinds: what both have arrives exactly, and what the parent
+//! has not arrives in a column of another type, or is set aside by name.
+
+use std::collections::BTreeMap;
+
+use headwater_rig::Flavor;
+
+use super::ends::Ends;
+use super::exact::{Compared, Groups, PHASES, alike, columns, differing, groups};
+use super::kinds::{Kind, kinds};
+use crate::support::ledger::{EXACT, Ledger, column};
+
+const PAIRS: Ledger = Ledger { file: "types.md", head: "child" };
+const INSTEAD: Ledger = Ledger { file: "types.md", head: "instead, at a parent without the type" };
+
+/// Whether both ends have a type under one name.
+fn shared(kind: &Kind, child: Flavor, parent: Flavor) -> bool {
+    let named = |other: &Kind| {
+        let same = other.row == kind.row || kind.column == "JSON";
+        same && other.column == kind.column && other.is_on(parent)
+    };
+    // MariaDB takes JSON of 32 levels at most.
+    let too_deep = kind.row.contains("deep") && parent.is_mariadb();
+    kind.is_on(child)
+        && kinds().iter().any(named)
+        && !too_deep
+        && !is_respelled_json(kind, child, parent)
+}
+
+/// JSON that one end keeps as it was written and the other by its meaning cannot be compared as
+/// text; see [`json_keeps_its_meaning`].
+fn is_respelled_json(kind: &Kind, child: Flavor, parent: Flavor) -> bool {
+    kind.column == "JSON" && child.is_mariadb() && !parent.is_mariadb()
+}
+
+/// What a parent without a type can have in its place, how the child shows the value, and how the
+/// parent shows the same.
+fn instead(kind: &Kind) -> Option<(String, &'static str, &'static str)> {
+    let printed = "CAST({} AS CHAR)";
+    let column = kind.column.as_str();
+    Some(match column {
+        "UUID" => ("CHAR(36) CHARACTER SET ascii".to_owned(), printed, printed),
+        "INET4" | "INET6" => ("VARCHAR(45) CHARACTER SET ascii".to_owned(), printed, printed),
+        "JSON" => ("LONGTEXT CHARACTER SET utf8mb4".to_owned(), printed, printed),
+        "VECTOR(3)" => ("VARBINARY(12)".to_owned(), "HEX({})", "HEX({})"),
+        "VECTOR(500)" => ("VARBINARY(2000)".to_owned(), "HEX({})", "HEX({})"),
+        _ if column.contains("COMPRESSED") => {
+            (column.replace(" COMPRESSED", ""), "HEX({})", "HEX({})")
+        }
+        _ if column.contains("gb18030") => {
+            (column.replace("gb18030", "utf8mb4"), "HEX(CONVERT({} USING utf8mb4))", "HEX({})")
+        }
+        _ if kind.row == "TIMESTAMP after 2038" => {
+            (column.replace("TIMESTAMP", "DATETIME").replace(" NULL", ""), printed, printed)
+        }
+        _ => return None,
+    })
+}
+
+async fn types_arrive_between(child: Flavor, parent: Flavor) {
+    let mut ends = Ends::start(child, parent).await;
+    let mut all = groups(|kind| shared(kind, child, parent));
+    let mut compared = alike(&all);
+    for (table, kinds) in &all {
+        ends.table(table, &columns(kinds)).await;
+    }
+    let lacking: Vec<Kind> = kinds()
+        .into_iter()
+        .filter(|kind| kind.is_on(child) && !shared(kind, child, parent))
+        .filter(|kind| !is_respelled_json(kind, child, parent) && instead(kind).is_some())
+        .collect();
+    let replaced: Vec<(String, &str, &str)> = lacking.iter().filter_map(instead).collect();
+    if !lacking.is_empty() {
+        let theirs: Vec<String> = replaced
+            .iter()
+            .enumerate()
+            .map(|(place, (column, _, _))| format!("c{place} {column} NULL"))
+            .collect();
+        ends.table_as("instead", &columns(&lacking), &theirs).await;
+        let shows = replaced.iter().map(|(_, one, other)| ((*one).into(), (*other).into()));
+        compared.insert("instead", shows.collect());
+        all.insert("instead", lacking);
+    }
+    ends.run().await;
+    carried_exactly(&mut ends, &all, &compared).await;
+    ends.stop().await;
+    settle(child, parent, &all, &replaced);
+}
+
+async fn carried_exactly(ends: &mut Ends, all: &Groups, compared: &Compared) {
+    let mut wrong = BTreeMap::new();
+    for phase in PHASES {
+        phase.at_child(ends, all).await;
+        ends.carry().await;
+        for held in ends.held().await {
+            wrong.insert(format!("{phase:?}"), held);
+        }
+        for (row, found) in differing(ends, all, compared).await {
+            wrong.insert(row, format!("{phase:?}: {found}"));
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+}
+
+/// Notes what was exact, and what of the child's types the parent does not have.
+fn settle(child: Flavor, parent: Flavor, all: &Groups, replaced: &[(String, &str, &str)]) {
+    let mut without: Vec<String> = Vec::new();
+    for kind in kinds().into_iter().filter(|kind| kind.is_on(child)) {
+        let there = kinds().iter().any(|other| other.row == kind.row && other.is_on(parent));
+        if !there && !without.contains(&kind.row) {
+            without.push(kind.row);
+        }
+    }
+    without.retain(|row| !row.starts_with("JSON of") || parent == Flavor::Mysql56);
+    let cell = match without.len() {
+        0 => EXACT.to_owned(),
+        _ => format!("{EXACT}; not there: {}", without.join("; ")),
+    };
+    PAIRS.settle_all(column(parent), &[(column(child).to_owned(), cell)]);
+    let mut cells: Vec<(String, String)> = Vec::new();
+    for (kind, (theirs, _, _)) in all.get("instead").into_iter().flatten().zip(replaced) {
+        let name = theirs.split(['(', ' ']).next().unwrap_or_default();
+        let theirs = if kind.row.contains("gb18030") { "utf8mb4" } else { name };
+        let row = format!("{} as {theirs}", kind.row);
+        if !cells.iter().any(|(known, _)| *known == row) {
+            cells.push((row, EXACT.to_owned()));
+        }
+    }
+    INSTEAD.settle_all(column(parent), &cells);
+}
+
+macro_rules! pairs {
+    ($($name:ident: $child:ident to $parent:ident,)*) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            let (child, parent) = (Flavor::$child, Flavor::$parent);
+            let name = concat!(module_path!(), "::", stringify!($name));
+            if crate::support::is_there(child, name) && crate::support::is_there(parent, name) {
+                types_arrive_between(child, parent).await;
+            }
+        })*
+    };
+}
+
+pairs!(
+    mysql_to_mariadb: Mysql97 to Mariadb1011,
+    mysql_to_mariadb_11_8: Mysql97 to Mariadb118,
+    mysql_to_mysql_56: Mysql97 to Mysql56,
+    mysql_56_to_mysql: Mysql56 to Mysql97,
+    mysql_56_to_mariadb: Mysql56 to Mariadb1011,
+    mysql_56_to_mariadb_11_8: Mysql56 to Mariadb118,
+    mariadb_to_mysql: Mariadb1011 to Mysql97,
+    mariadb_to_mysql_56: Mariadb1011 to Mysql56,
+    mariadb_to_mariadb_11_8: Mariadb1011 to Mariadb118,
+    mariadb_11_8_to_mysql: Mariadb118 to Mysql97,
+    mariadb_11_8_to_mysql_56: Mariadb118 to Mysql56,
+    mariadb_11_8_to_mariadb: Mariadb118 to Mariadb1011,
+);
+
+/// MariaDB keeps JSON as it was written, MySQL what it means.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn json_keeps_its_meaning() {
+    let (child, parent) = (Flavor::Mariadb1011, Flavor::Mysql97);
+    let name = concat!(module_path!(), "::json_keeps_its_meaning");
+    if !(crate::support::is_there(child, name) && crate::support::is_there(parent, name)) {
+        return;
+    }
+    let mut ends = Ends::start(child, parent).await;
+    ends.table("documents", &["doc JSON NULL".to_owned()]).await;
+    ends.run().await;
+    let documents = [
+        (
+            r#"{"b":1,   "a": [1.5, -0.0, "\u00e9\n", null, true]}"#,
+            r#"{"a": [1.5, -0.0, "é\n", null, true], "b": 1}"#,
+        ),
+        (r#"{"a":1,"a":2}"#, r#"{"a": 2}"#),
+        (
+            "[18446744073709551615, -9223372036854775808]",
+            "[18446744073709551615, -9223372036854775808]",
+        ),
+        (r#""😀""#, r#""😀""#),
+    ];
+    for (number, (written, meant)) in documents.iter().enumerate() {
+        let written = written.replace('\\', "\\\\");
+        let sql = format!("INSERT INTO documents SET uuid = '{number}', doc = '{written}'");
+        ends.child.sql_in("kinds", &sql).await.unwrap();
+        ends.carry_all().await;
+        let found = format!("SELECT CAST(doc AS CHAR) FROM documents WHERE uuid = '{number}'");
+        let found = ends.parent.ask("kinds", &found).await.unwrap();
+        assert_eq!(found.as_deref(), Some(*meant));
+    }
+    // What is no JSON to MySQL is set aside, and says so.
+    let sql = "INSERT INTO documents SET uuid = 'long', doc = '[0.12345678901234567890123]'";
+    ends.child.sql_in("kinds", sql).await.unwrap();
+    ends.carry().await;
+    let held = ends.held().await.join("\n");
+    assert!(held.contains("documents: ") && held.contains("0.12345678901234567890123"), "{held}");
+    ends.stop().await;
+}

@@ -108,6 +108,12 @@ fn rows(event: &RowsEvent<'_>, columns: &[MapColumn]) {
 /// What a schema would say of the column, joined with what the log says; where they can't be
 /// joined, something.
 fn facts(column: &MapColumn) -> ColumnFacts {
+    if let Some(definition) = column.definition([])
+        && !matches!(column.column, ColumnType::Enum { .. } | ColumnType::Set { .. })
+    {
+        let facts = ColumnFacts::new(column, &definition);
+        assert!(facts.is_ok(), "{definition:?} is not {column:?}");
+    }
     ColumnFacts::new(column, &live(column)).unwrap_or_else(|_error| ColumnFacts {
         unsigned: false,
         charset: column.charset.unwrap_or(Charset::Binary),

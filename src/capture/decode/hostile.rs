@@ -421,3 +421,18 @@ fn metadata_that_comes_twice_is_refused_before_it_costs_time() {
     // What is not known costs nothing.
     assert!(collations(1, &[99, 0, 99, 0]).is_ok());
 }
+
+#[test]
+fn an_enum_of_many_members_is_described_by_the_log_alone() {
+    let members: Vec<Vec<u8>> = (0..300).map(|member| format!("m{member}").into_bytes()).collect();
+    let column = MapColumn {
+        column: ColumnType::Enum { bytes: 2 },
+        charset: Some(Charset::Latin1),
+        name: Some("c".to_owned()),
+        members: Some(members),
+        ..all_types().remove(0)
+    };
+    let definition = column.definition([]).unwrap();
+    assert_eq!(definition.members[299], "m299");
+    assert_eq!(ColumnFacts::new(&column, &definition).unwrap().members[299], "m299");
+}

@@ -2,17 +2,21 @@
 #
 # make demo SERVER=mysql     the demo on MySQL in place of MariaDB
 # make test TEST=name        only tests whose name contains it
+# make fuzz TARGETS=json FUZZ_SECONDS=600
 
 CARGO  ?= cargo
 # The quickest to get is the default.
 SERVER ?= mariadb
 TEST   ?=
+# Parsers to feed, all unless said otherwise, and for how long each.
+TARGETS      ?= $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
+FUZZ_SECONDS ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint fmt servers
+.PHONY: help demo test bench lint fmt servers fuzz fuzz-keep
 
 help: ## list what can be made
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 16
 
 servers: ## get the MySQLs and MariaDBs for the tests
 	@scripts/get-servers
@@ -45,6 +49,12 @@ run-tests:
 bench: ## print the figures, on half a million row changes [ROWS=50000 FIGURES=a,c SERVER=mysql|mariadb]
 	@scripts/get-servers
 	$(CARGO) bench --bench figures
+
+fuzz: ## feed the parsers what no peer sends [TARGETS="json log" FUZZ_SECONDS=20]
+	@scripts/fuzz $(FUZZ_SECONDS) $(TARGETS)
+
+fuzz-keep: ## take what fuzzing found into the corpora that `make test` replays [TARGETS=json]
+	@scripts/fuzz keep $(TARGETS)
 
 lint: ## check the code's form, as CI does
 	$(CARGO) fmt --all --check

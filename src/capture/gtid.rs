@@ -36,12 +36,14 @@ impl GtidSet {
                     if first == 0 || last < first || last == u64::MAX {
                         return Err(wrong());
                     }
-                    set.add_range(uuid, &tag, first, last + 1);
+                    set.sources.entry((uuid, tag.clone())).or_default().push((first, last + 1));
                 } else {
                     field.clone_into(&mut tag);
                 }
             }
         }
+        // Once, not at every interval: a server may list a hundred thousand.
+        set.sources.values_mut().for_each(join);
         Ok(set)
     }
 
@@ -89,16 +91,20 @@ impl GtidSet {
             return;
         }
         intervals.push((start, end));
-        intervals.sort_unstable();
-        let mut merged: Vec<(u64, u64)> = Vec::with_capacity(intervals.len());
-        for (start, end) in intervals.drain(..) {
-            match merged.last_mut().filter(|last| start <= last.1) {
-                Some(last) => last.1 = last.1.max(end),
-                None => merged.push((start, end)),
-            }
-        }
-        *intervals = merged;
+        join(intervals);
     }
+}
+
+/// Sorts intervals and makes one of those that touch.
+fn join(intervals: &mut Vec<(u64, u64)>) {
+    intervals.sort_unstable();
+    intervals.dedup_by(|next, last| {
+        let touch = next.0 <= last.1;
+        if touch {
+            last.1 = last.1.max(next.1);
+        }
+        touch
+    });
 }
 
 impl fmt::Display for GtidSet {
@@ -193,6 +199,12 @@ mod tests {
         let new = GtidSet::parse(&format!("{SERVER}:1-8")).unwrap();
         assert!(old.contains_all(&new));
         assert!(!new.contains_all(&old));
+    }
+
+    #[test]
+    fn intervals_in_any_order_are_joined() {
+        let set = GtidSet::parse(&format!("{SERVER}:7-9:1-3,{SERVER}:3-5:20:6")).unwrap();
+        assert_eq!(set.to_string(), format!("{SERVER}:1-9:20"));
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod tables;
 mod translate;
 
 pub use error::{Disposition, Error, Resume};
-pub use place::reaches;
+pub use place::{canonical, reaches};
 pub use run::{Capture, Doing, Options, State, run};
 pub use start::log_end;
+pub use statement::{Statement, mentions};

@@ -162,6 +162,12 @@ impl Place {
     }
 }
 
+/// The position as capture itself writes it: the same file and offset, and what has been executed
+/// in its shortest form. An error if it is none that a dump can start from.
+pub fn canonical(position: &Position) -> Result<Position, Error> {
+    Ok(Place::new(position)?.position())
+}
+
 /// Whether capture that stands at `position` has read everything up to `end`, a later look at the
 /// end of the same server's log.
 pub fn reaches(position: &Position, end: &Position) -> bool {

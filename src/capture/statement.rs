@@ -3,11 +3,16 @@
 
 /// The kinds of statement that a log in row format holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Statement {
+pub enum Statement {
+    /// A transaction begins.
     Begin,
+    /// It is committed.
     Commit,
+    /// It is rolled back.
     Rollback,
+    /// A savepoint is set, or given up.
     Savepoint,
+    /// A part of the transaction is rolled back.
     RollbackToSavepoint,
     /// `XA START`, `XA END`, `XA COMMIT`, `XA ROLLBACK`.
     Xa,
@@ -18,7 +23,8 @@ pub(super) enum Statement {
 }
 
 impl Statement {
-    pub(super) fn read(sql: &str) -> Statement {
+    /// Reads as much of a statement as tells its kind.
+    pub fn read(sql: &str) -> Statement {
         let mut words = words(sql);
         let first = words.next().unwrap_or_default().to_ascii_uppercase();
         let second = words.next().unwrap_or_default().to_ascii_uppercase();
@@ -53,7 +59,7 @@ fn takes_rows<'a>(words: impl Iterator<Item = &'a str>) -> bool {
 }
 
 /// Whether a statement mentions a table of `database`, by itself or as `database.table`.
-pub(super) fn mentions(sql: &str, schema: &str, database: &str, table: &str) -> bool {
+pub fn mentions(sql: &str, schema: &str, database: &str, table: &str) -> bool {
     // A server that ignores the case of names logs them as they were written.
     let mut previous = "";
     for name in words(sql) {

@@ -135,7 +135,7 @@ fn password(
     let Some(path) = file.map(|file| beside.resolve(file)) else {
         return Ok(environment);
     };
-    let text = std::fs::read_to_string(&path).map_err(|error| {
+    let text = super::read(&path).map_err(|error| {
         format!(
             "cannot read database.password_file {}: {error}\n  remedy: let the user that runs headwater read it",
             path.display()

@@ -8,6 +8,7 @@ mod meant;
 pub mod template;
 mod text;
 
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,6 +24,9 @@ pub const PASSWORD_VARIABLE: &str = "HEADWATER_DATABASE_PASSWORD";
 
 /// The environment variable that says what is logged, such as `info,headwater::capture=debug`.
 pub const LOG_VARIABLE: &str = "HEADWATER_LOG";
+
+/// The largest configuration or password file that is read, in bytes.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// One node's configuration, as meant: paths absolute or relative to the working directory,
 /// defaults filled in, values checked.
@@ -216,11 +220,28 @@ pub enum ConfigError {
 impl Config {
     /// Reads and checks a configuration file, and the password it refers to.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
-        let text = std::fs::read_to_string(path)
+        let text = read(path)
             .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-        let file = file::parse(path, &text)?;
+        Config::parse(path, &text)
+    }
+
+    /// Reads and checks the text of the file at `path`, and the password it refers to.
+    pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+        let file = file::parse(path, text)?;
         meant::config(path, file, environment(PASSWORD_VARIABLE))
     }
+}
+
+/// The text of a file, if it is no larger than any that people write: a path can also name a device
+/// that never ends.
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        let words = format!("it is larger than {FILE_BYTES_MAX} bytes");
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, words));
+    }
+    Ok(text)
 }
 
 /// What the environment says shall be logged.

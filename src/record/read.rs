@@ -7,6 +7,7 @@ use super::put::unzigzag;
 use super::tag::{
     BEGIN, BYTES, COLUMNS_MAX, DECIMAL, DELETE, DEPTH_MAX, DOUBLE, ENCODED, END, FLOAT, INSERT,
     INT, JSON, LOST, MANY, NAME, NULL, ONE, REFERENCE, SHAPE, TEMPORAL, TEXT, UINT, UPDATE, UUID,
+    VALUES_MAX,
 };
 use super::{End, Malformed, Record};
 use crate::change::{Change, Fingerprint, Identity, Kind, NodeId, Sequence, Shape};
@@ -20,12 +21,20 @@ pub struct SegmentReader<'a> {
     offset: usize,
     pub(super) names: Vec<Name>,
     shapes: Vec<Arc<Shape>>,
+    /// How many more values the change being read may have.
+    values_left: u32,
 }
 
 impl<'a> SegmentReader<'a> {
     /// Reads from the first record of `bytes`.
     pub fn new(bytes: &'a [u8]) -> SegmentReader<'a> {
-        SegmentReader { bytes, offset: 0, names: Vec::new(), shapes: Vec::new() }
+        SegmentReader {
+            bytes,
+            offset: 0,
+            names: Vec::new(),
+            shapes: Vec::new(),
+            values_left: VALUES_MAX,
+        }
     }
 
     /// The next record; `None` after the last.
@@ -121,6 +130,7 @@ impl<'a> SegmentReader<'a> {
     }
 
     fn change(&mut self, kind: Kind) -> Result<Record<'a>, Malformed> {
+        self.values_left = VALUES_MAX;
         let flags = self.byte()?;
         if flags > 3 {
             return Err(self.malformed("unknown flags of a change"));
@@ -171,6 +181,8 @@ impl<'a> SegmentReader<'a> {
         if depth > DEPTH_MAX {
             return Err(self.malformed("references nested too deep"));
         }
+        self.values_left =
+            self.values_left.checked_sub(1).ok_or_else(|| self.malformed("too many values"))?;
         Ok(match self.byte()? {
             NULL => Value::Null,
             INT => Value::Int(unzigzag(self.varint()?)),

@@ -5,6 +5,10 @@ pub(super) const DEPTH_MAX: u8 = 16;
 /// More columns than any server allows in a table.
 pub(super) const COLUMNS_MAX: usize = 4096;
 
+/// More values than any real change has, the parts of its identities and references included. A
+/// value takes far more memory than the byte that an empty one takes in a segment.
+pub(super) const VALUES_MAX: u32 = 65_536;
+
 pub(super) const BEGIN: u8 = 1;
 pub(super) const NAME: u8 = 2;
 pub(super) const SHAPE: u8 = 3;

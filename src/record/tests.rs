@@ -163,6 +163,24 @@ fn references_nested_without_end_are_refused() {
 }
 
 #[test]
+fn a_change_of_too_many_values_is_refused_before_they_take_memory() {
+    // An identity of 4,096 references, each to a row of 4,096 empty parts.
+    let many = [MANY, 0x80, 0x20];
+    let nulls = [many.as_slice(), &[NULL; 4096]].concat();
+    let part = [[REFERENCE, 0].as_slice(), &nulls].concat();
+    let segment = |parts: usize| {
+        let head = [NAME, 1, b't', SHAPE, 0, 0, DELETE, 0, 0].to_vec();
+        let rest = [NULL].repeat(4096 - parts);
+        [head, many.to_vec(), part.repeat(parts), rest].concat()
+    };
+    assert_eq!(read(&segment(14)).unwrap().len(), 1);
+    assert_eq!(read(&segment(4096)).unwrap_err().what, "too many values");
+    // Each change has the whole number to itself.
+    let two = [segment(14), segment(14)[6..].to_vec()].concat();
+    assert_eq!(read(&two).unwrap().len(), 2);
+}
+
+#[test]
 fn an_identity_with_bytes_after_it_is_refused() {
     let bytes = IdentityBytes::new(&Identity::Lost(7));
     assert_eq!(bytes.identity().unwrap(), Identity::Lost(7));

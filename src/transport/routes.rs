@@ -9,7 +9,7 @@ use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::StatusCode;
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
@@ -270,7 +270,7 @@ async fn piece<T: Target>(
     let patience = Duration::from_secs(caller.patience_seconds.load(Ordering::Relaxed));
     let limit = PIECE_BYTES_MAX + PIECE_HEADER_BYTES_MAX;
     let (read, whole) = shared.body(request, limit).await;
-    let parsed = split(&read.freeze());
+    let parsed = PieceHeader::split(&read.freeze());
     let answer = match (parsed, whole) {
         (Ok((header, bytes)), Ok(())) => {
             shared
@@ -293,14 +293,4 @@ async fn piece<T: Target>(
         PieceAnswer::Held { .. } | PieceAnswer::Applied { .. } => StatusCode::OK,
     };
     Ok((status, Json(answer)).into_response())
-}
-
-/// The header in front of a piece, and the piece.
-fn split(body: &Bytes) -> Result<(PieceHeader, Bytes), Refusal> {
-    let (header, rest) = postcard::take_from_bytes::<PieceHeader>(body)
-        .map_err(|_error| refuse(Code::Malformed, "the piece has no header"))?;
-    if header.offset.saturating_add(rest.len() as u64) > header.key.bytes {
-        return Err(refuse(Code::Malformed, "the piece goes beyond the end of its batch"));
-    }
-    Ok((header, body.slice_ref(rest)))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::Wanted;
@@ -130,6 +131,23 @@ pub struct PieceHeader {
     pub key: BatchKey,
     /// Where in it the piece starts.
     pub offset: u64,
+}
+
+impl PieceHeader {
+    /// The header in front of a piece, and the piece.
+    pub fn split(body: &Bytes) -> Result<(PieceHeader, Bytes), Refusal> {
+        let malformed = |words: &str| Refusal {
+            code: Code::Malformed,
+            message: words.to_owned(),
+            expected: None,
+        };
+        let (header, rest) = postcard::take_from_bytes::<PieceHeader>(body)
+            .map_err(|_error| malformed("the piece has no header"))?;
+        if header.offset.saturating_add(rest.len() as u64) > header.key.bytes {
+            return Err(malformed("the piece goes beyond the end of its batch"));
+        }
+        Ok((header, body.slice_ref(rest)))
+    }
 }
 
 /// The answer to a piece.

@@ -48,7 +48,8 @@ impl MapColumn {
             extra: String::new(),
             unsigned: false,
             generated: false,
-            members: Vec::new(),
+            // Their number tells how an `ENUM` is stored; their names are read once that is known.
+            members: vec![String::new(); self.members.as_ref().map_or(0, Vec::len)],
             characters_max: None,
             precision,
             scale,

@@ -387,3 +387,51 @@ fn mariadbs_transaction_ids_say_what_kind_they_are() {
     assert!(!gtid.is_standalone() && !gtid.is_ddl() && !gtid.is_completed_xa());
     assert_eq!(gtid.xid, Some((1, &b"gg"[..], &b"b"[..])));
 }
+
+/// What a table map of some `VARCHAR` columns says of their collations.
+fn collations(count: u8, optional: &[u8]) -> Result<Vec<Option<Charset>>, DecodeError> {
+    let mut body = vec![1, 0, 0, 0, 0, 0, 1, 0, 1, b'd', 0, 1, b't', 0, count];
+    body.extend(vec![15; usize::from(count)]);
+    body.push(count * 2);
+    body.extend(vec![9, 0].repeat(usize::from(count)));
+    body.push(0);
+    body.extend_from_slice(optional);
+    let raw = event(19, &body, false);
+    let event = started(VERSION, 0).event(&raw, false)?;
+    let Body::TableMap(map) = event.body else { panic!("not a map") };
+    Ok(map.columns()?.into_iter().map(|column| column.charset).collect())
+}
+
+#[test]
+fn collations_that_differ_are_listed_in_the_order_of_their_columns() {
+    let found = collations(4, &[2, 5, 8, 1, 45, 3, 63]).unwrap();
+    let charsets = [Charset::Latin1, Charset::Utf8mb4, Charset::Latin1, Charset::Binary];
+    assert_eq!(found, charsets.map(Some));
+    for wrong in [[2, 5, 8, 3, 45, 1, 63], [2, 5, 8, 1, 45, 1, 63], [2, 5, 8, 1, 45, 4, 63]] {
+        assert!(collations(4, &wrong).is_err(), "{wrong:?}");
+    }
+}
+
+#[test]
+fn metadata_that_comes_twice_is_refused_before_it_costs_time() {
+    assert_eq!(collations(1, &[2, 1, 8]).unwrap(), [Some(Charset::Latin1)]);
+    let error = collations(1, &[2, 1, 8, 2, 1, 8]).unwrap_err();
+    assert_eq!(error.to_string(), "a table map with the same metadata twice");
+    // What is not known costs nothing.
+    assert!(collations(1, &[99, 0, 99, 0]).is_ok());
+}
+
+#[test]
+fn an_enum_of_many_members_is_described_by_the_log_alone() {
+    let members: Vec<Vec<u8>> = (0..300).map(|member| format!("m{member}").into_bytes()).collect();
+    let column = MapColumn {
+        column: ColumnType::Enum { bytes: 2 },
+        charset: Some(Charset::Latin1),
+        name: Some("c".to_owned()),
+        members: Some(members),
+        ..all_types().remove(0)
+    };
+    let definition = column.definition([]).unwrap();
+    assert_eq!(definition.members[299], "m299");
+    assert_eq!(ColumnFacts::new(&column, &definition).unwrap().members[299], "m299");
+}

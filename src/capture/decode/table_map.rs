@@ -173,8 +173,16 @@ fn optional(
     mariadb: bool,
 ) -> Result<(), DecodeError> {
     let character: Choice = if mariadb { is_character_in_mariadb } else { is_character };
+    let mut seen = 0_u16;
     while !cursor.is_empty() {
         let field = cursor.u8()?;
+        // Each may cost a look at every column, so a field that came again and again would cost
+        // far more than its bytes.
+        let this = 1_u16.checked_shl(u32::from(field)).unwrap_or(0);
+        if seen & this != 0 {
+            return Err(DecodeError::malformed("a table map with the same metadata twice"));
+        }
+        seen |= this;
         let content = &mut Cursor::new(cursor.packed_bytes()?, "table map's optional metadata");
         match field {
             field::SIGNEDNESS => {
@@ -229,14 +237,18 @@ fn default_collation(
     for column in chosen(columns, choice) {
         column.charset = Some(default);
     }
+    // In one pass: the places rise.
+    let mut left = chosen(columns, choice);
+    let mut next = 0;
     while !content.is_empty() {
         let place = content.packed()?;
         let charset = Charset::of_collation(content.packed()?)?;
-        let place = usize::try_from(place).unwrap_or(usize::MAX);
-        match chosen(columns, choice).nth(place) {
+        let between = place.checked_sub(next).and_then(|between| usize::try_from(between).ok());
+        match between.and_then(|between| left.nth(between)) {
             Some(column) => column.charset = Some(charset),
             None => return Err(DecodeError::malformed("a collation for a column that is not")),
         }
+        next = place.saturating_add(1);
     }
     Ok(())
 }

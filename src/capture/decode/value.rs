@@ -51,7 +51,7 @@ fn value<'a>(
         ColumnType::Bit { .. } => Value::UInt(big(content)),
         ColumnType::Year => match little(content) {
             0 => Value::UInt(0),
-            years => Value::UInt(YEAR_BASE + years),
+            years => Value::UInt(years.saturating_add(YEAR_BASE)),
         },
         ColumnType::Date => printed(temporal::date(content)?),
         ColumnType::Time { fraction } => printed(temporal::time(content, fraction)?),
@@ -100,6 +100,9 @@ fn fixed<'a>(
     }
     if facts.charset != Charset::Binary || content.len() == usize::from(bytes_max) {
         return Ok(text::value(content, facts.charset));
+    }
+    if content.len() > usize::from(bytes_max) {
+        return Err(DecodeError::malformed("a BINARY value longer than its column"));
     }
     let mut padded = content.to_vec();
     padded.resize(usize::from(bytes_max), 0);
@@ -250,6 +253,8 @@ mod tests {
         let column = ColumnType::Char { bytes_max: 4 };
         let found = RawColumn::Bytes(&[1, 2]).value(column, &facts()).unwrap();
         assert_eq!(found, Value::Bytes(Cow::Borrowed(&[1, 2, 0, 0])));
+        // Nor is one cut that is longer than the column can be.
+        assert!(RawColumn::Bytes(&[1, 2, 3, 4, 5]).value(column, &facts()).is_err());
     }
 
     #[test]

@@ -393,7 +393,7 @@ fn collations(count: u8, optional: &[u8]) -> Result<Vec<Option<Charset>>, Decode
     let mut body = vec![1, 0, 0, 0, 0, 0, 1, 0, 1, b'd', 0, 1, b't', 0, count];
     body.extend(vec![15; usize::from(count)]);
     body.push(count * 2);
-    body.extend(vec![9, 0].repeat(usize::from(count)));
+    body.extend([9, 0].repeat(usize::from(count)));
     body.push(0);
     body.extend_from_slice(optional);
     let raw = event(19, &body, false);

@@ -1,37 +1,40 @@
-//! Looks ahead in the log: whether a table is defined anew between a place and the log's end. Where
+//! Looks ahead in the log: which tables are defined anew between a place and the log's end. Where
 //! the log does not name its columns, the present definition of a table is known to be the one at
-//! that place only if it is not.
+//! that place only if it is none of them.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::decode::{Body, Decoder};
 use super::place::{Place, Spot};
-use super::statement::{Statement, drops_database, mentions};
+use super::statement::{defines_tables, drops_database, mentions};
 use super::stream::{Request, Stream};
 use super::{Error, start};
 use crate::database::connect;
 use crate::database::server::Server;
 use crate::position::Position;
+use crate::value::Name;
 
 /// Ids that no replica is likely to have: a second reader must not end the first.
 const SERVER_IDS: std::ops::Range<u32> = 0xf000_0000..0xffff_fff0;
 
-/// Where a table is defined anew after the spot `here`, read from the position `from` before it;
-/// `None` if it is not before what is the log's end now.
-pub(super) async fn definition(
+/// Which of some tables are defined anew after the spot `here`, read from the position `from` before
+/// it, up to what is the log's end now; and where first.
+pub(super) async fn definitions(
     options: &connect::Options,
     from: &Position,
     here: &Spot,
-    table: &str,
+    tables: &[Name],
     inflated_bytes_max: u64,
-) -> Result<Option<String>, Error> {
+) -> Result<HashMap<Name, Spot>, Error> {
+    let mut found = HashMap::new();
     let mut connection = options.connect(&[]).await?;
     let server = Server::read(&mut connection).await?;
     let end = start::log_end(&mut connection, &server).await?;
     drop(connection);
     let mut place = Place::new(from)?;
     if place.spot().is_at_or_past(&end) {
-        return Ok(None);
+        return Ok(found);
     }
     let request =
         Request { server_id: rand::random_range(SERVER_IDS), heartbeat: Duration::from_secs(1) };
@@ -47,11 +50,8 @@ pub(super) async fn definition(
                 // Not a sign of the end: MySQL also sends one in the place of what it leaves out.
                 Body::Heartbeat => {}
                 Body::Query(query) => {
-                    let sql = query.text();
-                    let concerns = mentions(&sql, &query.schema, &options.database, table)
-                        || drops_database(&sql, &options.database);
-                    if concerns && spot > *here && Statement::read(&sql) == Statement::Definition {
-                        return Ok(Some(spot.to_string()));
+                    if spot > *here {
+                        note(&mut found, &query.text(), &query.schema, options, tables, &spot);
                     }
                     place.passed(&event.header);
                 }
@@ -59,8 +59,27 @@ pub(super) async fn definition(
             }
         }
         if place.spot().is_at_or_past(&end) {
-            return Ok(None);
+            return Ok(found);
         }
         stream.give_back(group);
+    }
+}
+
+fn note(
+    found: &mut HashMap<Name, Spot>,
+    sql: &str,
+    schema: &str,
+    options: &connect::Options,
+    tables: &[Name],
+    spot: &Spot,
+) {
+    if !defines_tables(sql) {
+        return;
+    }
+    let all = drops_database(sql, &options.database);
+    for table in tables {
+        if all || mentions(sql, schema, &options.database, table) {
+            found.entry(table.clone()).or_insert_with(|| spot.clone());
+        }
     }
 }

@@ -74,6 +74,16 @@ pub fn mentions(sql: &str, schema: &str, database: &str, table: &str) -> bool {
     false
 }
 
+/// Whether a statement is of the kinds that define tables, of whatever name.
+pub(super) fn defines_tables(sql: &str) -> bool {
+    let mut words = words(sql).map(str::to_ascii_uppercase);
+    let first = words.next().unwrap_or_default();
+    let what = ["TABLE", "TABLES", "DATABASE", "SCHEMA"];
+    // As in CREATE OR REPLACE TABLE, or ALTER ONLINE IGNORE TABLE.
+    matches!(first.as_str(), "ALTER" | "CREATE" | "DROP" | "RENAME")
+        && words.take(3).any(|word| what.contains(&word.as_str()))
+}
+
 /// Whether a statement takes all tables of a database away.
 pub(super) fn drops_database(sql: &str, database: &str) -> bool {
     let mut words = words(sql);
@@ -190,6 +200,30 @@ mod tests {
         assert!(mentions("ALTER TABLE `my-table` ADD x INT", "openmrs", "openmrs", "my-table"));
         assert!(mentions("alter table OBS add x int", "openmrs", "openmrs", "obs"));
         assert!(mentions("RENAME TABLE a TO b, `_obs_gho` TO `obs`", "openmrs", "openmrs", "obs"));
+    }
+
+    #[test]
+    fn what_only_mentions_a_table_does_not_define_it() {
+        for sql in [
+            "ALTER TABLE obs ADD x INT",
+            "CREATE OR REPLACE TABLE obs (x INT)",
+            "rename table a to obs",
+            "DROP DATABASE openmrs",
+            "ALTER ONLINE IGNORE TABLE obs FORCE",
+        ] {
+            assert!(defines_tables(sql), "{sql}");
+        }
+        for sql in [
+            "ANALYZE TABLE obs",
+            "OPTIMIZE TABLE obs",
+            "GRANT SELECT ON obs TO a",
+            "CREATE INDEX i ON obs (x)",
+            "CREATE DEFINER=`a`@`b` TRIGGER t AFTER INSERT ON obs FOR EACH ROW SET @a = 1",
+            "CREATE VIEW v AS SELECT * FROM obs",
+            "DROP TRIGGER t",
+        ] {
+            assert!(!defines_tables(sql), "{sql}");
+        }
     }
 
     #[test]

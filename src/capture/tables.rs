@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::decode::{ColumnFacts, MapColumn};
-use super::statement::{drops_database, mentions};
+use super::statement::{defines_tables, drops_database, mentions};
 use crate::database::schema::{LiveSchema, LiveTable};
 use crate::schema_map::{BoundMap, MapFile, TableRule};
 use crate::value::Name;
@@ -77,6 +77,9 @@ impl Tables {
 
     /// A statement that defines something, run with `schema` as its database, has been read.
     pub(super) fn doubt(&mut self, sql: &str, schema: &str) {
+        if !defines_tables(sql) {
+            return;
+        }
         let database = &self.kept.schema.database;
         let all = drops_database(sql, database);
         for table in self.file.tables.keys() {
@@ -85,6 +88,11 @@ impl Tables {
                 self.changed |= self.kept.doubtful.insert(table.clone());
             }
         }
+    }
+
+    /// The mapped tables in doubt.
+    pub(super) fn doubtful(&self) -> Vec<Name> {
+        self.kept.doubtful.iter().filter(|name| self.concern(name)).cloned().collect()
     }
 
     /// The mapped tables of which nothing is known but that a statement made them.

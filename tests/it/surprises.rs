@@ -367,6 +367,6 @@ on_all!(surprises_are_carried_exactly_or_refused_by_place);
 #[test]
 fn every_row_of_the_docs_is_told_by_a_test() {
     let told = |row: &str| SURPRISES_TOLD.iter().any(|surprise| surprise.row == row);
-    let untold = SURPRISES.untold(told, &[]);
+    let untold = SURPRISES.untold(told, &[include_str!("definitions.rs")]);
     assert!(untold.is_empty(), "docs/surprises.md has rows that no test tells: {untold:?}");
 }

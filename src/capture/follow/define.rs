@@ -10,6 +10,7 @@ use crate::capture::place::Spot;
 use crate::capture::tables::{described, fits, with_keys_of};
 use crate::capture::{Error, ahead};
 use crate::database::schema::LiveTable;
+use crate::value::Name;
 
 impl Follower {
     /// Makes sure that the map is bound to the definition that the rows announced by `event` were
@@ -28,9 +29,18 @@ impl Follower {
         {
             return Ok(true);
         }
-        let live = self.fetcher.definitions(&[event.table.into()]).await?.pop();
-        let table = match self.definition(&logged, event.table, live.as_ref(), start).await? {
-            Ok(table) => table,
+        // All in doubt are asked for together: looking ahead in the log once does for all of them.
+        let mut doubtful = self.definitions.doubtful();
+        if !doubtful.iter().any(|name| **name == *event.table) {
+            doubtful.push(event.table.into());
+        }
+        let found = self.fetcher.definitions(&doubtful).await?;
+        for name in &doubtful {
+            self.live.tables.remove(name);
+        }
+        self.live.tables.extend(found.into_iter().map(|live| (live.name.clone(), live)));
+        match self.definition(&logged, event.table, &doubtful, start).await? {
+            Ok(tables) => tables.into_iter().for_each(|table| self.definitions.define(table)),
             Err(why) if self.is_accepted(start) => {
                 tracing::warn!(table = event.table, place = %start, "rows given up: {why}");
                 self.definitions.give_up(event.table);
@@ -43,17 +53,11 @@ impl Follower {
                 );
                 return Err(refused(start, &format!("table {}: {why}", event.table), &remedy));
             }
-        };
-        self.definitions.define(table);
+        }
         // Others may refer to tables made meanwhile whose rows have not been seen yet.
         let unseen = self.definitions.unseen();
-        if !unseen.is_empty() {
-            self.definitions.glimpse(self.fetcher.definitions(&unseen).await?);
-        }
-        match live {
-            Some(live) => drop(self.live.tables.insert(live.name.clone(), live)),
-            None => drop(self.live.tables.remove(event.table)),
-        }
+        let made = unseen.iter().filter_map(|name| self.live.tables.get(name)).cloned();
+        self.definitions.glimpse(made);
         self.map = Arc::new(bound(self.definitions.bind()));
         self.live_map = Arc::new(self.definitions.bind_to(&self.live));
         self.plans.clear();
@@ -62,43 +66,49 @@ impl Follower {
         Ok(true)
     }
 
-    /// The definition behind a description in the log, or why it is not known.
+    /// The definition behind a description in the log, or why it is not known. Definitions of other
+    /// tables in doubt come along where they become known with it.
     async fn definition(
         &self,
         logged: &[MapColumn],
         table: &str,
-        live: Option<&LiveTable>,
+        doubtful: &[Name],
         start: &Spot,
-    ) -> Result<Result<LiveTable, String>, Error> {
-        let known: Vec<&LiveTable> = live.into_iter().chain(self.definitions.last(table)).collect();
+    ) -> Result<Result<Vec<LiveTable>, String>, Error> {
+        let last = self.definitions.last(table);
+        let live = self.live.tables.get(table);
+        let known: Vec<&LiveTable> = live.into_iter().chain(last).collect();
         if let Some(table) = described(logged, &known) {
-            return Ok(Ok(table));
+            return Ok(Ok(vec![table]));
         }
         let Some(live) = live else {
-            return Ok(Err(
-                "it is not in the database any more, and its columns have no names in \
-                           the log"
-                    .to_owned(),
-            ));
+            return Ok(Err("it is not in the database any more".to_owned() + NAMELESS));
         };
         if !fits(logged, live) {
             return Ok(Err(unreadable(logged, live).unwrap_or_else(|| {
-                "its rows were written with another definition than it has now, and its columns \
-                 have no names in the log"
-                    .to_owned()
+                "its rows were written with another definition than it has now".to_owned()
+                    + NAMELESS
             })));
         }
         let from = self.position();
         let (options, bytes_max) = (self.fetcher.options(), self.settings.inflated_bytes_max);
-        Ok(match ahead::definition(options, &from, start, table, bytes_max).await? {
-            None => Ok(with_keys_of(live.clone(), &known)),
-            Some(place) => Err(format!(
-                "it is defined anew at {place} too, so how it is defined until then is not known, \
-                 and its columns have no names in the log"
-            )),
-        })
+        let ahead = ahead::definitions(options, &from, start, doubtful, bytes_max).await?;
+        if let Some(place) = ahead.get(table) {
+            return Ok(Err(format!(
+                "it is defined anew at {place} too, so how it is defined until then is not known\
+                 {NAMELESS}"
+            )));
+        }
+        let settled = doubtful.iter().filter(|name| !ahead.contains_key(*name));
+        let present = settled.filter_map(|name| {
+            let known: Vec<_> = self.definitions.last(name).into_iter().collect();
+            Some(with_keys_of(self.live.tables.get(name)?.clone(), &known))
+        });
+        Ok(Ok(present.collect()))
     }
 }
+
+const NAMELESS: &str = ", and its columns have no names in the log";
 
 /// The column that no definition would make readable, and why.
 fn unreadable(logged: &[MapColumn], live: &LiveTable) -> Option<String> {

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::alter::{Effect, effect};
 use super::decode::{Body, Decoder};
 use super::place::{Place, Spot};
 use super::statement::{defines_tables, drops_database, mentions};
@@ -19,14 +20,15 @@ use crate::value::Name;
 const SERVER_IDS: std::ops::Range<u32> = 0xf000_0000..0xffff_fff0;
 
 /// Which of some tables are defined anew after the spot `here`, read from the position `from` before
-/// it, up to what is the log's end now; and where first.
+/// it, up to what is the log's end now: where first, and the most that is done to them. What cannot
+/// matter to the reading of rows is left out.
 pub(super) async fn definitions(
     options: &connect::Options,
     from: &Position,
     here: &Spot,
     tables: &[Name],
     inflated_bytes_max: u64,
-) -> Result<HashMap<Name, Spot>, Error> {
+) -> Result<HashMap<Name, (Spot, Effect)>, Error> {
     let mut found = HashMap::new();
     let mut connection = options.connect(&[]).await?;
     let server = Server::read(&mut connection).await?;
@@ -66,20 +68,22 @@ pub(super) async fn definitions(
 }
 
 fn note(
-    found: &mut HashMap<Name, Spot>,
+    found: &mut HashMap<Name, (Spot, Effect)>,
     sql: &str,
     schema: &str,
     options: &connect::Options,
     tables: &[Name],
     spot: &Spot,
 ) {
-    if !defines_tables(sql) {
+    let effect = effect(sql);
+    if !defines_tables(sql) || effect == Effect::Nothing {
         return;
     }
     let all = drops_database(sql, &options.database);
     for table in tables {
         if all || mentions(sql, schema, &options.database, table) {
-            found.entry(table.clone()).or_insert_with(|| spot.clone());
+            let most = &mut found.entry(table.clone()).or_insert_with(|| (spot.clone(), effect)).1;
+            *most = effect.max(*most);
         }
     }
 }

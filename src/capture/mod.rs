@@ -12,6 +12,7 @@
 //! store transaction, and starts over after an error, at once or slowly as the error demands.
 
 mod ahead;
+mod alter;
 mod assembly;
 pub mod decode;
 mod error;

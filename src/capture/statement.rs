@@ -103,7 +103,7 @@ pub(super) fn starts_transaction(sql: &str) -> bool {
 }
 
 /// The identifiers and keywords of a statement, without quotes, strings or comments.
-fn words(sql: &str) -> impl Iterator<Item = &str> {
+pub(super) fn words(sql: &str) -> impl Iterator<Item = &str> {
     let mut rest = sql;
     std::iter::from_fn(move || {
         loop {

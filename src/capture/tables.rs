@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::alter::{Effect, effect};
 use super::decode::{ColumnFacts, MapColumn};
 use super::statement::{defines_tables, drops_database, mentions};
 use crate::database::schema::{LiveSchema, LiveTable};
@@ -77,7 +78,7 @@ impl Tables {
 
     /// A statement that defines something, run with `schema` as its database, has been read.
     pub(super) fn doubt(&mut self, sql: &str, schema: &str) {
-        if !defines_tables(sql) {
+        if !defines_tables(sql) || effect(sql) == Effect::Nothing {
             return;
         }
         let database = &self.kept.schema.database;
@@ -149,6 +150,32 @@ fn alike(one: &LiveTable, other: &LiveTable) -> bool {
         && one.indexes == other.indexes
         && one.foreign_keys == other.foreign_keys
         && one.engine == other.engine
+}
+
+/// Whether all columns of a definition hold what they held in another, where neither the log's rows
+/// (`logged`, if they are at hand) nor the type itself says what they hold.
+pub(super) fn same_contents(
+    now: &LiveTable,
+    before: &LiveTable,
+    logged: Option<&[MapColumn]>,
+) -> bool {
+    now.columns.iter().enumerate().all(|(place, column)| {
+        let says = |logged: &MapColumn| {
+            (logged.charset.is_some() || logged.unsigned.is_some()) && column.members.is_empty()
+        };
+        let only_one_meaning = matches!(
+            column.data_type.as_str(),
+            "date" | "time" | "datetime" | "timestamp" | "year" | "bit"
+        );
+        if only_one_meaning || logged.and_then(|logged| logged.get(place)).is_some_and(says) {
+            return true;
+        }
+        let same = before.columns.iter().find(|same| same.name == column.name);
+        same.is_some_and(|same| {
+            (&same.data_type, &same.charset, same.unsigned, &same.members)
+                == (&column.data_type, &column.charset, column.unsigned, &column.members)
+        })
+    })
 }
 
 /// Whether rows that the log describes so can be those of a table defined like this.

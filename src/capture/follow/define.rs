@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::refuse::{at, given_up, refused};
 use super::{Follower, bound};
+use crate::capture::alter::Effect;
 use crate::capture::decode::{ColumnFacts, DecodeError, MapColumn, Refusal, TableMapEvent};
 use crate::capture::place::Spot;
-use crate::capture::tables::{described, fits, with_keys_of};
+use crate::capture::tables::{described, fits, same_contents, with_keys_of};
 use crate::capture::{Error, ahead};
 use crate::database::schema::LiveTable;
 use crate::value::Name;
@@ -93,13 +94,26 @@ impl Follower {
         let from = self.position();
         let (options, bytes_max) = (self.fetcher.options(), self.settings.inflated_bytes_max);
         let ahead = ahead::definitions(options, &from, start, doubtful, bytes_max).await?;
-        if let Some(place) = ahead.get(table) {
+        // Names and places of columns stay, and what they hold is known if it is as it was.
+        let harmless = |name: &str| match ahead.get(name) {
+            None | Some((_, Effect::Nothing)) => true,
+            Some((_, Effect::Columns)) => false,
+            Some((_, Effect::Contents)) => {
+                match (self.definitions.last(name), self.live.tables.get(name)) {
+                    (Some(last), Some(live)) => {
+                        same_contents(live, last, (name == table).then_some(logged))
+                    }
+                    (None, _) | (_, None) => false,
+                }
+            }
+        };
+        if let Some((place, _)) = ahead.get(table).filter(|_| !harmless(table)) {
             return Ok(Err(format!(
                 "it is defined anew at {place} too, so how it is defined until then is not known\
                  {NAMELESS}"
             )));
         }
-        let settled = doubtful.iter().filter(|name| !ahead.contains_key(*name));
+        let settled = doubtful.iter().filter(|name| harmless(name.as_ref()));
         let present = settled.filter_map(|name| {
             let known: Vec<_> = self.definitions.last(name).into_iter().collect();
             Some(with_keys_of(self.live.tables.get(name)?.clone(), &known))

@@ -1,0 +1,152 @@
+//! What an `ALTER TABLE` can do to the reading of a table's rows: nothing (indexes, keys, options),
+//! something to what columns hold, or to which columns there are. Only this is read of it; what is
+//! not recognised can do anything.
+
+use super::statement::words;
+
+/// The most that a statement can do to how rows are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Effect {
+    /// Rows before and after it are read alike.
+    Nothing,
+    /// Columns keep their names and places, but may hold something else.
+    Contents,
+    /// There may be other columns, or in another order.
+    Columns,
+}
+
+/// The effect of a statement that defines a table.
+pub(super) fn effect(sql: &str) -> Effect {
+    let mut head = words(sql);
+    let alters = head.next().is_some_and(|word| word.eq_ignore_ascii_case("ALTER"))
+        && head.next().is_some_and(|word| word.eq_ignore_ascii_case("TABLE"));
+    // A comment could hide anything from a reader of words.
+    if !alters || sql.contains("/*") || sql.contains("--") || sql.contains('#') {
+        return Effect::Columns;
+    }
+    let specifications = split(sql);
+    specifications
+        .iter()
+        .enumerate()
+        .map(|(place, text)| {
+            let mut words: Vec<String> = words(text).map(str::to_ascii_uppercase).collect();
+            if place == 0 {
+                // ALTER TABLE [database.]table comes before the first.
+                let name = if is_qualified(text) { 4 } else { 3 };
+                words.drain(..name.min(words.len()));
+            }
+            specification(&words)
+        })
+        .max()
+        .unwrap_or(Effect::Columns)
+}
+
+/// Whether the table's name has its database before it.
+fn is_qualified(text: &str) -> bool {
+    let mut quoted = false;
+    let name: String = text
+        .split_ascii_whitespace()
+        .skip(2)
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+        .take_while(|letter| {
+            quoted ^= *letter == '`';
+            quoted || !letter.is_whitespace()
+        })
+        .collect();
+    let mut inside = false;
+    name.chars().any(|letter| {
+        inside ^= letter == '`';
+        letter == '.' && !inside
+    })
+}
+
+fn specification(words: &[String]) -> Effect {
+    let word = |place: usize| words.get(place).map_or("", String::as_str);
+    let moves = words.iter().any(|word| word == "FIRST" || word == "AFTER");
+    match word(0) {
+        "ADD" => match word(1) {
+            "UNIQUE" | "INDEX" | "KEY" | "CONSTRAINT" | "PRIMARY" | "FOREIGN" | "FULLTEXT"
+            | "SPATIAL" | "CHECK" => Effect::Nothing,
+            _ => Effect::Columns,
+        },
+        "DROP" => match word(1) {
+            "INDEX" | "KEY" | "CONSTRAINT" | "PRIMARY" | "FOREIGN" | "CHECK" => Effect::Nothing,
+            _ => Effect::Columns,
+        },
+        "RENAME" if matches!(word(1), "INDEX" | "KEY") => Effect::Nothing,
+        "MODIFY" if !moves => Effect::Contents,
+        "CONVERT" => Effect::Contents,
+        "ALTER" | "ENGINE" | "AUTO_INCREMENT" | "COMMENT" | "ROW_FORMAT" | "ENABLE" | "DISABLE"
+        | "ALGORITHM" | "LOCK" | "FORCE" | "DEFAULT" | "COLLATE" | "CHARACTER" => Effect::Nothing,
+        _ => Effect::Columns,
+    }
+}
+
+/// The specifications of an ALTER, which commas separate outside of parentheses and quotes.
+fn split(sql: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let (mut start, mut depth, mut quote, mut escaped) = (0, 0_u32, None, false);
+    for (place, letter) in sql.char_indices() {
+        if let Some(open) = quote {
+            if escaped {
+                escaped = false;
+            } else if letter == '\\' && open != '`' {
+                escaped = true;
+            } else if letter == open {
+                quote = None;
+            }
+            continue;
+        }
+        match letter {
+            '\'' | '"' | '`' => quote = Some(letter),
+            '(' => depth = depth.saturating_add(1),
+            ')' => depth = depth.saturating_sub(1),
+            ',' if depth == 0 => {
+                parts.push(sql.get(start..place).unwrap_or_default());
+                start = place + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(sql.get(start..).unwrap_or_default());
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alter_does_the_most_of_what_it_says() {
+        for (sql, expected) in [
+            ("ALTER TABLE obs ADD INDEX i (a, b)", Effect::Nothing),
+            (
+                "alter table `my-db`.`a.b` add constraint c foreign key (a) references t (b)",
+                Effect::Nothing,
+            ),
+            ("ALTER TABLE obs DROP FOREIGN KEY f, DROP INDEX f", Effect::Nothing),
+            ("ALTER TABLE obs ENGINE = InnoDB", Effect::Nothing),
+            ("ALTER TABLE openmrs.obs AUTO_INCREMENT = 7", Effect::Nothing),
+            ("ALTER TABLE obs ALTER COLUMN a SET DEFAULT ', ADD b INT'", Effect::Nothing),
+            ("ALTER TABLE obs MODIFY uuid CHAR(38) NOT NULL", Effect::Contents),
+            ("ALTER TABLE obs ADD UNIQUE (uuid), MODIFY uuid CHAR(38) NOT NULL", Effect::Contents),
+            ("ALTER TABLE obs CONVERT TO CHARACTER SET utf8mb4", Effect::Contents),
+            ("ALTER TABLE obs MODIFY uuid CHAR(38) AFTER a", Effect::Columns),
+            ("ALTER TABLE obs ADD uuid CHAR(38)", Effect::Columns),
+            ("ALTER TABLE obs ADD COLUMN `index` INT", Effect::Columns),
+            ("ALTER TABLE obs ADD INDEX i (a), ADD (b INT, c INT)", Effect::Columns),
+            ("ALTER TABLE obs DROP a", Effect::Columns),
+            ("ALTER TABLE obs CHANGE a b INT", Effect::Columns),
+            ("ALTER TABLE obs RENAME TO old", Effect::Columns),
+            ("ALTER TABLE obs /*!50000 ADD a INT */", Effect::Columns),
+            ("ALTER IGNORE TABLE obs ADD INDEX i (a)", Effect::Columns),
+            ("CREATE TABLE obs (a INT)", Effect::Columns),
+            ("RENAME TABLE a TO obs", Effect::Columns),
+            ("ALTER TABLE", Effect::Columns),
+        ] {
+            assert_eq!(effect(sql), expected, "{sql}");
+        }
+    }
+}

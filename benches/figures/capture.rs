@@ -65,7 +65,7 @@ pub(crate) async fn measure(site: &mut Site, report: &mut Report) -> Result<()> 
             theirs.as_secs_f64() / middle.took.as_secs_f64()
         ),
     ];
-    let bound_by = "one core, which translates rows and looks up identities; the disk waits";
+    let bound_by = "both cores: translating rows, and the identity index; the disk waits";
     report.figure('b', "capture into the spool", &found, bound_by);
     Ok(())
 }

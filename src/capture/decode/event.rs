@@ -204,7 +204,10 @@ impl Decoder {
 
     /// The event without its checksum, once that is found right.
     fn checked<'a>(&self, raw: &'a [u8], header: &Header) -> Result<&'a [u8], DecodeError> {
-        let unannounced = header.kind == types::ROTATE && header.is_artificial();
+        // Servers give the one that they make up the time 0, so that it can be told from those of
+        // the log, of which a flipped bit could otherwise make one.
+        let made_up = header.is_artificial() && header.timestamp_seconds == 0;
+        let unannounced = header.kind == types::ROTATE && made_up;
         if unannounced || (self.checksum.is_none() && header.kind == types::ROTATE) {
             // Sent before the format description that would say whether it has a checksum: the
             // servers differ, so the bytes themselves have to tell.

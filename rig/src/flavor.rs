@@ -194,6 +194,16 @@ impl Installed {
             .find(|folder| folder.is_dir())
     }
 
+    /// The same, with another copy of the server program.
+    pub(crate) fn with_server(&self, server: PathBuf) -> Installed {
+        Installed { server, ..self.clone() }
+    }
+
+    /// The server program's file.
+    pub(crate) fn server_file(&self) -> &Path {
+        &self.server
+    }
+
     /// A program in an unpacked system is started with that system's own loader and libraries, so
     /// that it runs on an older libc without chroot.
     fn program_at(&self, file: &Path) -> (OsString, Vec<OsString>) {

@@ -15,6 +15,7 @@
 pub mod clinic;
 pub mod edge;
 mod flavor;
+mod keyring;
 mod link;
 pub mod openmrs;
 mod options;

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::edge;
 use crate::flavor::{Flavor, Installed};
+use crate::keyring;
 use crate::openmrs;
 use crate::options::ServerOptions;
 use crate::template;
@@ -53,6 +54,23 @@ impl Server {
         let data = folder.path().join("data");
         tokio::task::spawn_blocking(move || template::copy_template(&template, &data)).await??;
         Server::start_in(installed, folder, options).await
+    }
+
+    /// Starts a new server whose log is encrypted on the disk. `None` if this kind of server is
+    /// installed without a plugin that keeps keys.
+    pub async fn start_with_encrypted_log(
+        flavor: Flavor,
+        mut options: ServerOptions,
+    ) -> Result<Option<Server>> {
+        let installed = flavor.installed()?;
+        let folder = new_folder()?;
+        let data = folder.path().join("data");
+        let source = installed.clone();
+        tokio::task::spawn_blocking(move || template::copy_to(&source, &data)).await??;
+        let Some(installed) = keyring::prepare(&installed, folder.path(), &mut options)? else {
+            return Ok(None);
+        };
+        Server::start_in(installed, folder, options).await.map(Some)
     }
 
     async fn start_in(

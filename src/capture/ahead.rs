@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use super::alter::{Effect, effect};
 use super::decode::{Body, Decoder};
+use super::follow::refuse::at;
 use super::place::{Place, Spot};
-use super::statement::{defines_tables, drops_database, mentions};
+use super::statement::{defines_tables, drops_database};
 use super::stream::{Request, Stream};
+use super::words::Mentions;
 use super::{Error, start};
 use crate::database::connect;
 use crate::database::server::Server;
@@ -46,9 +48,9 @@ pub(super) async fn definitions(
         let group = stream.next().await?;
         for raw in group.iter() {
             let spot = place.spot();
-            let event = decoder.event(raw, false)?;
+            let event = decoder.event(raw, false).map_err(|error| at(&spot, &error))?;
             match &event.body {
-                Body::Rotate { file, offset } => place.rotated(file, *offset),
+                Body::Rotate { file, offset } => place.rotated(file, *offset)?,
                 // Not a sign of the end: MySQL also sends one in the place of what it leaves out.
                 Body::Heartbeat => {}
                 Body::Query(query) => {
@@ -80,8 +82,9 @@ fn note(
         return;
     }
     let all = drops_database(sql, &options.database);
+    let mentions = Mentions::read(sql, schema, &options.database);
     for table in tables {
-        if all || mentions(sql, schema, &options.database, table) {
+        if all || mentions.table(table) {
             let most = &mut found.entry(table.clone()).or_insert_with(|| (spot.clone(), effect)).1;
             *most = effect.max(*most);
         }

@@ -2,7 +2,7 @@
 //! something to what columns hold, or to which columns there are. Only this is read of it; what is
 //! not recognised can do anything.
 
-use super::statement::words;
+use super::words::{Word, words};
 
 /// The most that a statement can do to how rows are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,8 +18,8 @@ pub(super) enum Effect {
 /// The effect of a statement that defines a table.
 pub(super) fn effect(sql: &str) -> Effect {
     let mut head = words(sql);
-    let alters = head.next().is_some_and(|word| word.eq_ignore_ascii_case("ALTER"))
-        && head.next().is_some_and(|word| word.eq_ignore_ascii_case("TABLE"));
+    let alters = head.next().is_some_and(|word| word.is("ALTER"))
+        && head.next().is_some_and(|word| word.is("TABLE"));
     // A comment could hide anything from a reader of words.
     if !alters || sql.contains("/*") || sql.contains("--") || sql.contains('#') {
         return Effect::Columns;
@@ -29,7 +29,7 @@ pub(super) fn effect(sql: &str) -> Effect {
         .iter()
         .enumerate()
         .map(|(place, text)| {
-            let mut words: Vec<String> = words(text).map(str::to_ascii_uppercase).collect();
+            let mut words: Vec<String> = words(text).map(|word| keyword(&word)).collect();
             if place == 0 {
                 // ALTER TABLE [database.]table comes before the first.
                 let name = if is_qualified(text) { 4 } else { 3 };
@@ -39,6 +39,11 @@ pub(super) fn effect(sql: &str) -> Effect {
         })
         .max()
         .unwrap_or(Effect::Columns)
+}
+
+/// A word in capitals; a quoted one is a name, whatever it says.
+fn keyword(word: &Word<'_>) -> String {
+    if word.quoted { "`".to_owned() } else { word.text.to_ascii_uppercase() }
 }
 
 /// Whether the table's name has its database before it.
@@ -78,7 +83,9 @@ fn specification(words: &[String]) -> Effect {
         "RENAME" if matches!(word(1), "INDEX" | "KEY") => Effect::Nothing,
         "MODIFY" if !moves => Effect::Contents,
         "CONVERT" => Effect::Contents,
-        "ALTER" | "ENGINE" | "AUTO_INCREMENT" | "COMMENT" | "ROW_FORMAT" | "ENABLE" | "DISABLE"
+        // Read alike, but a table of an engine without transactions does not travel.
+        "ENGINE" => Effect::Contents,
+        "ALTER" | "AUTO_INCREMENT" | "COMMENT" | "ROW_FORMAT" | "ENABLE" | "DISABLE"
         | "ALGORITHM" | "LOCK" | "FORCE" | "DEFAULT" | "COLLATE" | "CHARACTER" => Effect::Nothing,
         _ => Effect::Columns,
     }
@@ -127,7 +134,7 @@ mod tests {
                 Effect::Nothing,
             ),
             ("ALTER TABLE obs DROP FOREIGN KEY f, DROP INDEX f", Effect::Nothing),
-            ("ALTER TABLE obs ENGINE = InnoDB", Effect::Nothing),
+            ("ALTER TABLE obs ENGINE = InnoDB", Effect::Contents),
             ("ALTER TABLE openmrs.obs AUTO_INCREMENT = 7", Effect::Nothing),
             ("ALTER TABLE obs ALTER COLUMN a SET DEFAULT ', ADD b INT'", Effect::Nothing),
             ("ALTER TABLE obs MODIFY uuid CHAR(38) NOT NULL", Effect::Contents),
@@ -136,6 +143,8 @@ mod tests {
             ("ALTER TABLE obs MODIFY uuid CHAR(38) AFTER a", Effect::Columns),
             ("ALTER TABLE obs ADD uuid CHAR(38)", Effect::Columns),
             ("ALTER TABLE obs ADD COLUMN `index` INT", Effect::Columns),
+            ("ALTER TABLE obs ADD `index` INT", Effect::Columns),
+            ("ALTER TABLE obs DROP `key`", Effect::Columns),
             ("ALTER TABLE obs ADD INDEX i (a), ADD (b INT, c INT)", Effect::Columns),
             ("ALTER TABLE obs DROP a", Effect::Columns),
             ("ALTER TABLE obs CHANGE a b INT", Effect::Columns),

@@ -34,6 +34,12 @@ pub enum Error {
         /// Three heartbeat periods.
         seconds: u64,
     },
+    /// The server cannot read its own log.
+    #[error("the server cannot read its own log: {server}")]
+    Unreadable {
+        /// The server's words.
+        server: String,
+    },
     /// Another reader uses the same replica id, and the two end each other.
     #[error(
         "another reader of this server's log uses the same server id ({server}); give this node \
@@ -161,6 +167,30 @@ pub enum Resume {
         /// The server's words.
         server: String,
     },
+    /// The server has begun its log anew.
+    #[error(
+        "the server's log was begun anew (RESET MASTER, or files put in its place): {position} was \
+         captured from another one, and {found}. What was written since cannot be told from what was \
+         captured (see 'A log begun anew' in docs/operator.md)"
+    )]
+    Replaced {
+        /// Where capture stood.
+        position: Position,
+        /// What told that it is another log.
+        found: String,
+    },
+    /// GTIDs were switched on or off, and the server does not send what it wrote before that.
+    #[error(
+        "the server does not send its log on from {position} ({server}): set gtid_mode one step \
+         back (ON_PERMISSIVE when going on, OFF_PERMISSIVE when going off) until headwater has read \
+         what was written before"
+    )]
+    GtidMode {
+        /// Where capture stood.
+        position: Position,
+        /// The server's words.
+        server: String,
+    },
     /// The position is beyond what the protocol can ask for by offset.
     #[error(
         "{position} is beyond 4 GiB in its file, which only a server with GTIDs can be asked for; \
@@ -185,12 +215,21 @@ pub enum Resume {
     },
 }
 
+impl Resume {
+    /// Whether the log was asked for by GTIDs, and the server has transactions without.
+    pub(super) fn is_of_gtids(&self) -> bool {
+        matches!(self, Resume::GtidMode { position, .. } if position.gtids.is_some())
+    }
+}
+
 impl Error {
     /// What happens next.
     pub fn disposition(&self) -> Disposition {
         match self {
             Error::Database(error) if error.is_transient() => Disposition::Retry,
             Error::Lost { .. } | Error::Silent { .. } => Disposition::Retry,
+            // Asked for by file and offset next, which the server may well send.
+            Error::Resume(resume) if resume.is_of_gtids() => Disposition::Retry,
             Error::Question { source, .. } => match source {
                 mysql_async::Error::Server(_) => Disposition::Stopped,
                 mysql_async::Error::Driver(_)
@@ -208,6 +247,7 @@ impl Error {
             Error::Decode(_)
             | Error::Value { .. }
             | Error::Database(_)
+            | Error::Unreadable { .. }
             | Error::SameServerId { .. }
             | Error::Privilege { .. }
             | Error::Resume(_)

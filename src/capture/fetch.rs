@@ -9,12 +9,14 @@ use std::sync::Arc;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Params, Row};
 
-use super::Error;
 use super::decode::Charset;
 use super::translate::{RowValues, lender};
+use super::{Error, start};
 use crate::change::Identity;
 use crate::database::connect;
 use crate::database::schema::{LiveColumn, LiveSchema, LiveTable};
+use crate::database::server::Server;
+use crate::position::Position;
 use crate::schema_map::{BoundIdentity, BoundMap, BoundTable, ConditionalRule};
 use crate::value::{Name, Value};
 
@@ -50,6 +52,16 @@ impl Fetcher {
     /// The database asked.
     pub(super) fn options(&self) -> &connect::Options {
         &self.options
+    }
+
+    /// Where the log ends now.
+    pub(super) async fn log_end(&mut self, server: &Server) -> Result<Position, Error> {
+        let connection = self.connection().await?;
+        let end = start::log_end(connection, server).await;
+        if end.is_err() {
+            self.connection = None;
+        }
+        end
     }
 
     /// How tables are defined now; without those that do not exist.

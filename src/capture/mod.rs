@@ -30,6 +30,8 @@ mod statement;
 mod stream;
 mod tables;
 mod translate;
+mod watch;
+mod words;
 
 pub use error::{Disposition, Error, Resume};
 pub use place::{canonical, reaches};

@@ -5,9 +5,9 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-use super::Error;
 use super::decode::Header;
 use super::gtid::{DomainState, GtidSet};
+use super::{Error, Resume};
 use crate::position::{Position, ServerIdentity};
 
 /// The event that opens every log file, and every dump.
@@ -35,6 +35,10 @@ impl PartialOrd for Spot {
 }
 
 impl Spot {
+    pub(super) fn new(file: &str, offset: u64) -> Spot {
+        Spot { file: file.into(), offset }
+    }
+
     /// Whether this is not before a position of the same server.
     pub(super) fn is_at_or_past(&self, position: &Position) -> bool {
         *self >= Spot { file: position.file.as_str().into(), offset: position.offset }
@@ -53,9 +57,14 @@ pub(super) struct Place {
     server: ServerIdentity,
     file: Arc<str>,
     offset: u64,
+    /// When the file was begun, once that has been read.
+    begun_seconds: Option<u32>,
     executed: Executed,
     /// The transaction begun and not yet committed.
     begun: Option<Begun>,
+    /// Nothing has begun since the dump did: what comes is the head of the file, which stands before
+    /// the place where capture resumes.
+    resuming: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -86,8 +95,10 @@ impl Place {
             server: position.server.clone(),
             file: position.file.as_str().into(),
             offset: position.offset,
+            begun_seconds: position.begun_seconds,
             executed,
             begun: None,
+            resuming: true,
         })
     }
 
@@ -102,20 +113,60 @@ impl Place {
             self.offset = self.offset.saturating_add(u64::from(header.size));
             return;
         }
+        if self.resuming {
+            self.offset = self.offset.max(u64::from(header.end));
+            return;
+        }
         let high = self.offset & !u64::from(u32::MAX);
         let end = high | u64::from(header.end);
         self.offset = if end < self.offset { end.saturating_add(1 << 32) } else { end };
     }
 
-    /// The log goes on in another file.
-    pub(super) fn rotated(&mut self, file: &str, offset: u64) {
-        self.file = file.into();
+    /// The log goes on in another file, or is read on in the same.
+    pub(super) fn rotated(&mut self, file: &str, offset: u64) -> Result<(), Error> {
+        if *file == *self.file {
+            // Said when a dump begins. What it sends by GTIDs stands after what has been read.
+            self.offset = self.offset.max(offset);
+            self.resuming = true;
+            return Ok(());
+        }
+        let next = Spot { file: file.into(), offset };
+        if series(file) == series(&self.file) && next < self.spot() {
+            let found = format!("the log goes on in {file}");
+            return Err(Resume::Replaced { position: self.position(), found }.into());
+        }
+        self.file = next.file;
         self.offset = offset;
+        self.begun_seconds = None;
+        self.resuming = false;
+        Ok(())
+    }
+
+    /// The first event of the file was read, or the server's repetition of it.
+    pub(super) fn file_begun(&mut self, seconds: u32) -> Result<(), Error> {
+        // Servers that make one up may leave the time out.
+        if seconds == 0 {
+            return Ok(());
+        }
+        match self.begun_seconds.replace(seconds) {
+            Some(before) if before != seconds => {
+                self.begun_seconds = Some(before);
+                let found = format!(
+                    "{} was begun {} s {}",
+                    self.file,
+                    seconds.abs_diff(before),
+                    if seconds > before { "later" } else { "earlier" }
+                );
+                Err(Resume::Replaced { position: self.position(), found }.into())
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// A transaction with a GTID begins.
     pub(super) fn begin(&mut self, begun: Option<Begun>) {
         self.begun = begun;
+        self.resuming = false;
     }
 
     /// The transaction begun last is over, committed or not: it will not be sent again.
@@ -153,6 +204,7 @@ impl Place {
             server: self.server.clone(),
             file: spot.file.to_string(),
             offset: spot.offset,
+            begun_seconds: self.begun_seconds.filter(|_| spot.file == self.file),
             gtids: match &self.executed {
                 Executed::Unknown => None,
                 Executed::Mysql(executed) => Some(executed.to_string()),
@@ -160,6 +212,21 @@ impl Place {
             },
         }
     }
+}
+
+/// Refuses to go on from a file that the server's log has not reached: it was begun anew.
+pub(super) fn not_before(end: &Position, position: &Position) -> Result<(), Error> {
+    let before = Spot::new(&end.file, 0) < Spot::new(&position.file, 0);
+    if before && series(&end.file) == series(&position.file) {
+        let found = format!("its log ends at {}:{}", end.file, end.offset);
+        return Err(Resume::Replaced { position: position.clone(), found }.into());
+    }
+    Ok(())
+}
+
+/// What the names of all files of one log begin with.
+fn series(file: &str) -> &str {
+    file.rsplit_once('.').map_or(file, |(series, _)| series)
 }
 
 /// The position as capture itself writes it: the same file and offset, and what has been executed
@@ -192,6 +259,7 @@ mod tests {
             server: ServerIdentity::Mariadb { server_id: 1, domain_id: 0 },
             file: "log.000001".to_owned(),
             offset: 4,
+            begun_seconds: None,
             gtids: None,
         })
         .unwrap()
@@ -204,20 +272,53 @@ mod tests {
     #[test]
     fn the_offset_goes_on_past_four_gibibytes() {
         let mut place = start();
+        place.begin(None);
         place.passed(&header(100, u32::MAX - 10, 0));
         place.passed(&header(100, 89, 0));
         assert_eq!(place.position().offset, (1 << 32) + 89);
+        // Resumed there by GTIDs, the server sends the head of the file, then what comes next.
+        let mut place = Place::new(&place.position()).unwrap();
+        place.rotated("log.000001", 4).unwrap();
+        place.passed(&header(122, 126, 0));
+        assert_eq!(place.position().offset, (1 << 32) + 89);
+        place.begin(None);
+        place.passed(&header(100, 189, 0));
+        assert_eq!(place.position().offset, (1 << 32) + 189);
     }
 
     #[test]
     fn the_millionth_file_comes_after_those_before_it() {
         let mut place = start();
-        place.rotated("log.1000000", 4);
+        place.rotated("log.1000000", 4).unwrap();
         let before = Position { file: "log.999999".to_owned(), offset: 99, ..place.position() };
         assert!(place.spot().is_at_or_past(&before));
         assert!(!start().spot().is_at_or_past(&before));
         let here = place.position();
         assert!(place.spot().is_at_or_past(&here));
+    }
+
+    #[test]
+    fn a_log_that_goes_on_in_an_earlier_file_is_another_log() {
+        let mut place = start();
+        place.rotated("log.000005", 4).unwrap();
+        place.rotated("log.000005", 400).unwrap();
+        assert_eq!(place.position().offset, 400);
+        let error = place.rotated("log.000002", 4).unwrap_err();
+        assert!(error.to_string().contains("log.000002"), "{error}");
+        place.rotated("other.000001", 4).unwrap();
+    }
+
+    #[test]
+    fn a_file_of_the_same_name_begun_at_another_time_is_another_file() {
+        let mut place = start();
+        for seconds in [1_000, 0, 1_000] {
+            place.file_begun(seconds).unwrap();
+        }
+        let mut place = Place::new(&place.position()).unwrap();
+        assert!(place.file_begun(1_001).is_err());
+        assert!(place.file_begun(1_001).is_err(), "and stays one");
+        place.rotated("log.000002", 4).unwrap();
+        place.file_begun(1_002).unwrap();
     }
 
     #[test]

@@ -12,10 +12,11 @@ use super::assembly::{Assembly, Cut};
 use super::fetch::Fetcher;
 use super::follow::{Follower, Settings, Told};
 use super::identities::Identities;
-use super::place::Place;
+use super::place::{self, Place, Spot};
 use super::stream::{RawEvents, Request, Stream};
 use super::tables::Tables;
-use super::{Disposition, Error, start};
+use super::watch::Watch;
+use super::{Disposition, Error, Resume, start};
 use crate::clock::{SharedClock, Timestamp, sleep};
 use crate::database::connect;
 use crate::database::schema::LiveSchema;
@@ -112,12 +113,15 @@ pub struct Capture {
 pub async fn run(mut capture: Capture, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
     let (first, last) = (capture.options.backoff_min, capture.options.backoff_max);
     let mut wait = first;
+    let mut by_offset = false;
+    let mut watch = Watch::default();
     loop {
         let session = tokio::select! {
-            session = capture.session() => session,
+            session = capture.session(by_offset, &mut watch) => session,
             () = stopped(&mut stop) => return Ok(()),
         };
         let Err(error) = session;
+        by_offset |= matches!(&error, Error::Resume(resume) if resume.is_of_gtids());
         let following = capture.state.borrow().doing == Doing::Following;
         if following {
             wait = first;
@@ -164,7 +168,7 @@ impl Capture {
     }
 
     /// One connection's worth of capture.
-    async fn session(&mut self) -> Result<Never, Error> {
+    async fn session(&mut self, by_offset: bool, watch: &mut Watch) -> Result<Never, Error> {
         // What a former connection left unfinished will be sent again from its beginning.
         self.spool.discard_unfinished().await?;
         let mut connection = self.options.database.connect(&[]).await?;
@@ -176,8 +180,12 @@ impl Capture {
         let mut identities =
             Identities::new(self.spool.index_reader()?, self.options.identities_cached_max);
         let file = Arc::clone(&self.options.map);
-        let (position, definitions) = if let Some(position) = self.spool.position().await? {
+        let (position, definitions) = if let Some(mut position) = self.spool.position().await? {
             start::same_server(&position, &server)?;
+            if by_offset || !start::resumes_by_gtids(&server) {
+                position.gtids = None;
+            }
+            place::not_before(&start::log_end(&mut connection, &server).await?, &position)?;
             let stored = self.spool.tables().await?;
             (position, Tables::resumed(file, stored.as_deref(), &live))
         } else {
@@ -200,6 +208,7 @@ impl Capture {
         tracing::info!(%position, server = %position.server, "capture follows the log");
         let settings = Settings {
             database: self.options.database.database.clone(),
+            ignores_case: server.number("lower_case_table_names").is_some_and(|value| value > 0),
             state_schema: self.options.state_schema.clone(),
             accepted: self.options.accepted.clone(),
             inflated_bytes_max: self.options.inflated_bytes_max,
@@ -220,6 +229,8 @@ impl Capture {
         Session {
             capture: self,
             stream,
+            server,
+            watch,
             follower,
             storing: None,
             written: position,
@@ -235,6 +246,8 @@ impl Capture {
 struct Session<'c> {
     capture: &'c mut Capture,
     stream: Stream,
+    server: Server,
+    watch: &'c mut Watch,
     follower: Follower,
     storing: Option<Storing>,
     /// The position in the store, or on its way there.
@@ -279,7 +292,9 @@ impl Session<'_> {
             tokio::select! {
                 group = self.stream.next() => {
                     self.storing = storing;
-                    self.read(group?).await?;
+                    let group = group.map_err(|error| self.placed(error))?;
+                    self.read(group).await?;
+                    self.watch().await?;
                 }
                 stored = done(&mut storing) => self.stored(stored)?,
                 wanted = self.capture.wanted.recv(), if !self.follower.assembly.is_open() => {
@@ -294,6 +309,35 @@ impl Session<'_> {
                 () = sleep(POSITION_EVERY) => self.storing = storing,
             }
             self.hand_over(Why::Free)?;
+        }
+    }
+
+    /// Asks where the log ends when the server says that it has sent everything.
+    async fn watch(&mut self) -> Result<(), Error> {
+        if !self.follower.told.caught_up {
+            return Ok(());
+        }
+        let end = self.follower.fetcher.log_end(&self.server).await?;
+        let here = self.follower.place.spot();
+        let there = Spot::new(&end.file, end.offset);
+        if self.watch.sends_all(there, &here, self.follower.told.events) {
+            return Ok(());
+        }
+        // The next connection tells what has become of the log.
+        let reason = format!("the server's log ends at {end}, and it sends none after {here}");
+        Err(Error::Lost { reason })
+    }
+
+    /// What the server cannot read in the middle of its log is refused by place, as what we cannot.
+    fn placed(&self, error: Error) -> Error {
+        match error {
+            Error::Unreadable { server } => self.follower.unreadable(&server),
+            Error::Resume(Resume::NotAnEvent { position, server })
+                if self.follower.position() != position =>
+            {
+                self.follower.unreadable(&server)
+            }
+            other => other,
         }
     }
 

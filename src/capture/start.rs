@@ -32,6 +32,12 @@ pub(super) fn same_server(position: &Position, server: &Server) -> Result<(), Er
     .into())
 }
 
+/// Whether the log can be asked for by what has been executed: a MySQL that does not give GTIDs to
+/// all its transactions refuses that.
+pub(super) fn resumes_by_gtids(server: &Server) -> bool {
+    server.flavor == Flavor::Mariadb || server.is_on("gtid_mode")
+}
+
 /// What the server must be set to for its log to hold every change exactly. The same conditions
 /// are enforced again on every event: a session can change them at any time.
 pub(super) fn suitable(server: &Server) -> Result<(), Error> {
@@ -75,7 +81,7 @@ pub async fn log_end(connection: &mut Conn, server: &Server) -> Result<Position,
         }
     };
     let file = String::from_utf8_lossy(&file).into_owned();
-    Ok(Position { server: server.identity.clone(), file, offset, gtids })
+    Ok(Position { server: server.identity.clone(), file, offset, begun_seconds: None, gtids })
 }
 
 /// Notes the identities of all rows that lend theirs to others, before the first position is

@@ -1,6 +1,8 @@
 //! What a statement in the log means to capture. Rows come as rows; a statement either marks a
 //! transaction, changes the schema, or is a change whose rows are not there.
 
+use super::words::{Mentions, Word, Words, readings, words};
+
 /// The kinds of statement that a log in row format holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Statement {
@@ -16,82 +18,118 @@ pub enum Statement {
     RollbackToSavepoint,
     /// `XA START`, `XA END`, `XA COMMIT`, `XA ROLLBACK`.
     Xa,
-    /// Rows changed without being in the log: statement format, or `TRUNCATE`.
+    /// Rows of the tables it names changed without being in the log: `TRUNCATE`, partitions and
+    /// tablespaces put in or taken out, `ALTER IGNORE`.
     Rowless,
+    /// Rows changed, and the log has the statement in their place. What it changed beside the tables
+    /// it names is not known: triggers, functions and views do not show.
+    InPlaceOfRows,
     /// Anything else: definitions of tables, users, and so on.
     Definition,
 }
 
 impl Statement {
-    /// Reads as much of a statement as tells its kind.
+    /// Reads as much of a statement as tells its kind. One that could be read in several ways is of
+    /// the kind that could lose the most.
     pub fn read(sql: &str) -> Statement {
-        let mut words = words(sql);
-        let first = words.next().unwrap_or_default().to_ascii_uppercase();
-        let second = words.next().unwrap_or_default().to_ascii_uppercase();
-        match (first.as_str(), second.as_str()) {
-            ("BEGIN", _) | ("START", "TRANSACTION") => Statement::Begin,
-            ("COMMIT", _) => Statement::Commit,
-            ("ROLLBACK", "TO") => Statement::RollbackToSavepoint,
-            ("ROLLBACK", _) => Statement::Rollback,
-            ("SAVEPOINT" | "RELEASE", _) => Statement::Savepoint,
-            ("XA", _) => Statement::Xa,
-            ("INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "LOAD" | "TRUNCATE" | "WITH", _) => {
-                Statement::Rowless
-            }
-            ("ALTER", _) if takes_rows(words) => Statement::Rowless,
-            _ => Statement::Definition,
-        }
+        let kinds: Vec<Statement> = readings(sql).map(kind).collect();
+        let usual = kinds.first().copied().unwrap_or(Statement::Definition);
+        [Statement::Rowless, Statement::InPlaceOfRows]
+            .into_iter()
+            .find(|worst| kinds.contains(worst))
+            .unwrap_or(usual)
     }
 }
 
-/// Whether what follows `ALTER TABLE` takes rows out of the table, or puts others in.
-fn takes_rows<'a>(words: impl Iterator<Item = &'a str>) -> bool {
-    let mut before = String::new();
-    for word in words.map(str::to_ascii_uppercase) {
-        let verb =
-            matches!(before.as_str(), "TRUNCATE" | "DROP" | "EXCHANGE" | "IMPORT" | "DISCARD");
-        if verb && matches!(word.as_str(), "PARTITION" | "TABLESPACE") {
-            return true;
+fn kind(words: Words<'_>) -> Statement {
+    let mut head = words.clone();
+    let mut keyword = || match head.next() {
+        Some(word) if !word.quoted => word.text.to_ascii_uppercase(),
+        Some(_) | None => String::new(),
+    };
+    let (first, second) = (keyword(), keyword());
+    match (first.as_str(), second.as_str()) {
+        ("BEGIN", _) | ("START", "TRANSACTION") => Statement::Begin,
+        ("COMMIT", _) => Statement::Commit,
+        ("ROLLBACK", "TO") => Statement::RollbackToSavepoint,
+        ("ROLLBACK", _) => Statement::Rollback,
+        ("SAVEPOINT" | "RELEASE", _) => Statement::Savepoint,
+        ("XA", _) => Statement::Xa,
+        ("TRUNCATE", _) => Statement::Rowless,
+        ("ALTER", _) if takes_rows(words) => Statement::Rowless,
+        // A function that a query or an assignment calls is logged as a query.
+        (
+            "INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "LOAD" | "WITH" | "SELECT" | "DO" | "CALL",
+            _,
+        ) => Statement::InPlaceOfRows,
+        // MariaDB: ANALYZE UPDATE ... does what it analyses.
+        ("ANALYZE", "FORMAT" | "INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "WITH" | "SELECT") => {
+            Statement::InPlaceOfRows
         }
-        before = word;
+        _ => Statement::Definition,
     }
-    false
+}
+
+/// Whether an `ALTER TABLE` takes rows out of the table, or puts others in.
+fn takes_rows(words: Words<'_>) -> bool {
+    // With IGNORE, rows that a new key or type does not allow are dropped.
+    let ignores = words.clone().skip(1).take(2).any(|word| word.is("IGNORE"));
+    let mut before: Option<Word<'_>> = None;
+    let mut moves = words.into_iter().filter(|word| {
+        let after = |verbs: &[&str]| {
+            before.as_ref().is_some_and(|verb| verbs.iter().any(|name| verb.is(name)))
+        };
+        let verbs = ["TRUNCATE", "DROP", "EXCHANGE", "IMPORT", "DISCARD", "CONVERT"];
+        let found = (after(&verbs) && (word.is("PARTITION") || word.is("TABLESPACE")))
+            // MariaDB: a table becomes a partition.
+            || (after(&["CONVERT"]) && word.is("TABLE"));
+        before = Some(word.clone());
+        found
+    });
+    ignores || moves.next().is_some()
 }
 
 /// Whether a statement mentions a table of `database`, by itself or as `database.table`.
 pub fn mentions(sql: &str, schema: &str, database: &str, table: &str) -> bool {
-    // A server that ignores the case of names logs them as they were written.
-    let mut previous = "";
-    for name in words(sql) {
-        if name.eq_ignore_ascii_case(table) {
-            let qualified = previous.eq_ignore_ascii_case(database);
-            if qualified || (!previous.is_empty() && schema.eq_ignore_ascii_case(database)) {
-                return true;
-            }
-        }
-        previous = name;
-    }
-    false
+    Mentions::read(sql, schema, database).table(table)
 }
 
-/// Whether a statement is of the kinds that define tables, of whatever name.
+/// Whether a statement is of the kinds that define tables, of whatever name. Temporary ones are not
+/// the tables that they are named like.
 pub(super) fn defines_tables(sql: &str) -> bool {
-    let mut words = words(sql).map(str::to_ascii_uppercase);
-    let first = words.next().unwrap_or_default();
-    let what = ["TABLE", "TABLES", "DATABASE", "SCHEMA"];
-    // As in CREATE OR REPLACE TABLE, or ALTER ONLINE IGNORE TABLE.
-    matches!(first.as_str(), "ALTER" | "CREATE" | "DROP" | "RENAME")
-        && words.take(3).any(|word| what.contains(&word.as_str()))
+    readings(sql).any(|mut words| {
+        let is = |word: &Word<'_>, keywords: &[&str]| keywords.iter().any(|name| word.is(name));
+        let first = words.next();
+        // As in CREATE OR REPLACE TABLE, or ALTER ONLINE IGNORE TABLE.
+        let head: Vec<_> = words.take(3).collect();
+        first.is_some_and(|first| is(&first, &["ALTER", "CREATE", "DROP", "RENAME"]))
+            && head.iter().any(|word| is(word, &["TABLE", "TABLES", "DATABASE", "SCHEMA"]))
+            && !head.iter().any(|word| word.is("TEMPORARY"))
+    })
 }
 
 /// Whether a statement takes all tables of a database away.
 pub(super) fn drops_database(sql: &str, database: &str) -> bool {
     let mut words = words(sql);
-    let first = words.next().unwrap_or_default();
-    let second = words.next().unwrap_or_default();
-    first.eq_ignore_ascii_case("DROP")
-        && (second.eq_ignore_ascii_case("DATABASE") || second.eq_ignore_ascii_case("SCHEMA"))
-        && words.any(|word| word.eq_ignore_ascii_case(database))
+    words.next().is_some_and(|word| word.is("DROP"))
+        && words.next().is_some_and(|word| word.is("DATABASE") || word.is("SCHEMA"))
+        && words.any(|word| word.names(database))
+}
+
+/// Which transaction an `XA COMMIT` ends, as [`xid`] writes it.
+pub(super) fn xa_committed(sql: &str) -> Option<String> {
+    let mut head = words(sql);
+    let commits = head.next().is_some_and(|word| word.is("XA"))
+        && head.next().is_some_and(|word| word.is("COMMIT"));
+    let at = sql.find("X'").filter(|_| commits)?;
+    let id = sql.get(at..)?.split_ascii_whitespace().next()?;
+    Some(id.to_ascii_lowercase())
+}
+
+/// The name of an XA transaction, as servers log it in small letters.
+pub(super) fn xid(format: u32, global: &[u8], branch: &[u8]) -> String {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    format!("x'{}',x'{}',{format}", hex(global), hex(branch))
 }
 
 /// Whether a statement's rows follow it in the same transaction, as those of MySQL's
@@ -100,66 +138,6 @@ pub(super) fn starts_transaction(sql: &str) -> bool {
     let end: Vec<&str> = sql.split_ascii_whitespace().rev().take(2).collect();
     matches!(end.as_slice(), [last, before] if last.eq_ignore_ascii_case("TRANSACTION")
         && before.eq_ignore_ascii_case("START"))
-}
-
-/// The identifiers and keywords of a statement, without quotes, strings or comments.
-pub(super) fn words(sql: &str) -> impl Iterator<Item = &str> {
-    let mut rest = sql;
-    std::iter::from_fn(move || {
-        loop {
-            rest = rest.trim_start_matches(|letter: char| !starts_word(letter));
-            let first = rest.chars().next()?;
-            if let Some(after) = rest.strip_prefix("/*") {
-                // `/*!40000 ... */` is executed: its words count, its number does not.
-                rest = match after.strip_prefix('!') {
-                    Some(executed) => {
-                        executed.trim_start_matches(|letter: char| letter.is_ascii_digit())
-                    }
-                    None => after.split_once("*/").map_or("", |(_, after)| after),
-                };
-                continue;
-            }
-            if first == '/' {
-                rest = rest.strip_prefix('/')?;
-                continue;
-            }
-            if first == '\'' || first == '"' {
-                rest = after_string(rest.strip_prefix(first)?, first);
-                continue;
-            }
-            if let Some(after) = rest.strip_prefix('`') {
-                let (name, after) = after.split_once('`').unwrap_or((after, ""));
-                rest = after;
-                return Some(name);
-            }
-            let end = rest.find(|letter: char| !is_word(letter)).unwrap_or(rest.len());
-            let (word, after) = rest.split_at_checked(end)?;
-            rest = after;
-            return Some(word);
-        }
-    })
-}
-
-fn starts_word(letter: char) -> bool {
-    is_word(letter) || matches!(letter, '/' | '\'' | '"' | '`')
-}
-
-fn is_word(letter: char) -> bool {
-    letter.is_alphanumeric() || matches!(letter, '_' | '$')
-}
-
-fn after_string(text: &str, quote: char) -> &str {
-    let mut escaped = false;
-    for (index, letter) in text.char_indices() {
-        if escaped {
-            escaped = false;
-        } else if letter == '\\' {
-            escaped = true;
-        } else if letter == quote {
-            return text.get(index + letter.len_utf8()..).unwrap_or_default();
-        }
-    }
-    ""
 }
 
 #[cfg(test)]
@@ -176,11 +154,32 @@ mod tests {
             ("SAVEPOINT `a`", Statement::Savepoint),
             ("XA COMMIT X'01',X'',1", Statement::Xa),
             ("/* ours */ truncate table obs", Statement::Rowless),
-            ("insert into obs values (1)", Statement::Rowless),
+            ("insert into obs values (1)", Statement::InPlaceOfRows),
             ("ALTER TABLE obs ADD x INT", Statement::Definition),
             ("ALTER TABLE obs TRUNCATE PARTITION p1", Statement::Rowless),
             ("alter table obs drop partition p1", Statement::Rowless),
             ("ALTER TABLE obs DROP COLUMN `partition`", Statement::Definition),
+            ("ALTER TABLE obs DROP `partition`", Statement::Definition),
+            ("ALTER TABLE obs CONVERT TO CHARACTER SET utf8mb4", Statement::Definition),
+            ("ALTER TABLE obs CONVERT PARTITION p TO TABLE o", Statement::Rowless),
+            (
+                "ALTER TABLE obs CONVERT TABLE o TO PARTITION p VALUES LESS THAN (9)",
+                Statement::Rowless,
+            ),
+            ("ALTER TABLE obs EXCHANGE PARTITION p WITH TABLE o", Statement::Rowless),
+            ("ALTER TABLE obs DISCARD PARTITION p TABLESPACE", Statement::Rowless),
+            ("ALTER TABLE obs IMPORT TABLESPACE", Statement::Rowless),
+            ("ALTER ONLINE IGNORE TABLE obs ADD UNIQUE (a)", Statement::Rowless),
+            ("-- don't\nTRUNCATE obs", Statement::Rowless),
+            ("# don't\nTRUNCATE obs", Statement::Rowless),
+            ("/*M!100100 TRUNCATE obs */", Statement::Rowless),
+            ("/*!99999 ANALYZE TABLE x */ TRUNCATE obs", Statement::Rowless),
+            ("SET STATEMENT max_statement_time = 0 FOR TRUNCATE obs", Statement::Rowless),
+            ("SET PASSWORD FOR a = 'b'", Statement::Definition),
+            ("SELECT `openmrs`.`f`()", Statement::InPlaceOfRows),
+            ("LOAD DATA INFILE 'x' INTO TABLE obs", Statement::InPlaceOfRows),
+            ("ANALYZE UPDATE obs SET a = 1", Statement::InPlaceOfRows),
+            ("ANALYZE TABLE obs", Statement::Definition),
             ("/*!40000 ALTER TABLE obs */", Statement::Definition),
             ("", Statement::Definition),
         ] {
@@ -210,6 +209,8 @@ mod tests {
             "rename table a to obs",
             "DROP DATABASE openmrs",
             "ALTER ONLINE IGNORE TABLE obs FORCE",
+            "SET STATEMENT lock_wait_timeout = 1 FOR ALTER TABLE obs ADD a INT",
+            "-- a note\nALTER TABLE obs ADD a INT",
         ] {
             assert!(defines_tables(sql), "{sql}");
         }
@@ -221,9 +222,20 @@ mod tests {
             "CREATE DEFINER=`a`@`b` TRIGGER t AFTER INSERT ON obs FOR EACH ROW SET @a = 1",
             "CREATE VIEW v AS SELECT * FROM obs",
             "DROP TRIGGER t",
+            "DROP TEMPORARY TABLE IF EXISTS `openmrs`.`obs` /* generated by server */",
+            "CREATE OR REPLACE TEMPORARY TABLE obs (a INT)",
         ] {
             assert!(!defines_tables(sql), "{sql}");
         }
+    }
+
+    #[test]
+    fn an_xa_transaction_is_known_by_its_name() {
+        let name = xid(1, b"p1", b"");
+        assert_eq!(xa_committed("XA COMMIT X'7031',X'',1").as_deref(), Some(name.as_str()));
+        assert_eq!(xa_committed("XA COMMIT X'7031',X'',1 ONE PHASE"), Some(name));
+        assert_eq!(xa_committed("XA ROLLBACK X'7031',X'',1"), None);
+        assert_eq!(xa_committed("XA COMMIT"), None);
     }
 
     #[test]

@@ -288,6 +288,12 @@ fn sorted(error: &mysql_async::Error, position: &Position) -> Error {
         1236 if has("bogus data in log event") || has("event read from binlog did not pass") => {
             Resume::NotAnEvent { position, server: text.to_owned() }.into()
         }
+        1236 if has("binlog truncated in the middle") || has("exceeded max_allowed_packet") => {
+            Error::Unreadable { server: text.to_owned() }
+        }
+        1236 if has("Cannot replicate anonymous") || has("Cannot replicate GTID-transaction") => {
+            Resume::GtidMode { position, server: text.to_owned() }.into()
+        }
         1236 | 4052 if has("same server_uuid/server_id") || has("same server id") => {
             Error::SameServerId { server: text.to_owned() }
         }

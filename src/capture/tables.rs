@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::alter::{Effect, effect};
 use super::decode::{ColumnFacts, MapColumn};
-use super::statement::{defines_tables, drops_database, mentions};
+use super::statement::{defines_tables, drops_database};
+use super::words::Mentions;
 use crate::database::schema::{LiveSchema, LiveTable};
 use crate::schema_map::{BoundMap, MapFile, TableRule};
 use crate::value::Name;
@@ -83,8 +84,9 @@ impl Tables {
         }
         let database = &self.kept.schema.database;
         let all = drops_database(sql, database);
+        let mentions = Mentions::read(sql, schema, database);
         for table in self.file.tables.keys() {
-            if all || mentions(sql, schema, database, table) {
+            if all || mentions.table(table) {
                 self.given_up.remove(table);
                 self.changed |= self.kept.doubtful.insert(table.clone());
             }
@@ -118,6 +120,16 @@ impl Tables {
             self.changed = true;
             self.kept.schema.tables.insert(table.name.clone(), table);
         }
+    }
+
+    /// What the table is like from here on was not accepted: its definition is in doubt as before.
+    pub(super) fn doubt_again(&mut self, table: &str, former: Option<LiveTable>) {
+        match former {
+            Some(former) => self.kept.schema.tables.insert(table.into(), former),
+            None => self.kept.schema.tables.remove(table),
+        };
+        self.kept.doubtful.insert(table.into());
+        self.changed = true;
     }
 
     /// The rows of the table are given up until it is defined anew.

@@ -40,8 +40,13 @@ impl LiveSchema {
     }
 
     async fn fill(&mut self, connection: &mut Conn, names: &[Name]) -> Result<(), Error> {
-        let version: Option<Row> = connection.query_first("SELECT VERSION()").await?;
-        let version = version.as_ref().and_then(|row| text(row, 0)).unwrap_or_default();
+        let row: Option<Row> =
+            connection.query_first("SELECT VERSION(), @@lower_case_table_names").await?;
+        let version = row.as_ref().and_then(|row| text(row, 0)).unwrap_or_default();
+        // Such a server, as on Windows, is asked for a name in any letters and has it in small ones.
+        if row.as_ref().and_then(|row| text(row, 1)).as_deref() == Some("1") {
+            self.database = self.database.to_lowercase();
+        }
         let flavor = if version.contains("MariaDB") { Flavor::Mariadb } else { Flavor::Mysql };
         let select = Select { database: &self.database, names };
 

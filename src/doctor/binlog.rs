@@ -25,6 +25,7 @@ pub(super) fn checks(facts: &Facts, database: &DatabaseFacts) -> Vec<Check> {
     checks.push(format(server));
     checks.push(row_image(server));
     checks.extend(partial_json(server));
+    checks.extend(checksums(server));
     checks.extend(durability(server));
     checks.extend(metadata(server));
     checks.extend(temporal(server));
@@ -125,6 +126,22 @@ fn partial_json(server: &Server) -> Option<Check> {
             "The log holds only parts of changed JSON values.",
             format!("{}\nthen let every application connect anew", lasting(server, NAME, "''")),
         )
+    })
+}
+
+fn checksums(server: &Server) -> Option<Check> {
+    const NAME: &str = "binlog_checksum";
+    let value = server.variable(NAME)?;
+    Some(if value.eq_ignore_ascii_case("NONE") {
+        Check::not_good(
+            NAME,
+            Doubtful,
+            value,
+            "A bit that flips on the disk or in memory can be carried to the parent as it stands.",
+            lasting(server, NAME, "'CRC32'"),
+        )
+    } else {
+        Check::good(NAME, value)
     })
 }
 

@@ -3,7 +3,7 @@
 
 mod cjk;
 mod differential;
-mod ends;
+pub(crate) mod ends;
 mod exact;
 mod generated;
 mod kinds;

@@ -18,6 +18,7 @@ const FLAGS_AT: usize = 17;
 const IN_USE: u8 = 0x01;
 const ARTIFICIAL: u16 = 0x20;
 const IGNORABLE: u16 = 0x80;
+const WITHOUT_SCHEMA: u16 = 0x08;
 
 /// Numbers of the event types that the decoder itself has to tell apart.
 mod types {
@@ -26,6 +27,7 @@ mod types {
     pub(super) const ROTATE: u8 = 4;
     pub(super) const FORMAT_DESCRIPTION: u8 = 15;
     pub(super) const XID: u8 = 16;
+    pub(super) const EXECUTE_LOAD_QUERY: u8 = 18;
     pub(super) const TABLE_MAP: u8 = 19;
     pub(super) const INCIDENT: u8 = 26;
     pub(super) const HEARTBEAT: u8 = 27;
@@ -76,6 +78,12 @@ impl Header {
     /// Whether the server made the event for this connection: it isn't in the log.
     pub fn is_artificial(&self) -> bool {
         self.flags & ARTIFICIAL != 0
+    }
+
+    /// Whether a statement's tables are written with their database, as in the statements that
+    /// servers make up themselves.
+    pub fn is_without_schema(&self) -> bool {
+        self.flags & WITHOUT_SCHEMA != 0
     }
 
     /// Whether a reader that doesn't know the event's type may ignore it.
@@ -143,7 +151,7 @@ pub enum Body<'a> {
     StatementFormat(&'static str),
     /// The server lost changes, or may have.
     Incident(Incident),
-    /// `MariaDB`: the rest of the file is encrypted. A server never sends that.
+    /// `MariaDB`: the rest of the file is encrypted on the disk.
     StartEncryption,
     /// A type that is not known here. Only [`Header::is_ignorable`] events may be passed over.
     Unknown,
@@ -312,7 +320,9 @@ impl Decoder {
             5 => Body::StatementFormat("INTVAR"),
             13 => Body::StatementFormat("RAND"),
             14 => Body::StatementFormat("USER_VAR"),
-            6..=12 | 17 | 18 => Body::StatementFormat("LOAD DATA"),
+            // The file's content; the statement is an event of its own.
+            9 | 11 | 17 => Body::StatementFormat("LOAD DATA"),
+            types::EXECUTE_LOAD_QUERY => Body::Query(Query::read_load(body)?),
             _ => Body::Unknown,
         })
     }

@@ -303,7 +303,8 @@ fn what_is_not_read_is_refused_by_name() {
     let named = [
         (39, Body::PartialRows(0)),
         (5, Body::StatementFormat("INTVAR")),
-        (18, Body::StatementFormat("LOAD DATA")),
+        (17, Body::StatementFormat("LOAD DATA")),
+        (12, Body::Unknown),
         (164, Body::StartEncryption),
         (200, Body::Unknown),
     ];

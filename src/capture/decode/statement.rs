@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::cursor::Cursor;
 use super::error::DecodeError;
+use super::event::until_zero;
 use super::payload;
 
 /// A statement and what of its session matters for reading it.
@@ -22,6 +23,9 @@ pub struct Query<'a> {
     pub sql_mode: Option<u64>,
     /// The thread of the session, which temporary tables belong to.
     pub thread: u32,
+    /// The databases that a statement in the place of rows changed, also through triggers and
+    /// functions. `None` if the server does not tell (`MariaDB`), or if they are too many.
+    pub databases: Option<Vec<Cow<'a, str>>>,
 }
 
 /// The number of the storage engine's commit.
@@ -42,19 +46,36 @@ pub struct XaPrepare<'a> {
 }
 
 #[derive(Default)]
-struct Session {
+struct Session<'a> {
     client_collation: Option<u16>,
     sql_mode: Option<u64>,
+    databases: Option<Vec<Cow<'a, str>>>,
 }
+
+/// What stands between a `LOAD DATA`'s fixed part and its session's variables: where in the statement
+/// its file's name is, and the like.
+const LOAD_BYTES: usize = 13;
+/// Stands for a number of databases that is too large to list them.
+const TOO_MANY_DATABASES: u8 = 254;
 
 impl<'a> Query<'a> {
     pub(super) fn read(body: &'a [u8]) -> Result<Query<'a>, DecodeError> {
+        Query::read_after(body, 0)
+    }
+
+    /// A `LOAD DATA` in statement format.
+    pub(super) fn read_load(body: &'a [u8]) -> Result<Query<'a>, DecodeError> {
+        Query::read_after(body, LOAD_BYTES)
+    }
+
+    fn read_after(body: &'a [u8], more: usize) -> Result<Query<'a>, DecodeError> {
         let mut cursor = Cursor::new(body, "statement");
         let thread = cursor.u32()?;
         cursor.take(4)?;
         let schema_bytes = usize::from(cursor.u8()?);
         let error = cursor.u16()?;
         let status_bytes = usize::from(cursor.u16()?);
+        cursor.take(more)?;
         let session = status(cursor.take(status_bytes)?);
         let schema = String::from_utf8_lossy(cursor.take(schema_bytes)?);
         cursor.take(1)?;
@@ -65,6 +86,7 @@ impl<'a> Query<'a> {
             client_collation: session.client_collation,
             sql_mode: session.sql_mode,
             thread,
+            databases: session.databases,
         })
     }
 
@@ -81,7 +103,7 @@ impl<'a> Query<'a> {
 }
 
 /// Reads the session's variables up to the first that is not known; what matters comes early.
-fn status(bytes: &[u8]) -> Session {
+fn status(bytes: &[u8]) -> Session<'_> {
     let mut session = Session::default();
     let mut cursor = Cursor::new(bytes, "status variables");
     while let Ok(code) = cursor.u8() {
@@ -98,6 +120,7 @@ fn status(bytes: &[u8]) -> Session {
             13 | 128 => cursor.take(3).map(|_| ()),
             16 | 19 | 20 => cursor.take(1).map(|_| ()),
             11 => counted(&mut cursor).and_then(|()| counted(&mut cursor)),
+            12 => databases(&mut cursor).map(|found| session.databases = found),
             _ => break,
         };
         if passed.is_err() {
@@ -105,6 +128,21 @@ fn status(bytes: &[u8]) -> Session {
         }
     }
     session
+}
+
+/// Their number, and each name with a zero after it.
+fn databases<'a>(cursor: &mut Cursor<'a>) -> Result<Option<Vec<Cow<'a, str>>>, DecodeError> {
+    let count = cursor.u8()?;
+    if count == TOO_MANY_DATABASES {
+        return Ok(None);
+    }
+    let mut names = Vec::new();
+    for _ in 0..count {
+        let name = until_zero(cursor.rest());
+        cursor.take(name.len() + 1)?;
+        names.push(String::from_utf8_lossy(name));
+    }
+    Ok(Some(names))
 }
 
 fn counted(cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {

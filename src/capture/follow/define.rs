@@ -40,6 +40,8 @@ impl Follower {
             self.live.tables.remove(name);
         }
         self.live.tables.extend(found.into_iter().map(|live| (live.name.clone(), live)));
+        let former = self.definitions.last(event.table).cloned();
+        let travelled = self.map.tables.contains_key(event.table) || former.is_none();
         match self.definition(&logged, event.table, &doubtful, start).await? {
             Ok(tables) => tables.into_iter().for_each(|table| self.definitions.define(table)),
             Err(why) if self.is_accepted(start) => {
@@ -60,11 +62,26 @@ impl Follower {
         let made = unseen.iter().filter_map(|name| self.live.tables.get(name)).cloned();
         self.definitions.glimpse(made);
         self.map = Arc::new(bound(self.definitions.bind()));
+        if travelled && !self.map.tables.contains_key(event.table) && !self.is_accepted(start) {
+            let error = self.cannot_travel(event.table, start);
+            // Read again, it is to be refused again.
+            self.definitions.doubt_again(event.table, former);
+            return Err(error);
+        }
         self.live_map = Arc::new(self.definitions.bind_to(&self.live));
         self.plans.clear();
         self.bindings += 1;
         tracing::info!(table = event.table, place = %start, "the table's definition is known anew");
         Ok(true)
+    }
+
+    /// The table was defined so that its rows cannot travel any more: nothing is left out silently.
+    fn cannot_travel(&self, table: &str, start: &Spot) -> Error {
+        let problem = self.map.problems.iter().find(|problem| *problem.table == *table);
+        let why = problem.map_or("it does not fit the map", |problem| &problem.message);
+        let what = format!("table {table} was defined so that its rows cannot travel: {why}");
+        let remedy = format!("Change the table or the schema map. {}", given_up(start));
+        refused(start, &what, &remedy)
     }
 
     /// The definition behind a description in the log, or why it is not known. Definitions of other

@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use self::refuse::{READ_AGAIN, at, given_up, refused, unknown};
+use self::refuse::{READ_AGAIN, given_up, refused};
+use self::xa::Prepared;
 use super::Error;
 use super::assembly::Assembly;
-use super::decode::{Body, Decoder, Event, Header, MapColumn, Query, TransactionPayload};
+use super::decode::{
+    Body, DecodeError, Decoder, Event, Header, Incident, MapColumn, TransactionPayload,
+};
 use super::fetch::Fetcher;
 use super::identities::Identities;
 use super::place::{Begun, Place, Spot};
 use super::plan::TablePlan;
-use super::statement::{Statement, mentions, starts_transaction};
 use super::tables::Tables;
 use super::translate::Decisions;
 use crate::change::NodeId;
@@ -26,8 +28,10 @@ use crate::value::Name;
 
 mod ask;
 mod define;
-mod refuse;
+mod query;
+pub(in crate::capture) mod refuse;
 mod rows;
+mod xa;
 
 /// The name of the table in the state schema whose row every transaction of headwater's own
 /// writes first.
@@ -52,6 +56,8 @@ pub(in crate::capture) struct Follower {
     decisions: Decisions,
     tables: HashMap<u64, Table, RandomState>,
     plans: HashMap<Name, Arc<TablePlan>>,
+    /// XA transactions that were prepared and are known to have nothing to carry.
+    prepared: Prepared,
     transaction: Option<Transaction>,
     /// Where the open transaction begins.
     boundary: Option<Spot>,
@@ -63,6 +69,8 @@ pub(in crate::capture) struct Follower {
 pub(in crate::capture) struct Settings {
     /// The database whose tables travel.
     pub(in crate::capture) database: String,
+    /// The server may log the database's name in other letters than it is called by.
+    pub(in crate::capture) ignores_case: bool,
     /// The schema of headwater's own tables.
     pub(in crate::capture) state_schema: String,
     /// Places (`file:offset`) whose content an operator has looked at and given up.
@@ -75,6 +83,8 @@ pub(in crate::capture) struct Settings {
 #[derive(Debug, Clone, Default)]
 pub(in crate::capture) struct Told {
     pub(in crate::capture) rows: u64,
+    /// Events of the log.
+    pub(in crate::capture) events: u64,
     pub(in crate::capture) transactions: u64,
     /// Rows that could not travel because their identity is NULL.
     pub(in crate::capture) nameless: u64,
@@ -129,6 +139,7 @@ impl Follower {
             decisions: Decisions::default(),
             tables: HashMap::default(),
             plans: HashMap::new(),
+            prepared: Prepared::default(),
             transaction: None,
             boundary: None,
             settings,
@@ -146,13 +157,16 @@ impl Follower {
     /// Reads one event.
     pub(in crate::capture) async fn read(&mut self, raw: &[u8]) -> Result<(), Error> {
         let start = self.place.spot();
-        let event = self.decoder.event(raw, false).map_err(|error| at(&start, &error))?;
+        let event = self.decoder.event(raw, false).map_err(|error| self.at(&start, &error))?;
         self.told.event_seconds = event.header.timestamp_seconds.max(self.told.event_seconds);
         self.told.caught_up = false;
         if let Body::TransactionPayload(payload) = &event.body {
             self.payload(payload, &start).await?;
         } else {
             self.event(&event, &start).await?;
+        }
+        if !matches!(event.body, Body::Heartbeat) {
+            self.told.events += 1;
         }
         if !matches!(event.body, Body::Rotate { .. } | Body::Heartbeat) {
             self.place.passed(&event.header);
@@ -166,10 +180,10 @@ impl Follower {
         start: &Spot,
     ) -> Result<(), Error> {
         let bytes_max = self.settings.inflated_bytes_max;
-        let mut reader = payload.reader(bytes_max).map_err(|error| at(start, &error))?;
+        let mut reader = payload.reader(bytes_max).map_err(|error| self.at(start, &error))?;
         let mut raw = Vec::new();
-        while reader.read(&mut raw).map_err(|error| at(start, &error))? {
-            let event = self.decoder.event(&raw, true).map_err(|error| at(start, &error))?;
+        while reader.read(&mut raw).map_err(|error| self.at(start, &error))? {
+            let event = self.decoder.event(&raw, true).map_err(|error| self.at(start, &error))?;
             self.event(&event, start).await?;
         }
         Ok(())
@@ -179,12 +193,11 @@ impl Follower {
         match &event.body {
             Body::FormatDescription { .. } => {
                 self.told.logs_begun += 1;
-                Ok(())
+                self.place.file_begun(event.header.timestamp_seconds)
             }
             Body::Rotate { file, offset } => {
-                self.place.rotated(file, *offset);
                 self.tables.clear();
-                Ok(())
+                self.place.rotated(file, *offset)
             }
             Body::Heartbeat => {
                 self.told.caught_up = true;
@@ -224,19 +237,26 @@ impl Follower {
                 self.commit(&event.header);
                 Ok(())
             }
-            Body::XaPrepare(_) => self.prepared(start),
+            Body::XaPrepare(prepare) => self.prepared(prepare, start),
             Body::TableMap(map) => self.table_map(map, start).await,
             Body::Rows(rows) => self.rows(rows, start).await,
             Body::PartialRows(table_id) => self.partial_rows(*table_id, start),
             Body::TransactionPayload(_) => {
                 Err(refused(start, "a compressed transaction inside another", READ_AGAIN))
             }
-            Body::StatementFormat(_) | Body::Incident(_) => self.rowless(&event.body, start),
-            Body::StartEncryption => {
-                Err(refused(start, "an encrypted log file", "A server sends its log in clear"))
+            Body::Incident(incident) => self.incident(incident, start),
+            Body::Unknown if !event.header.is_ignorable() => {
+                let what = format!(
+                    "an event of type {}, which this version does not know",
+                    event.header.kind
+                );
+                Err(refused(start, &self.within(&what), "Install a newer headwater"))
             }
-            Body::Unknown if !event.header.is_ignorable() => Err(unknown(start, &event.header)),
-            Body::Unknown
+            // What follows it is a statement, which is refused if it may concern a mapped table.
+            Body::StatementFormat(_)
+            | Body::Unknown
+            // MariaDB sends it from an encrypted file, and what follows in clear.
+            | Body::StartEncryption
             | Body::Stop
             | Body::PreviousGtids(_)
             | Body::MariadbGtidList(_)
@@ -255,112 +275,13 @@ impl Follower {
         Ok(())
     }
 
-    fn query(&mut self, query: &Query<'_>, header: &Header, start: &Spot) -> Result<(), Error> {
-        let sql = query.text();
-        let statement = Statement::read(&sql);
-        match statement {
-            Statement::Begin => {
-                if self.transaction.is_none() {
-                    self.begin(None, Transaction::default())?;
-                }
-                if let Some(transaction) = &mut self.transaction {
-                    transaction.began = true;
-                }
-            }
-            Statement::Commit => self.commit(header),
-            Statement::Rollback => self.abandon()?,
-            Statement::Savepoint => {}
-            Statement::RollbackToSavepoint => {
-                if self.assembly.is_open() && !self.is_accepted(start) {
-                    let what = format!(
-                        "a transaction that changed table {} was rolled back to a savepoint after \
-                         changes of a table whose engine cannot roll back",
-                        self.changed_table()
-                    );
-                    return Err(refused(start, &what, &given_up(start)));
-                }
-            }
-            Statement::Xa => {
-                let ends = !sql.trim_start().get(2..).is_some_and(|rest| {
-                    let rest = rest.trim_start().to_ascii_uppercase();
-                    rest.starts_with("START")
-                        || rest.starts_with("BEGIN")
-                        || rest.starts_with("END")
-                });
-                if ends {
-                    self.commit(header);
-                } else if let Some(transaction) = &mut self.transaction {
-                    transaction.xa = true;
-                    transaction.began = true;
-                }
-            }
-            Statement::Rowless => {
-                if let Some(table) = self.mentioned(&sql, &query.schema)
-                    && !self.is_accepted(start)
-                {
-                    return Err(refused(
-                        start,
-                        &format!(
-                            "a statement changed table {table} without its rows being in the log \
-                             (TRUNCATE, or a session in statement format)"
-                        ),
-                        &given_up(start),
-                    ));
-                }
-                self.end_of_statement(header);
-            }
-            Statement::Definition => {
-                self.definitions.doubt(&sql, &query.schema);
-                if starts_transaction(&sql) {
-                    // CREATE TABLE ... SELECT: its rows follow.
-                    self.transaction.get_or_insert_default().began = true;
-                    return Ok(());
-                }
-                self.end_of_statement(header);
-            }
-        }
-        Ok(())
-    }
-
-    /// A statement outside of BEGIN and COMMIT commits itself.
-    fn end_of_statement(&mut self, header: &Header) {
-        let commits = self.transaction.as_ref().is_none_or(|open| open.standalone || !open.began);
-        if commits {
-            self.commit(header);
-        }
-    }
-
-    fn prepared(&mut self, start: &Spot) -> Result<(), Error> {
-        if self.assembly.is_open() {
-            if !self.is_accepted(start) {
-                let what = format!(
-                    "an XA transaction changed table {}; whether it was committed is told elsewhere \
-                     in the log, which this version does not follow",
-                    self.changed_table()
-                );
-                return Err(refused(start, &what, &given_up(start)));
-            }
-            return self.abandon();
-        }
-        self.transaction = None;
-        self.boundary = None;
-        self.place.done();
-        Ok(())
-    }
-
-    fn rowless(&mut self, body: &Body<'_>, start: &Spot) -> Result<(), Error> {
+    fn incident(&self, incident: &Incident, start: &Spot) -> Result<(), Error> {
         if self.is_accepted(start) {
             return Ok(());
         }
-        match body {
-            Body::Incident(incident) => Err(refused(
-                start,
-                &format!("the server lost changes before they reached its log: {}", incident.words),
-                &given_up(start),
-            )),
-            // What follows it is a statement, which is refused if it concerns a mapped table.
-            _ => Ok(()),
-        }
+        let what =
+            format!("the server lost changes before they reached its log: {}", incident.words);
+        Err(refused(start, &what, &given_up(start)))
     }
 
     fn commit(&mut self, header: &Header) {
@@ -394,9 +315,27 @@ impl Follower {
         self.settings.accepted.contains(&start.to_string())
     }
 
-    fn mentioned(&self, sql: &str, schema: &str) -> Option<Name> {
-        let database = &self.settings.database;
-        self.map.tables.keys().find(|table| mentions(sql, schema, database, table)).cloned()
+    /// An event that cannot be read, in the transaction that it was found in.
+    fn at(&self, start: &Spot, error: &DecodeError) -> Error {
+        refused(start, &self.within(&error.to_string()), READ_AGAIN)
+    }
+
+    /// What was found, with the transaction and the table that it was found in. From MariaDB 11.4 on
+    /// only the transaction's own place is exact: the server leaves out texts that count in the file.
+    fn within(&self, what: &str) -> String {
+        match (&self.boundary, self.transaction.as_ref().and_then(|open| open.table.as_ref())) {
+            (Some(begun), Some(table)) => {
+                format!("{what}, in the transaction at {begun}, which changes table {table}")
+            }
+            (Some(begun), None) => format!("{what}, in the transaction at {begun}"),
+            (None, _) => what.to_owned(),
+        }
+    }
+
+    /// The server cannot read on.
+    pub(in crate::capture) fn unreadable(&self, server: &str) -> Error {
+        let what = format!("the server cannot read its own log on from there ({server})");
+        refused(&self.place.spot(), &self.within(&what), READ_AGAIN)
     }
 }
 

@@ -1,10 +1,11 @@
 //! Refusals: each names the place in the log and the remedy.
 
 use crate::capture::Error;
-use crate::capture::decode::{DecodeError, Header};
+use crate::capture::decode::DecodeError;
 use crate::capture::place::Spot;
 
-pub(super) const READ_AGAIN: &str = "The log is damaged there; check the server's disk";
+pub(super) const READ_AGAIN: &str = "The log is damaged there: check the server's disk, and see \
+                                     'A damaged log' in docs/operator.md";
 
 pub(super) fn given_up(start: &Spot) -> String {
     format!(
@@ -16,7 +17,7 @@ pub(super) fn refused(start: &Spot, what: &str, remedy: &str) -> Error {
     Error::Refused { place: start.to_string(), what: what.to_owned(), remedy: remedy.to_owned() }
 }
 
-pub(super) fn at(start: &Spot, error: &DecodeError) -> Error {
+pub(in crate::capture) fn at(start: &Spot, error: &DecodeError) -> Error {
     refused(start, &error.to_string(), READ_AGAIN)
 }
 
@@ -32,9 +33,4 @@ pub(super) fn placed(start: &Spot, error: Error) -> Error {
         ),
         other => other,
     }
-}
-
-pub(super) fn unknown(start: &Spot, header: &Header) -> Error {
-    let what = format!("an event of type {}, which this version does not know", header.kind);
-    refused(start, &what, "Install a newer headwater")
 }

@@ -28,13 +28,27 @@ impl Follower {
             && plan.fits(event)
             && !self.definitions.is_doubtful(event.table)
         {
+            let name = &plan.bound.name;
+            if let Some(open) = self.transaction.as_mut().filter(|open| open.table.is_none()) {
+                open.table = Some(name.clone());
+            }
             return Ok(());
         }
-        let found = if *event.schema == *self.settings.database {
+        let (database, schema) = (&self.settings.database, event.schema);
+        let ours = *schema == **database
+            || (self.settings.ignores_case && schema.to_lowercase() == database.to_lowercase());
+        let found = if ours {
             let readable =
                 self.definitions.concern(event.table) && self.define(event, start).await?;
             match self.map.tables.get(event.table).filter(|_| readable) {
-                Some(bound) => Table::Mapped(self.plan(event, bound.clone(), start)?),
+                Some(bound) => {
+                    let plan = self.plan(event, bound.clone(), start)?;
+                    let name = &plan.bound.name;
+                    if let Some(open) = self.transaction.as_mut().filter(|it| it.table.is_none()) {
+                        open.table = Some(name.clone());
+                    }
+                    Table::Mapped(plan)
+                }
                 None => Table::Other,
             }
         } else if *event.schema == *self.settings.state_schema && event.table == WATERMARK_TABLE {
@@ -102,13 +116,10 @@ impl Follower {
                 &format!("Set binlog_row_image = FULL for every session. {}", given_up(start)),
             ));
         }
-        if let Some(open) = self.transaction.as_mut().filter(|open| open.table.is_none()) {
-            open.table = Some(plan.bound.name.clone());
-        }
         self.decisions.forget(&plan.bound.name);
-        let mut reader = event.rows(&plan.columns).map_err(|error| at(start, &error))?;
+        let mut reader = event.rows(&plan.columns).map_err(|error| self.at(start, &error))?;
         let mut row = Row::default();
-        while reader.read(&mut row).map_err(|error| at(start, &error))? {
+        while reader.read(&mut row).map_err(|error| self.at(start, &error))? {
             self.told.rows += 1;
             loop {
                 match self.row(&plan, event.kind, &row) {

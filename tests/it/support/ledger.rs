@@ -12,6 +12,10 @@ use headwater_rig::Flavor;
 pub(crate) const EXACT: &str = "exact";
 /// It is refused by name, before anything is lost.
 pub(crate) const REFUSED: &str = "refused";
+/// It deliberately does not travel, as the fine print says; all else does.
+pub(crate) const LEFT_OUT: &str = "left out";
+/// Nothing in the log tells of it.
+pub(crate) const NOT_NOTICED: &str = "not noticed";
 /// This server does not have it.
 pub(crate) const NOT_THERE: &str = "not there";
 
@@ -69,6 +73,13 @@ impl Ledger {
             "{}\nRun this test with HEADWATER_LEDGER=write to write the table anew.",
             wrong.join("\n")
         );
+    }
+
+    /// What the committed table says of a row on one server.
+    pub(crate) fn cell(self, row: &str, flavor: Flavor) -> String {
+        let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(self.file);
+        let table = Table::read(&fs::read_to_string(committed).unwrap(), self.head);
+        table.cell(row, column(flavor)).cloned().unwrap_or_default()
     }
 
     /// Rows of the committed table that none of these sources names: nothing stands behind them.

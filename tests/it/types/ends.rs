@@ -23,15 +23,15 @@ use tempfile::TempDir;
 use crate::support::{Capturing, capture_options};
 
 /// The database at both ends.
-pub(super) const DATABASE: &str = "kinds";
+pub(crate) const DATABASE: &str = "kinds";
 /// As headwater's own sessions: what a column cannot hold is an error, zero dates are not.
 const SESSION: &str = "SET NAMES utf8mb4, time_zone = '+00:00', \
     sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'";
 
 /// Both ends.
-pub(super) struct Ends {
-    pub(super) child: Server,
-    pub(super) parent: Server,
+pub(crate) struct Ends {
+    pub(crate) child: Server,
+    pub(crate) parent: Server,
     tables: Vec<String>,
     running: Option<Running>,
 }
@@ -45,22 +45,22 @@ struct Running {
 }
 
 /// A row as a server shows it: its uuid, then each expression.
-pub(super) type Shown = Vec<(String, Vec<Value>)>;
+pub(crate) type Shown = Vec<(String, Vec<Value>)>;
 
 /// A connection as headwater's own.
-pub(super) async fn session(server: &Server) -> Conn {
+pub(crate) async fn session(server: &Server) -> Conn {
     let mut conn = server.conn(DATABASE).await.unwrap();
     conn.query_drop(SESSION).await.unwrap();
     conn
 }
 
 impl Ends {
-    pub(super) async fn start(child: Flavor, parent: Flavor) -> Ends {
+    pub(crate) async fn start(child: Flavor, parent: Flavor) -> Ends {
         Ends::start_with(child, parent, ServerOptions::default()).await
     }
 
     /// Starts both servers with an empty database each.
-    pub(super) async fn start_with(child: Flavor, parent: Flavor, options: ServerOptions) -> Ends {
+    pub(crate) async fn start_with(child: Flavor, parent: Flavor, options: ServerOptions) -> Ends {
         let other = ServerOptions { server_id: 7, ..options.clone() };
         let (child, parent) = (Server::start(child, options), Server::start(parent, other));
         let (child, parent) = tokio::join!(child, parent);
@@ -77,12 +77,12 @@ impl Ends {
     }
 
     /// Makes a table at both ends: its columns' definitions after the keys.
-    pub(super) async fn table(&mut self, name: &str, columns: &[String]) {
+    pub(crate) async fn table(&mut self, name: &str, columns: &[String]) {
         self.table_as(name, columns, columns).await;
     }
 
     /// Makes a table that is another at the parent.
-    pub(super) async fn table_as(&mut self, name: &str, child: &[String], parent: &[String]) {
+    pub(crate) async fn table_as(&mut self, name: &str, child: &[String], parent: &[String]) {
         for (server, columns) in [(&self.child, child), (&self.parent, parent)] {
             create(server, name, columns).await;
         }
@@ -90,14 +90,14 @@ impl Ends {
     }
 
     /// Makes a table by a statement for each end.
-    pub(super) async fn table_by(&mut self, name: &str, child: &str, parent: &str) {
+    pub(crate) async fn table_by(&mut self, name: &str, child: &str, parent: &str) {
         self.child.sql_in(DATABASE, child).await.unwrap();
         self.parent.sql_in(DATABASE, parent).await.unwrap();
         self.tables.push(name.to_owned());
     }
 
     /// The map of all tables made.
-    pub(super) fn map(&self) -> Arc<MapFile> {
+    pub(crate) fn map(&self) -> Arc<MapFile> {
         let mut text = "version = 1\n[defaults]\nidentity = \"uuid\"\n[classes.all]\n\
             direction = \"up\"\n[tables]\n"
             .to_owned();
@@ -108,7 +108,7 @@ impl Ends {
     }
 
     /// The map held against one end.
-    pub(super) async fn bound(&self, server: &Server) -> BoundMap {
+    pub(crate) async fn bound(&self, server: &Server) -> BoundMap {
         let mut conn = server.conn(DATABASE).await.unwrap();
         let schema = LiveSchema::read(&mut conn, DATABASE).await.unwrap();
         conn.disconnect().await.unwrap();
@@ -116,7 +116,7 @@ impl Ends {
     }
 
     /// Starts to capture at the child, and gets ready to apply at the parent.
-    pub(super) async fn run(&mut self) {
+    pub(crate) async fn run(&mut self) {
         let bound = self.bound(&self.parent).await;
         for table in &self.tables {
             assert!(bound.tables.contains_key(table.as_str()), "{:?}", bound.problems);
@@ -134,7 +134,7 @@ impl Ends {
     }
 
     /// Asks the child for whole rows, as a parent does that lacks them.
-    pub(super) async fn ask_for(&self, table: &str, uuids: &[String]) {
+    pub(crate) async fn ask_for(&self, table: &str, uuids: &[String]) {
         let wanted = uuids.iter().map(|uuid| Wanted {
             table: table.into(),
             identity: Identity::One(Carried::Text(uuid.clone().into())),
@@ -143,7 +143,7 @@ impl Ends {
     }
 
     /// Learns the parent's tables anew, as its node does when it starts.
-    pub(super) async fn rebind(&mut self) {
+    pub(crate) async fn rebind(&mut self) {
         let bound = Arc::new(self.bound(&self.parent).await);
         let map = self.map();
         let running = self.running.as_mut().unwrap();
@@ -151,12 +151,12 @@ impl Ends {
     }
 
     /// Waits until one more transaction is captured than are applied, and applies it.
-    pub(super) async fn carry(&mut self) -> Report {
+    pub(crate) async fn carry(&mut self) -> Report {
         self.try_carry().await.unwrap()
     }
 
     /// The same, and what keeps the batch from being applied.
-    pub(super) async fn try_carry(&mut self) -> Result<Report, String> {
+    pub(crate) async fn try_carry(&mut self) -> Result<Report, String> {
         let running = self.running.as_mut().unwrap();
         let through = running.applied.next();
         running.capturing.until_head(through.0).await;
@@ -182,7 +182,7 @@ impl Ends {
     }
 
     /// The same, and nothing may be set aside.
-    pub(super) async fn carry_all(&mut self) {
+    pub(crate) async fn carry_all(&mut self) {
         let report = self.carry().await;
         let held = self.held().await;
         assert!(held.is_empty(), "{}", held.join("\n"));
@@ -190,7 +190,7 @@ impl Ends {
     }
 
     /// Why changes wait, each with its table.
-    pub(super) async fn held(&self) -> Vec<String> {
+    pub(crate) async fn held(&self) -> Vec<String> {
         let running = self.running.as_ref().unwrap();
         let mut reasons = Vec::new();
         for state in [State::Parked, State::Quarantined] {
@@ -202,7 +202,7 @@ impl Ends {
     }
 
     /// Waits until capture stops for good, and gives its words.
-    pub(super) async fn stopped(&self) -> String {
+    pub(crate) async fn stopped(&self) -> String {
         let capturing = &self.running.as_ref().unwrap().capturing;
         let state = capturing.until(|state| matches!(state.doing, Doing::Stopped(_))).await;
         let Doing::Stopped(words) = state.doing else { unreachable!("waited for it") };
@@ -210,11 +210,11 @@ impl Ends {
     }
 
     /// Forgets what was set aside.
-    pub(super) async fn discard_held(&self) {
+    pub(crate) async fn discard_held(&self) {
         self.parent.sql("DELETE FROM headwater.held").await.unwrap();
     }
 
-    pub(super) async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         if let Some(running) = self.running.take() {
             running.capturing.stop().await;
         }
@@ -247,7 +247,7 @@ async fn create(server: &Server, name: &str, columns: &[String]) {
 }
 
 /// What a server says of a table's rows, in the order of their uuids.
-pub(super) async fn shown(server: &Server, table: &str, expressions: &[String]) -> Shown {
+pub(crate) async fn shown(server: &Server, table: &str, expressions: &[String]) -> Shown {
     let mut conn = session(server).await;
     let sql = format!("SELECT uuid, {} FROM {table} ORDER BY uuid", expressions.join(", "));
     let rows: Vec<mysql_async::Row> = conn.exec(&sql, ()).await.unwrap();

@@ -1,0 +1,125 @@
+//! Statements in the log: what begins and ends transactions, what defines tables, and what changed
+//! rows that are not in the log.
+
+use super::refuse::{given_up, refused};
+use super::{Follower, Transaction};
+use crate::capture::Error;
+use crate::capture::decode::{Header, Query};
+use crate::capture::place::Spot;
+use crate::capture::statement::{Statement, starts_transaction};
+use crate::capture::words::Mentions;
+
+impl Follower {
+    pub(super) fn query(
+        &mut self,
+        query: &Query<'_>,
+        header: &Header,
+        start: &Spot,
+    ) -> Result<(), Error> {
+        let sql = query.text();
+        let statement = Statement::read(&sql);
+        match statement {
+            Statement::Begin => {
+                if self.transaction.is_none() {
+                    self.begin(None, Transaction::default())?;
+                }
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.began = true;
+                }
+            }
+            Statement::Commit => self.commit(header),
+            Statement::Rollback => self.abandon()?,
+            Statement::Savepoint => {}
+            Statement::RollbackToSavepoint => {
+                if self.assembly.is_open() && !self.is_accepted(start) {
+                    let what = format!(
+                        "a transaction that changed table {} was rolled back to a savepoint after \
+                         changes of a table whose engine cannot roll back",
+                        self.changed_table()
+                    );
+                    return Err(refused(start, &what, &given_up(start)));
+                }
+            }
+            Statement::Xa => self.xa(&sql, header, start)?,
+            Statement::Rowless => {
+                self.rowless(query, &sql, start)?;
+                self.definitions.doubt(&sql, &query.schema);
+                self.end_of_statement(header);
+            }
+            Statement::InPlaceOfRows => {
+                self.in_place_of_rows(query, &sql, header, start)?;
+                self.end_of_statement(header);
+            }
+            Statement::Definition => {
+                self.definitions.doubt(&sql, &query.schema);
+                if starts_transaction(&sql) {
+                    // CREATE TABLE ... SELECT: its rows follow.
+                    self.transaction.get_or_insert_default().began = true;
+                    return Ok(());
+                }
+                self.end_of_statement(header);
+            }
+        }
+        Ok(())
+    }
+
+    /// A statement outside of BEGIN and COMMIT commits itself.
+    fn end_of_statement(&mut self, header: &Header) {
+        let commits = self.transaction.as_ref().is_none_or(|open| open.standalone || !open.began);
+        if commits {
+            self.commit(header);
+        }
+    }
+
+    fn rowless(&self, query: &Query<'_>, sql: &str, start: &Spot) -> Result<(), Error> {
+        let mentions = Mentions::read(sql, &query.schema, &self.settings.database);
+        let table = self.map.tables.keys().find(|table| mentions.table(table));
+        match table {
+            Some(table) if !self.is_accepted(start) => Err(refused(
+                start,
+                &format!(
+                    "a statement changed table {table} without its rows being in the log \
+                     (TRUNCATE, or an ALTER TABLE that puts rows in or takes them out)"
+                ),
+                &given_up(start),
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// A statement that was logged in the place of the rows it changed. Triggers and functions make
+    /// it change tables that it does not name, so no such statement of the database can be passed over.
+    fn in_place_of_rows(
+        &self,
+        query: &Query<'_>,
+        sql: &str,
+        header: &Header,
+        start: &Spot,
+    ) -> Result<(), Error> {
+        // What servers make up themselves: an in-memory table is empty after a restart.
+        if self.is_accepted(start) || header.is_without_schema() {
+            return Ok(());
+        }
+        let database = &self.settings.database;
+        let mentions = Mentions::read(sql, &query.schema, database);
+        let table = match self.map.tables.keys().find(|table| mentions.table(table)) {
+            Some(table) => format!("table {table}"),
+            None => {
+                let same = |name: &str| name.to_lowercase() == database.to_lowercase();
+                let inside = match &query.databases {
+                    Some(databases) => databases.iter().any(|name| same(name)),
+                    None => mentions.database,
+                };
+                if !inside {
+                    return Ok(());
+                }
+                format!("some table of {database}, perhaps a mapped one,")
+            }
+        };
+        let what = format!(
+            "a session in statement format changed {table} without its rows being in the log"
+        );
+        let remedy = format!("Set binlog_format = ROW for every session. {}", given_up(start));
+        Err(refused(start, &what, &remedy))
+    }
+}

@@ -1,0 +1,256 @@
+//! The identifiers and keywords of a statement. Servers and sessions differ in what a quotation mark,
+//! a backslash and a comment are; a statement whose reading matters is read in every way it could be.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+/// An identifier or a keyword, without its quotes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Word<'a> {
+    pub(super) text: Cow<'a, str>,
+    /// A quoted word is no keyword.
+    pub(super) quoted: bool,
+    /// It stands right behind another and a dot.
+    pub(super) qualified: bool,
+}
+
+impl Word<'_> {
+    pub(super) fn is(&self, keyword: &str) -> bool {
+        !self.quoted && self.text.eq_ignore_ascii_case(keyword)
+    }
+
+    pub(super) fn names(&self, name: &str) -> bool {
+        // A server that ignores the case of names logs them as they were written.
+        self.text.to_lowercase() == name.to_lowercase()
+    }
+}
+
+/// One way to read a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Dialect {
+    /// `"` quotes names (`sql_mode = ANSI_QUOTES`), not strings.
+    quotes_names: bool,
+    /// `\` escapes what follows it in a string (not so with `NO_BACKSLASH_ESCAPES`).
+    escapes: bool,
+    /// `/*!50000 ... */` is executed, which depends on the server and its version.
+    executes_comments: bool,
+}
+
+const USUAL: Dialect = Dialect { quotes_names: false, escapes: true, executes_comments: true };
+
+/// All ways in which a statement could be read otherwise, after the usual one.
+fn dialects(sql: &str) -> Vec<Dialect> {
+    let mut dialects = vec![USUAL];
+    let mut fork = |applies: bool, change: fn(&mut Dialect)| {
+        if applies {
+            for mut dialect in dialects.clone() {
+                change(&mut dialect);
+                dialects.push(dialect);
+            }
+        }
+    };
+    fork(sql.contains('"'), |dialect| dialect.quotes_names = true);
+    fork(sql.contains('\\'), |dialect| dialect.escapes = false);
+    fork(sql.contains("/*!") || sql.contains("/*M!"), |dialect| dialect.executes_comments = false);
+    dialects
+}
+
+/// The words of a statement as it is usually read.
+pub(super) fn words(sql: &str) -> Words<'_> {
+    Words { rest: sql, dialect: USUAL, after_word: false }
+}
+
+/// The words of a statement, read in every way it could be.
+pub(super) fn readings(sql: &str) -> impl Iterator<Item = Words<'_>> {
+    dialects(sql).into_iter().map(move |dialect| {
+        let words = Words { rest: sql, dialect, after_word: false };
+        // MariaDB: SET STATEMENT variable = value FOR statement.
+        let mut inner = words.clone();
+        let set = inner.next().is_some_and(|word| word.is("SET"))
+            && inner.next().is_some_and(|word| word.is("STATEMENT"))
+            && inner.any(|word| word.is("FOR"));
+        if set { inner } else { words }
+    })
+}
+
+/// The names in a statement that could be those of tables of one database.
+#[derive(Debug)]
+pub(super) struct Mentions {
+    names: BTreeSet<String>,
+    /// The statement was run in the database, or names it.
+    pub(super) database: bool,
+}
+
+impl Mentions {
+    /// Of a statement run with `schema` as its default database.
+    pub(super) fn read(sql: &str, schema: &str, database: &str) -> Mentions {
+        let inside = schema.to_lowercase() == database.to_lowercase();
+        let mut mentions = Mentions { names: BTreeSet::new(), database: inside };
+        for words in readings(sql) {
+            let mut before: Option<Word<'_>> = None;
+            for word in words {
+                let owned = before.as_ref().is_some_and(|before| before.names(database));
+                if owned || (inside && before.is_some() && !word.qualified) {
+                    mentions.names.insert(word.text.to_lowercase());
+                }
+                mentions.database |= word.names(database);
+                before = Some(word);
+            }
+        }
+        mentions
+    }
+
+    /// Whether a table is among them.
+    pub(super) fn table(&self, table: &str) -> bool {
+        self.names.contains(&table.to_lowercase())
+    }
+}
+
+/// Reads a statement word by word.
+#[derive(Debug, Clone)]
+pub(super) struct Words<'a> {
+    rest: &'a str,
+    dialect: Dialect,
+    /// Nothing stands between the last word and what is left.
+    after_word: bool,
+}
+
+impl<'a> Iterator for Words<'a> {
+    type Item = Word<'a>;
+
+    fn next(&mut self) -> Option<Word<'a>> {
+        let mut qualified = false;
+        loop {
+            let first = self.rest.chars().next()?;
+            let close = std::mem::take(&mut self.after_word);
+            if first == '.' && close {
+                qualified = true;
+            }
+            if let Some(after) = self.comment() {
+                self.rest = after;
+                continue;
+            }
+            let after = self.rest.strip_prefix(first)?;
+            match first {
+                '`' => return Some(self.name(after, first, qualified)),
+                '"' if self.dialect.quotes_names => {
+                    return Some(self.name(after, first, qualified));
+                }
+                '\'' | '"' => self.rest = after_string(after, first, self.dialect.escapes),
+                _ if is_word(first) => {
+                    let end = self.rest.find(|letter| !is_word(letter)).unwrap_or(self.rest.len());
+                    let (word, rest) = self.rest.split_at_checked(end)?;
+                    self.rest = rest;
+                    self.after_word = true;
+                    return Some(Word { text: Cow::Borrowed(word), quoted: false, qualified });
+                }
+                _ => self.rest = after,
+            }
+        }
+    }
+}
+
+impl<'a> Words<'a> {
+    /// What follows the comment that stands here, or the opening of one that is executed.
+    fn comment(&self) -> Option<&'a str> {
+        let rest = self.rest;
+        let line = rest.strip_prefix('#').or_else(|| {
+            let after = rest.strip_prefix("--")?;
+            after.chars().next().is_none_or(|next| next <= ' ').then_some(after)
+        });
+        if let Some(line) = line {
+            return Some(line.split_once('\n').map_or("", |(_, after)| after));
+        }
+        let inside = rest.strip_prefix("/*")?;
+        let executed = inside.strip_prefix('!').or_else(|| inside.strip_prefix("M!"));
+        match executed {
+            Some(executed) if self.dialect.executes_comments => {
+                Some(executed.trim_start_matches(|letter: char| letter.is_ascii_digit()))
+            }
+            Some(_) | None => Some(inside.split_once("*/").map_or("", |(_, after)| after)),
+        }
+    }
+
+    /// The quoted name that begins here; the quote twice stands for itself.
+    fn name(&mut self, after: &'a str, quote: char, qualified: bool) -> Word<'a> {
+        let (mut text, mut rest) = after.split_once(quote).unwrap_or((after, ""));
+        let mut whole = Cow::Borrowed(text);
+        while let Some(more) = rest.strip_prefix(quote) {
+            (text, rest) = more.split_once(quote).unwrap_or((more, ""));
+            let whole = whole.to_mut();
+            whole.push(quote);
+            whole.push_str(text);
+        }
+        self.rest = rest;
+        self.after_word = true;
+        Word { text: whole, quoted: true, qualified }
+    }
+}
+
+fn is_word(letter: char) -> bool {
+    letter.is_alphanumeric() || matches!(letter, '_' | '$') || !letter.is_ascii()
+}
+
+fn after_string(text: &str, quote: char, escapes: bool) -> &str {
+    let mut escaped = false;
+    for (index, letter) in text.char_indices() {
+        if escaped {
+            escaped = false;
+        } else if letter == '\\' && escapes {
+            escaped = true;
+        } else if letter == quote {
+            return text.get(index + letter.len_utf8()..).unwrap_or_default();
+        }
+    }
+    ""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(sql: &str) -> Vec<String> {
+        words(sql).map(|word| word.text.into_owned()).collect()
+    }
+
+    #[test]
+    fn comments_and_strings_hold_no_words() {
+        for sql in [
+            "-- it's\nTRUNCATE obs",
+            "# it's\nTRUNCATE obs",
+            "/* it's */ TRUNCATE /* -- */ obs",
+            "/*!50000 TRUNCATE */ obs 'a \\' b'",
+            "/*M!100100 TRUNCATE obs */",
+            "TRUNCATE--\nobs",
+        ] {
+            assert_eq!(read(sql), ["TRUNCATE", "obs"], "{sql}");
+        }
+        assert_eq!(read("a--b"), ["a", "b"], "two signs, no comment");
+    }
+
+    #[test]
+    fn a_quote_twice_in_a_name_is_part_of_it() {
+        assert_eq!(read("TRUNCATE `a``b`.`c`"), ["TRUNCATE", "a`b", "c"]);
+    }
+
+    #[test]
+    fn names_are_found_in_whatever_dialect() {
+        for sql in [
+            "TRUNCATE \"obs\"",
+            "TRUNCATE .obs",
+            "TRUNCATE openmrs.obs",
+            "TRUNCATE openmrs . `OBS`",
+            "SET STATEMENT max_statement_time = 0 FOR TRUNCATE obs",
+            "/*M!100000 TRUNCATE obs */",
+            "ALTER TABLE x COMMENT 'a\\', RENAME TO obs",
+        ] {
+            assert!(Mentions::read(sql, "openmrs", "openmrs").table("obs"), "{sql}");
+        }
+        for sql in ["TRUNCATE other.obs", "TRUNCATE obs_group", "TRUNCATE x -- obs"] {
+            assert!(!Mentions::read(sql, "openmrs", "openmrs").table("obs"), "{sql}");
+        }
+        assert!(!Mentions::read("TRUNCATE obs", "other", "openmrs").table("obs"));
+        assert!(!Mentions::read("TRUNCATE obs", "other", "openmrs").database);
+        assert!(Mentions::read("TRUNCATE openmrs.x", "other", "openmrs").database);
+    }
+}

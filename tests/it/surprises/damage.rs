@@ -1,0 +1,360 @@
+//! Bytes of a log file that are not what the server wrote, and events that no server of today writes:
+//! noticed by place, or passed over because the server says that they may be.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use headwater::capture::Doing;
+use headwater::capture::decode::{Body, Decoder};
+use headwater::schema_map::MapFile;
+use headwater_rig::{Flavor, Server, ServerOptions};
+use tempfile::TempDir;
+
+use super::{DATABASE, MAP, SURPRISES, TABLES, is_mariadb, replayed, rows};
+use crate::support::ledger::{EXACT, NOT_NOTICED, NOT_THERE, REFUSED};
+use crate::support::{Capturing, capture_options, on_all};
+
+/// A closed log file.
+struct LogFile {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    checksums: bool,
+}
+
+/// Where an event stands in its file.
+#[derive(Debug, Clone, Copy)]
+struct At {
+    offset: usize,
+    size: usize,
+    kind: u8,
+}
+
+const HEADER: usize = 19;
+
+impl LogFile {
+    /// The file of a server that was closed last.
+    async fn last_closed(server: &Server) -> LogFile {
+        let mut conn = server.conn("").await.unwrap();
+        let names: Vec<mysql_async::Row> =
+            mysql_async::prelude::Queryable::query(&mut conn, "SHOW BINARY LOGS").await.unwrap();
+        let name: String = names[names.len() - 2].get(0).unwrap();
+        let path = server.data().join(name);
+        let bytes = fs::read(&path).unwrap();
+        let checksums =
+            server.ask("", "SELECT @@binlog_checksum").await.unwrap().unwrap() != "NONE";
+        LogFile { path, bytes, checksums }
+    }
+
+    fn events(&self) -> Vec<At> {
+        let mut events = Vec::new();
+        let mut offset = 4;
+        while offset < self.bytes.len() {
+            let size = u32::from_le_bytes(self.bytes[offset + 9..offset + 13].try_into().unwrap());
+            let size = size as usize;
+            events.push(At { offset, size, kind: self.bytes[offset + 4] });
+            offset += size;
+        }
+        events
+    }
+
+    /// The last event of one of these types.
+    fn last(&self, kinds: &[u8]) -> At {
+        let found = self.events().into_iter().rfind(|at| kinds.contains(&at.kind));
+        found.unwrap_or_else(|| panic!("none of {kinds:?} in {:?}", self.events()))
+    }
+
+    /// Makes the event's checksum right again.
+    fn sign(&mut self, at: At) {
+        if self.checksums {
+            let end = at.offset + at.size - 4;
+            let sum = crc32fast::hash(&self.bytes[at.offset..end]);
+            self.bytes[end..end + 4].copy_from_slice(&sum.to_le_bytes());
+        }
+    }
+
+    fn write(&self) {
+        fs::write(&self.path, &self.bytes).unwrap();
+    }
+
+    /// Where the transaction begins that an event belongs to.
+    fn transaction(&self, at: At) -> String {
+        let begins =
+            |event: &At| event.offset < at.offset && [33, 34, 42, 162].contains(&event.kind);
+        self.place(self.events().into_iter().rfind(begins).unwrap())
+    }
+
+    fn place(&self, at: At) -> String {
+        format!("{}:{}", self.path.file_name().unwrap().to_string_lossy(), at.offset)
+    }
+}
+
+const INSERTS: &[u8] = &[23, 30, 166, 169];
+/// The text of a statement beside its rows: ROWS_QUERY, ANNOTATE_ROWS.
+const TEXTS: &[u8] = &[29, 160];
+const WORK: &str = "INSERT INTO note (uuid, text) VALUES ('a-1', 'before');
+    INSERT INTO note (uuid, text, body) VALUES ('a-2', 'damaged', REPEAT('long ', 50))";
+
+/// A server, and a store whose position is before what it does next.
+struct Stage {
+    server: Server,
+    folder: TempDir,
+    map: Arc<MapFile>,
+}
+
+impl Stage {
+    async fn start(flavor: Flavor) -> Stage {
+        let server = Server::start(flavor, ServerOptions::default()).await.unwrap();
+        server.sql(&format!("CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4")).await.unwrap();
+        let map = Arc::new(MapFile::parse(MAP, "damage.toml").unwrap());
+        Stage { server, folder: tempfile::tempdir().unwrap(), map }
+    }
+
+    fn options(&self) -> headwater::capture::Options {
+        capture_options(&self.server, DATABASE, self.map.clone())
+    }
+
+    /// The tables as at first, a store that knows where the log ends, then `sql`, in a log file
+    /// that is closed.
+    async fn closed(&mut self, sql: &str) -> LogFile {
+        let fresh =
+            format!("SET foreign_key_checks = 0; DROP TABLE IF EXISTS note, ward, loose; {TABLES}");
+        self.server.sql_in(DATABASE, &fresh).await.unwrap();
+        self.server.sql("FLUSH LOGS").await.unwrap();
+        self.folder = tempfile::tempdir().unwrap();
+        Capturing::start(self.options(), &self.folder).await.stop().await;
+        self.server.sql_in(DATABASE, sql).await.unwrap();
+        self.server.sql("FLUSH LOGS").await.unwrap();
+        LogFile::last_closed(&self.server).await
+    }
+
+    /// What capture stops with, having read a number of transactions.
+    async fn refusal(&self, before: u64) -> String {
+        let capturing = Capturing::start_only(self.options(), &self.folder);
+        let state = capturing.until(|state| matches!(state.doing, Doing::Stopped(_))).await;
+        let Doing::Stopped(words) = state.doing else { unreachable!("waited for it") };
+        assert_eq!(capturing.spool.head().0, before, "what came before is in the spool: {words}");
+        capturing.stop().await;
+        words
+    }
+
+    /// Waits until what was captured is what the tables hold.
+    async fn exact(&self, before: super::Rows) {
+        let capturing = Capturing::start_only(self.options(), &self.folder);
+        let expected = rows(&self.server).await.unwrap();
+        for _ in 0..600 {
+            if replayed(before.clone(), &capturing).await == expected {
+                capturing.stop().await;
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("{:?}: {:?}", capturing.state.borrow(), replayed(before, &capturing).await);
+    }
+}
+
+async fn a_flipped_bit_is_noticed_by_place(flavor: Flavor) {
+    let mut stage = Stage::start(flavor).await;
+    let mut log = stage.closed(WORK).await;
+    assert!(log.checksums);
+    let at = log.last(INSERTS);
+    log.bytes[at.offset + at.size / 2] ^= 0x04;
+    log.write();
+    let words = stage.refusal(1).await;
+    assert!(words.starts_with(&log.place(at)) || flavor == Flavor::Mariadb118, "{words}");
+    for part in [&log.transaction(at), "checksum mismatch", "table note", "A damaged log"] {
+        assert!(words.contains(part), "{part}: {words}");
+    }
+    SURPRISES.settle("flipped bit in a row", flavor, REFUSED);
+    for bit in [0x01, 0x10, 0x80] {
+        let mut log = stage.closed(WORK).await;
+        let at = log.last(INSERTS);
+        let begins = log.transaction(at);
+        log.bytes[at.offset + 9] ^= bit;
+        log.write();
+        let words = stage.refusal(1).await;
+        for part in [&begins, "table note", "A damaged log"] {
+            assert!(words.contains(part), "{part}: {words}");
+        }
+    }
+    SURPRISES.settle("flipped bit in an event's length", flavor, REFUSED);
+}
+
+async fn without_checksums_only_what_cannot_be_is_noticed(flavor: Flavor) {
+    let mut stage = Stage::start(flavor).await;
+    stage.server.sql("SET GLOBAL binlog_checksum = NONE").await.unwrap();
+    let mut log = stage.closed(WORK).await;
+    assert!(!log.checksums);
+    let at = log.last(INSERTS);
+    let text = at.offset
+        + log.bytes[at.offset..at.offset + at.size]
+            .windows(7)
+            .position(|it| it == b"damaged")
+            .unwrap();
+    log.bytes[text] ^= 0x01;
+    log.write();
+    let capturing = Capturing::start_only(stage.options(), &stage.folder);
+    let transactions = capturing.transactions(2).await;
+    let value = crate::capture::value(&transactions[1].changes[0], "text");
+    assert_eq!(value, crate::capture::text("eamaged"));
+    capturing.stop().await;
+    SURPRISES.settle("flipped bit in a row, checksums off", flavor, NOT_NOTICED);
+    // The highest bit of the length that the text's first byte is: more than the event holds.
+    let mut log = stage.closed(WORK).await;
+    let at = log.last(INSERTS);
+    let body = at.offset
+        + log.bytes[at.offset..at.offset + at.size]
+            .windows(5)
+            .position(|it| it == b"long ")
+            .unwrap();
+    log.bytes[body - 1] ^= 0x80;
+    log.write();
+    let words = stage.refusal(1).await;
+    for part in [&log.transaction(at), "table note", "A damaged log"] {
+        assert!(words.contains(part), "{part}: {words}");
+    }
+    SURPRISES.settle("flipped bit in a value's length, checksums off", flavor, REFUSED);
+    stage.server.sql("SET GLOBAL binlog_checksum = CRC32").await.unwrap();
+}
+
+async fn a_flipped_bit_in_what_is_compressed_is_noticed(flavor: Flavor) {
+    const ROW: &str = "flipped bit inside a compressed transaction or event";
+    const UNCHECKED: &str = "flipped bit inside a compressed transaction or event, checksums off";
+    let (on, kinds): (_, &[u8]) = match flavor {
+        Flavor::Mysql97 => ("SET GLOBAL binlog_transaction_compression = ON", &[40]),
+        Flavor::Mariadb1011 | Flavor::Mariadb118 => ("SET GLOBAL log_bin_compress = ON", INSERTS),
+        Flavor::Mysql56 => {
+            SURPRISES.settle(ROW, flavor, NOT_THERE);
+            SURPRISES.settle(UNCHECKED, flavor, NOT_THERE);
+            return;
+        }
+    };
+    let mut stage = Stage::start(flavor).await;
+    stage.server.sql(on).await.unwrap();
+    let mut log = stage.closed(WORK).await;
+    let at = log.last(kinds);
+    log.bytes[at.offset + at.size - 30] ^= 0x10;
+    log.write();
+    let words = stage.refusal(1).await;
+    for part in [&log.transaction(at), "checksum mismatch", "A damaged log"] {
+        assert!(words.contains(part), "{part}: {words}");
+    }
+    SURPRISES.settle(ROW, flavor, REFUSED);
+    stage.server.sql("SET GLOBAL binlog_checksum = NONE").await.unwrap();
+    let log = stage.closed(WORK).await;
+    let (noticed, unnoticed) = flipped(&log, log.last(kinds));
+    println!("{flavor}: of all bits of the compressed bytes, {noticed} noticed, {unnoticed} not");
+    assert!(noticed > unnoticed, "most of it does not decompress");
+    // zlib ends with a checksum of its own; MySQL's zstd frames have none.
+    let cell = if unnoticed == 0 { REFUSED } else { NOT_NOTICED };
+    assert_eq!(unnoticed == 0, is_mariadb(flavor));
+    SURPRISES.settle(UNCHECKED, flavor, cell);
+}
+
+/// Flips every bit of the compressed part of an event, one at a time, and reads it: how many flips
+/// are noticed, and how many change what is read without being noticed.
+fn flipped(log: &LogFile, at: At) -> (usize, usize) {
+    let start = log.events()[0];
+    let mut decoder = Decoder::new(1 << 20);
+    decoder.event(&log.bytes[start.offset..start.offset + start.size], false).unwrap();
+    let whole = log.bytes[at.offset..at.offset + at.size].to_vec();
+    let right = contents(&mut decoder, &whole).unwrap();
+    // Before the compressed bytes stand lengths and the like: a zstd frame and a zlib stream begin so.
+    let begins =
+        |part: &[u8]| part.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) || part.starts_with(&[0x78]);
+    let first = (HEADER..at.size).find(|at| begins(&whole[*at..])).unwrap();
+    let (mut noticed, mut unnoticed) = (0, 0);
+    for bit in first * 8..at.size * 8 {
+        let mut bytes = whole.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        match contents(&mut decoder, &bytes) {
+            Err(_) => noticed += 1,
+            Ok(same) if same == right => {}
+            Ok(_) => unnoticed += 1,
+        }
+    }
+    (noticed, unnoticed)
+}
+
+/// What a compressed event holds, as far as it can be read.
+fn contents(decoder: &mut Decoder, raw: &[u8]) -> Result<Vec<u8>, String> {
+    let event = decoder.event(raw, false).map_err(|error| error.to_string())?;
+    let mut all = Vec::new();
+    match event.body {
+        Body::TransactionPayload(payload) => {
+            let mut reader = payload.reader(1 << 20).map_err(|error| error.to_string())?;
+            let mut inner = Vec::new();
+            while reader.read(&mut inner).map_err(|error| error.to_string())? {
+                decoder.clone().event(&inner, true).map_err(|error| error.to_string())?;
+                all.extend_from_slice(&inner);
+            }
+        }
+        other => all.extend_from_slice(format!("{other:?}").as_bytes()),
+    }
+    Ok(all)
+}
+
+async fn an_event_of_a_type_from_the_future_is_refused_unless_it_may_be_ignored(flavor: Flavor) {
+    let mut stage = Stage::start(flavor).await;
+    if !is_mariadb(flavor) {
+        stage.server.sql("SET GLOBAL binlog_rows_query_log_events = ON").await.unwrap();
+    }
+    let mut log = stage.closed(WORK).await;
+    let at = log.last(INSERTS);
+    let begins = log.transaction(at);
+    log.bytes[at.offset + 4] = 120;
+    log.sign(at);
+    log.write();
+    let words = stage.refusal(1).await;
+    for part in [&begins, "type 120", "table note", "newer headwater"] {
+        assert!(words.contains(part), "{part}: {words}");
+    }
+    SURPRISES.settle("event of a type from the future", flavor, REFUSED);
+    let mut log = stage.closed(WORK).await;
+    let at = log.last(TEXTS);
+    log.bytes[at.offset + 4] = 120;
+    log.bytes[at.offset + 17] |= 0x80;
+    log.sign(at);
+    log.write();
+    let mut before = rows(&stage.server).await.unwrap();
+    before.retain(|(_, uuid), _| !uuid.starts_with("a-"));
+    stage.exact(before).await;
+    let row = "event of a type from the future that may be ignored";
+    SURPRISES.settle(row, flavor, EXACT);
+}
+
+async fn an_incident_is_refused_until_it_is_given_up(flavor: Flavor) {
+    let mut stage = Stage::start(flavor).await;
+    if !is_mariadb(flavor) {
+        stage.server.sql("SET GLOBAL binlog_rows_query_log_events = ON").await.unwrap();
+    }
+    let mut log = stage.closed(WORK).await;
+    let at = log.last(TEXTS);
+    log.bytes[at.offset + 4] = 26;
+    log.bytes[at.offset + 17] &= !0x80;
+    let words = b"disk full";
+    let body = at.offset + HEADER;
+    log.bytes[body..body + 3].copy_from_slice(&[1, 0, words.len() as u8]);
+    log.bytes[body + 3..body + 3 + words.len()].copy_from_slice(words);
+    log.sign(at);
+    log.write();
+    let words = stage.refusal(1).await;
+    let place = log.place(at);
+    for part in [&place, "lost changes", "disk full", &format!("accept = [\"{place}\"]")] {
+        assert!(words.contains(part), "{part}: {words}");
+    }
+    let mut options = stage.options();
+    options.accepted = vec![place];
+    let capturing = Capturing::start_only(options, &stage.folder);
+    assert_eq!(capturing.transactions(2).await.len(), 2);
+    capturing.stop().await;
+    SURPRISES.settle("INCIDENT event", flavor, REFUSED);
+}
+
+on_all!(
+    a_flipped_bit_is_noticed_by_place,
+    without_checksums_only_what_cannot_be_is_noticed,
+    a_flipped_bit_in_what_is_compressed_is_noticed,
+    an_event_of_a_type_from_the_future_is_refused_unless_it_may_be_ignored,
+    an_incident_is_refused_until_it_is_given_up,
+);

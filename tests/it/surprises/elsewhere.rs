@@ -1,0 +1,213 @@
+//! What a server changes without logging it, and what it logs otherwise than it is asked: cascades,
+//! names in other letters, log files that are encrypted on the disk, and one larger than 4 GiB.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwater::capture::Doing;
+use headwater::schema_map::MapFile;
+use headwater_rig::{Flavor, Server, ServerOptions};
+use mysql_async::prelude::Queryable as _;
+
+use super::{DATABASE, MAP, SURPRISES, TABLES};
+use crate::support::ledger::{EXACT, NOT_THERE};
+use crate::support::{Capturing, capture_options, on_all};
+use crate::types::ends::{Ends, shown};
+
+const WARD: &str = "CREATE TABLE ward (ward_id INT AUTO_INCREMENT PRIMARY KEY,
+    uuid CHAR(36) NOT NULL UNIQUE, text VARCHAR(20)) ENGINE = InnoDB";
+
+fn child_of_ward(table: &str, action: &str) -> String {
+    format!(
+        "CREATE TABLE {table} ({table}_id INT AUTO_INCREMENT PRIMARY KEY,
+           uuid CHAR(36) NOT NULL UNIQUE, text VARCHAR(20), ward_id INT,
+           FOREIGN KEY (ward_id) REFERENCES ward (ward_id) {action}) ENGINE = InnoDB"
+    )
+}
+
+async fn cascades_come_to_the_same_at_a_parent_with_the_same_keys(flavor: Flavor) {
+    let mut ends = Ends::start(flavor, flavor).await;
+    let note = child_of_ward("note", "ON DELETE CASCADE ON UPDATE CASCADE");
+    let card = child_of_ward("card", "ON DELETE SET NULL ON UPDATE CASCADE");
+    for (name, sql) in [("ward", WARD), ("note", &note), ("card", &card)] {
+        ends.table_by(name, sql, sql).await;
+    }
+    // Local numbers differ.
+    ends.parent.sql_in("kinds", "ALTER TABLE ward AUTO_INCREMENT = 5000").await.unwrap();
+    ends.run().await;
+    let work = [
+        "INSERT INTO ward (uuid, text) VALUES ('w-1', 'goes'), ('w-2', 'stays')",
+        "INSERT INTO note (uuid, text, ward_id) VALUES ('n-1', 'goes', 1), ('n-2', 'stays', 2)",
+        "INSERT INTO card (uuid, text, ward_id) VALUES ('c-1', 'loses it', 1), ('c-2', 'keeps', 2)",
+        "UPDATE ward SET ward_id = 77 WHERE uuid = 'w-2'",
+        "UPDATE note SET text = 'moved along' WHERE uuid = 'n-2'",
+        "DELETE FROM ward WHERE uuid = 'w-1'",
+        "UPDATE card SET text = 'after' WHERE uuid IN ('c-1', 'c-2')",
+    ];
+    for sql in work {
+        ends.child.sql_in("kinds", sql).await.unwrap();
+    }
+    // The change of a local number is none to anybody else, unless the server logs what follows it.
+    let nothing = usize::from(flavor != Flavor::Mysql97);
+    for _ in 0..work.len() - nothing {
+        ends.carry_all().await;
+    }
+    for table in ["ward", "note", "card"] {
+        let mut what = vec!["text".to_owned()];
+        if table != "ward" {
+            what.push(format!("(SELECT ward.uuid FROM ward WHERE ward.ward_id = {table}.ward_id)"));
+        }
+        let (here, there) =
+            (shown(&ends.child, table, &what).await, shown(&ends.parent, table, &what).await);
+        assert_eq!(here, there, "{table}");
+        assert_eq!(here.len(), if table == "card" { 2 } else { 1 }, "{table}");
+    }
+    ends.stop().await;
+    SURPRISES.settle("ON DELETE CASCADE and SET NULL, the parent's keys alike", flavor, EXACT);
+}
+
+async fn a_database_is_found_under_its_name_in_other_letters(flavor: Flavor) {
+    if flavor == Flavor::Mysql97 {
+        // Takes another data folder than tests start from; it logs such names as the others do.
+        return;
+    }
+    let options = ServerOptions::default().with("--lower-case-table-names=1");
+    let server = Server::start(flavor, options).await.unwrap();
+    server.sql("CREATE DATABASE CLINIC CHARACTER SET utf8mb4").await.unwrap();
+    server.sql_in("Clinic", TABLES).await.unwrap();
+    let map = Arc::new(MapFile::parse(MAP, "letters.toml").unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let capturing = Capturing::start(capture_options(&server, "Clinic", map), &folder).await;
+    server.sql("INSERT INTO CLINIC.NOTE (uuid, text) VALUES ('l-1', 'letters')").await.unwrap();
+    let transactions = capturing.transactions(1).await;
+    assert_eq!(transactions[0].changes[0].shape.table.to_string(), "note");
+    server.sql("TRUNCATE TABLE cliniC.Note").await.unwrap();
+    capturing.until(|state| matches!(state.doing, Doing::Stopped(_))).await;
+    capturing.stop().await;
+}
+
+async fn an_encrypted_log_is_sent_in_clear(flavor: Flavor) {
+    const ROW: &str = "log encrypted on the disk";
+    if flavor == Flavor::Mysql56 {
+        SURPRISES.settle(ROW, flavor, NOT_THERE);
+        return;
+    }
+    let server = match Server::start_with_encrypted_log(flavor, ServerOptions::default()).await {
+        Ok(Some(server)) => server,
+        Ok(None) => {
+            eprintln!("NOT TOLD ON {flavor}: it has no plugin that keeps keys");
+            return;
+        }
+        Err(error) => panic!("{error:#}"),
+    };
+    server.sql(&format!("CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4")).await.unwrap();
+    server.sql_in(DATABASE, TABLES).await.unwrap();
+    let map = Arc::new(MapFile::parse(MAP, "encrypted.toml").unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let options = || capture_options(&server, DATABASE, map.clone());
+    Capturing::start(options(), &folder).await.stop().await;
+    let work = "INSERT INTO note (uuid, text) VALUES ('e-1', 'a secret of the clinic')";
+    server.sql_in(DATABASE, work).await.unwrap();
+    server.sql("FLUSH LOGS").await.unwrap();
+    for entry in fs::read_dir(server.data()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_string_lossy().starts_with("binlog.0") {
+            let bytes = fs::read(&path).unwrap();
+            let clear = bytes.windows(22).any(|part| part == b"a secret of the clinic");
+            assert!(!clear, "{} is not encrypted", path.display());
+        }
+    }
+    let capturing = Capturing::start_only(options(), &folder);
+    let transactions = capturing.transactions(1).await;
+    let value = crate::capture::value(&transactions[0].changes[0], "text");
+    assert_eq!(value, crate::capture::text("a secret of the clinic"));
+    server.sql_in(DATABASE, "UPDATE note SET text = 'after' WHERE uuid = 'e-1'").await.unwrap();
+    assert_eq!(capturing.transactions(2).await.len(), 2);
+    capturing.stop().await;
+    SURPRISES.settle(ROW, flavor, EXACT);
+}
+
+/// Bytes of one event that may be ignored, and how many make more than 4 GiB.
+const FILLER_BYTES: u32 = 60 << 20;
+const FILLERS: u64 = 72;
+
+/// Puts more than 4 GiB that every reader may ignore before the last transaction of a closed log
+/// file: holes of the disk, so that it costs no writing.
+fn stretch(path: &std::path::Path, at: u64) {
+    let mut file = File::options().read(true).write(true).open(path).unwrap();
+    let mut tail = Vec::new();
+    file.seek(SeekFrom::Start(at)).unwrap();
+    file.read_to_end(&mut tail).unwrap();
+    let mut header = [0; 19];
+    header.copy_from_slice(&tail[..19]);
+    header[4] = 120;
+    header[9..13].copy_from_slice(&FILLER_BYTES.to_le_bytes());
+    header[17..19].copy_from_slice(&0x80_u16.to_le_bytes());
+    for filler in 0..FILLERS {
+        let start = at + filler * u64::from(FILLER_BYTES);
+        let end = (start + u64::from(FILLER_BYTES)) as u32;
+        header[13..17].copy_from_slice(&end.to_le_bytes());
+        file.seek(SeekFrom::Start(start)).unwrap();
+        file.write_all(&header).unwrap();
+    }
+    let mut offset = at + FILLERS * u64::from(FILLER_BYTES);
+    file.seek(SeekFrom::Start(offset)).unwrap();
+    let mut rest = tail.as_mut_slice();
+    while rest.len() > 19 {
+        let size = u32::from_le_bytes(rest[9..13].try_into().unwrap());
+        offset += u64::from(size);
+        if rest[13..17] != [0; 4] {
+            rest[13..17].copy_from_slice(&(offset as u32).to_le_bytes());
+        }
+        rest = &mut rest[size as usize..];
+    }
+    file.write_all(&tail).unwrap();
+}
+
+async fn a_log_file_of_more_than_4_gib_is_read_to_its_end(flavor: Flavor) {
+    const ROW: &str = "log file of more than 4 GiB";
+    let options = ServerOptions::default().with("--binlog-checksum=NONE");
+    let server = Server::start(flavor, options).await.unwrap();
+    server.sql(&format!("CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4")).await.unwrap();
+    server.sql_in(DATABASE, TABLES).await.unwrap();
+    let map = Arc::new(MapFile::parse(MAP, "large.toml").unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let options = || capture_options(&server, DATABASE, map.clone());
+    Capturing::start(options(), &folder).await.stop().await;
+    let insert = |uuid: &str| format!("INSERT INTO note (uuid, text) VALUES ('{uuid}', 'x')");
+    server.sql_in(DATABASE, &insert("v-1")).await.unwrap();
+    let mut conn = server.conn("").await.unwrap();
+    let show =
+        if flavor == Flavor::Mysql97 { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
+    let row: mysql_async::Row = conn.query_first(show).await.unwrap().unwrap();
+    let (file, at): (String, u64) = (row.get(0).unwrap(), row.get(1).unwrap());
+    server.sql_in(DATABASE, &insert("v-2")).await.unwrap();
+    server.sql_in(DATABASE, "TRUNCATE TABLE note; FLUSH LOGS").await.unwrap();
+    stretch(&server.data().join(&file), at);
+    // Read to its end, and read on from there by another connection.
+    for _ in 0..2 {
+        let capturing = Capturing::start_only(options(), &folder);
+        let mut state = capturing.state.clone();
+        let stopped = state.wait_for(|state| matches!(state.doing, Doing::Stopped(_)));
+        let stopped = tokio::time::timeout(Duration::from_mins(5), stopped).await.unwrap();
+        let Doing::Stopped(words) = stopped.unwrap().doing.clone() else { unreachable!() };
+        let offset = words.strip_prefix(&format!("{file}:")).and_then(|it| it.split(':').next());
+        let offset: u64 = offset.unwrap_or_else(|| panic!("{words}")).parse().unwrap();
+        assert!(offset > at + FILLERS * u64::from(FILLER_BYTES), "{words}");
+        assert!(words.contains("TRUNCATE"), "{words}");
+        assert_eq!(capturing.spool.head().0, 2);
+        let position = capturing.spool.position().await.unwrap().unwrap();
+        assert!(position.offset > 1 << 32, "{position}");
+        capturing.stop().await;
+    }
+    SURPRISES.settle(ROW, flavor, EXACT);
+}
+
+on_all!(
+    cascades_come_to_the_same_at_a_parent_with_the_same_keys,
+    a_database_is_found_under_its_name_in_other_letters,
+    an_encrypted_log_is_sent_in_clear,
+    a_log_file_of_more_than_4_gib_is_read_to_its_end,
+);

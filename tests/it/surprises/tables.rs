@@ -1,0 +1,155 @@
+//! Definitions that bring rows, take them away, or change what the table is.
+
+use super::{Surprise, everywhere, is_mariadb};
+use headwater_rig::Flavor;
+
+pub(super) const TOLD: &[Surprise] = &[
+    everywhere("table dropped and made again", |_| {
+        Some(
+            "SET foreign_key_checks = 0; DROP TABLE note;
+             CREATE TABLE note (uuid CHAR(36) NOT NULL UNIQUE, text VARCHAR(300), ward_id INT,
+               note_id INT AUTO_INCREMENT PRIMARY KEY) ENGINE = InnoDB;
+             INSERT INTO note (uuid, text) VALUES ('m-1', 'made')",
+        )
+    })
+    .left_out(&["note n-1", "note n-2", "note n-3"]),
+    everywhere("CREATE OR REPLACE TABLE", |flavor| {
+        is_mariadb(flavor).then_some(
+            "SET foreign_key_checks = 0;
+             CREATE OR REPLACE TABLE note (uuid CHAR(36) NOT NULL UNIQUE, text VARCHAR(300),
+               ward_id INT, note_id INT AUTO_INCREMENT PRIMARY KEY) ENGINE = InnoDB;
+             INSERT INTO note (uuid, text) VALUES ('m-1', 'made')",
+        )
+    })
+    .left_out(&["note n-1", "note n-2", "note n-3"]),
+    everywhere("table dropped and made again while capture was behind, names in the log", |flavor| {
+        (flavor != Flavor::Mysql56).then_some(
+            "SET foreign_key_checks = 0;
+             UPDATE note SET text = 'before' WHERE uuid = 'n-2'; DROP TABLE note;
+             CREATE TABLE note (uuid CHAR(36) NOT NULL UNIQUE, text VARCHAR(300), ward_id INT,
+               note_id INT AUTO_INCREMENT PRIMARY KEY) ENGINE = InnoDB;
+             INSERT INTO note (uuid, text) VALUES ('m-1', 'made')",
+        )
+    })
+    .behind()
+    .left_out(&["note n-1", "note n-2", "note n-3"]),
+    everywhere("table dropped and made again while capture was behind", |flavor| {
+        Some(match flavor {
+            Flavor::Mysql56 => {
+                "SET foreign_key_checks = 0; DROP TABLE note;
+                 CREATE TABLE note (uuid CHAR(36) NOT NULL UNIQUE, text VARCHAR(300), ward_id INT,
+                   note_id INT AUTO_INCREMENT PRIMARY KEY) ENGINE = InnoDB;
+                 INSERT INTO note (uuid, text) VALUES ('m-1', 'made')"
+            }
+            Flavor::Mysql97 => {
+                "SET GLOBAL binlog_row_metadata = MINIMAL; SET foreign_key_checks = 0;
+                 DROP TABLE note;
+                 CREATE TABLE note (uuid CHAR(36) NOT NULL UNIQUE, text VARCHAR(300), ward_id INT,
+                   note_id INT AUTO_INCREMENT PRIMARY KEY) ENGINE = InnoDB;
+                 INSERT INTO note (uuid, text) VALUES ('m-1', 'made');
+                 SET GLOBAL binlog_row_metadata = FULL"
+            }
+            Flavor::Mariadb1011 | Flavor::Mariadb118 => {
+                "SET GLOBAL binlog_row_metadata = NO_LOG; SET foreign_key_checks = 0;
+                 DROP TABLE note;
+                 CREATE TABLE note (uuid CHAR(36) NOT NULL UNIQUE, text VARCHAR(300), ward_id INT,
+                   note_id INT AUTO_INCREMENT PRIMARY KEY) ENGINE = InnoDB;
+                 INSERT INTO note (uuid, text) VALUES ('m-1', 'made');
+                 SET GLOBAL binlog_row_metadata = FULL"
+            }
+        })
+    })
+    .behind()
+    .left_out(&["note n-1", "note n-2", "note n-3"]),
+    everywhere("database dropped and made again", |_| {
+        Some(
+            "DROP DATABASE clinic; CREATE DATABASE clinic CHARACTER SET utf8mb4; USE clinic;
+             CREATE TABLE ward (ward_id INT AUTO_INCREMENT PRIMARY KEY, uuid CHAR(36) NOT NULL UNIQUE,
+               text VARCHAR(200)) ENGINE = InnoDB;
+             CREATE TABLE note (note_id INT AUTO_INCREMENT PRIMARY KEY,
+               uuid CHAR(36) NOT NULL UNIQUE, text VARCHAR(200)) ENGINE = InnoDB;
+             INSERT INTO note (uuid, text) VALUES ('m-1', 'made')",
+        )
+    })
+    .left_out(&["note n-1", "note n-2", "note n-3", "ward w-1", "ward w-2"]),
+    everywhere("table renamed away, another renamed to its name", |_| {
+        Some(
+            "CREATE TABLE note_new LIKE note; INSERT INTO note_new (uuid, text) VALUES ('r-1', 'new');
+             RENAME TABLE note TO note_old, note_new TO note;
+             INSERT INTO note (uuid, text) VALUES ('r-2', 'renamed')",
+        )
+    })
+    .left_out(&["note n-1", "note n-2", "note n-3", "note r-1"])
+    .after("DROP TABLE note_old"),
+    everywhere("table rebuilt and converted to another character set", |_| {
+        Some(
+            "ALTER TABLE note ENGINE = InnoDB; INSERT INTO note (uuid, text) VALUES ('e-1', 'caf\u{e9}');
+             ALTER TABLE note FORCE; INSERT INTO note (uuid, text) VALUES ('e-2', 'caf\u{e9}');
+             ALTER TABLE note CONVERT TO CHARACTER SET latin1;
+             INSERT INTO note (uuid, text) VALUES ('e-3', 'caf\u{e9}')",
+        )
+    }),
+    everywhere("table rebuilt and converted while capture was behind, names in the log", |flavor| {
+        (flavor != Flavor::Mysql56).then_some(
+            "ALTER TABLE note ENGINE = InnoDB; INSERT INTO note (uuid, text) VALUES ('e-1', 'caf\u{e9}');
+             ALTER TABLE note FORCE; INSERT INTO note (uuid, text) VALUES ('e-2', 'caf\u{e9}');
+             ALTER TABLE note CONVERT TO CHARACTER SET latin1;
+             INSERT INTO note (uuid, text) VALUES ('e-3', 'caf\u{e9}')",
+        )
+    })
+    .behind(),
+    everywhere("table rebuilt and converted while capture was behind", |flavor| {
+        Some(match flavor {
+            Flavor::Mysql56 => {
+                "ALTER TABLE note ENGINE = InnoDB;
+                 INSERT INTO note (uuid, text) VALUES ('e-1', 'caf\u{e9}');
+                 ALTER TABLE note CONVERT TO CHARACTER SET latin1;
+                 INSERT INTO note (uuid, text) VALUES ('e-3', 'caf\u{e9}')"
+            }
+            Flavor::Mysql97 => {
+                "SET GLOBAL binlog_row_metadata = MINIMAL; ALTER TABLE note ENGINE = InnoDB;
+                 INSERT INTO note (uuid, text) VALUES ('e-1', 'caf\u{e9}');
+                 ALTER TABLE note CONVERT TO CHARACTER SET latin1;
+                 INSERT INTO note (uuid, text) VALUES ('e-3', 'caf\u{e9}');
+                 SET GLOBAL binlog_row_metadata = FULL"
+            }
+            Flavor::Mariadb1011 | Flavor::Mariadb118 => {
+                "SET GLOBAL binlog_row_metadata = NO_LOG; ALTER TABLE note ENGINE = InnoDB;
+                 INSERT INTO note (uuid, text) VALUES ('e-1', 'caf\u{e9}');
+                 ALTER TABLE note CONVERT TO CHARACTER SET latin1;
+                 INSERT INTO note (uuid, text) VALUES ('e-3', 'caf\u{e9}');
+                 SET GLOBAL binlog_row_metadata = FULL"
+            }
+        })
+    })
+    .behind(),
+    everywhere("ALTER TABLE logged in two phases", |flavor| {
+        is_mariadb(flavor).then_some(
+            "SET SESSION binlog_alter_two_phase = ON;
+             ALTER TABLE ward ADD COLUMN extra INT NULL AFTER uuid;
+             UPDATE ward SET extra = 1, text = 'extra' WHERE uuid = 'w-1'",
+        )
+    }),
+    everywhere("table made MyISAM", |_| {
+        Some(
+            "SET foreign_key_checks = 0; ALTER TABLE note DROP FOREIGN KEY note_ibfk_1;
+             ALTER TABLE note ENGINE = MyISAM; INSERT INTO note (uuid, text) VALUES ('y-1', 'y')",
+        )
+    }),
+    everywhere("CREATE TABLE ... SELECT on MyISAM", |_| {
+        Some(
+            "SET foreign_key_checks = 0; RENAME TABLE note TO note_old;
+             CREATE TABLE note (PRIMARY KEY (note_id), UNIQUE KEY (uuid)) ENGINE = MyISAM
+               SELECT * FROM note_old",
+        )
+    })
+    .after("DROP TABLE IF EXISTS note_old"),
+    everywhere("column of the identity dropped", |_| {
+        Some("ALTER TABLE note DROP COLUMN uuid; INSERT INTO note (text) VALUES ('nameless')")
+    }),
+    everywhere("system versioning switched on", |flavor| {
+        is_mariadb(flavor).then_some(
+            "ALTER TABLE note ADD SYSTEM VERSIONING; UPDATE note SET text = 'v' WHERE uuid = 'n-1'",
+        )
+    }),
+];

@@ -54,6 +54,7 @@ pub(super) async fn definitions(
                 // Not a sign of the end: MySQL also sends one in the place of what it leaves out.
                 Body::Heartbeat => {}
                 Body::Query(query) => {
+                    place.begin(None);
                     if spot > *here {
                         note(&mut found, &query.text(), &query.schema, options, tables, &spot);
                     }

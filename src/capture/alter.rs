@@ -82,9 +82,8 @@ fn specification(words: &[String]) -> Effect {
         },
         "RENAME" if matches!(word(1), "INDEX" | "KEY") => Effect::Nothing,
         "MODIFY" if !moves => Effect::Contents,
-        "CONVERT" => Effect::Contents,
-        // Read alike, but a table of an engine without transactions does not travel.
-        "ENGINE" => Effect::Contents,
+        // Of another engine it is read alike, but one without transactions does not travel.
+        "CONVERT" | "ENGINE" => Effect::Contents,
         "ALTER" | "AUTO_INCREMENT" | "COMMENT" | "ROW_FORMAT" | "ENABLE" | "DISABLE"
         | "ALGORITHM" | "LOCK" | "FORCE" | "DEFAULT" | "COLLATE" | "CHARACTER" => Effect::Nothing,
         _ => Effect::Columns,

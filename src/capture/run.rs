@@ -317,7 +317,10 @@ impl Session<'_> {
         if !self.follower.told.caught_up {
             return Ok(());
         }
-        let end = self.follower.fetcher.log_end(&self.server).await?;
+        let deadline = self.capture.options.heartbeat.saturating_mul(3);
+        let asked = tokio::time::timeout(deadline, self.follower.fetcher.log_end(&self.server));
+        let end =
+            asked.await.map_err(|_elapsed| Error::Silent { seconds: deadline.as_secs() })??;
         let here = self.follower.place.spot();
         let there = Spot::new(&end.file, end.offset);
         if self.watch.sends_all(there, &here, self.follower.told.events) {

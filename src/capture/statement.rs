@@ -128,8 +128,8 @@ pub(super) fn xa_committed(sql: &str) -> Option<String> {
 
 /// The name of an XA transaction, as servers log it in small letters.
 pub(super) fn xid(format: u32, global: &[u8], branch: &[u8]) -> String {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    format!("x'{}',x'{}',{format}", hex(global), hex(branch))
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>();
+    format!("x'{}',x'{}',{format}", hex(global).concat(), hex(branch).concat())
 }
 
 /// Whether a statement's rows follow it in the same transaction, as those of MySQL's

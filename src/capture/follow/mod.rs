@@ -246,11 +246,7 @@ impl Follower {
             }
             Body::Incident(incident) => self.incident(incident, start),
             Body::Unknown if !event.header.is_ignorable() => {
-                let what = format!(
-                    "an event of type {}, which this version does not know",
-                    event.header.kind
-                );
-                Err(refused(start, &self.within(&what), "Install a newer headwater"))
+                Err(self.unknown(event.header.kind, start))
             }
             // What follows it is a statement, which is refused if it may concern a mapped table.
             Body::StatementFormat(_)
@@ -330,6 +326,11 @@ impl Follower {
             (Some(begun), None) => format!("{what}, in the transaction at {begun}"),
             (None, _) => what.to_owned(),
         }
+    }
+
+    fn unknown(&self, kind: u8, start: &Spot) -> Error {
+        let what = format!("an event of type {kind}, which this version does not know");
+        refused(start, &self.within(&what), "Install a newer headwater")
     }
 
     /// The server cannot read on.

@@ -102,19 +102,14 @@ impl Follower {
         }
         let database = &self.settings.database;
         let mentions = Mentions::read(sql, &query.schema, database);
-        let table = match self.map.tables.keys().find(|table| mentions.table(table)) {
+        let named = self.map.tables.keys().find(|table| mentions.table(table));
+        let inside = query.databases.as_ref().map_or(mentions.database, |databases| {
+            databases.iter().any(|name| name.to_lowercase() == database.to_lowercase())
+        });
+        let table = match named {
             Some(table) => format!("table {table}"),
-            None => {
-                let same = |name: &str| name.to_lowercase() == database.to_lowercase();
-                let inside = match &query.databases {
-                    Some(databases) => databases.iter().any(|name| same(name)),
-                    None => mentions.database,
-                };
-                if !inside {
-                    return Ok(());
-                }
-                format!("some table of {database}, perhaps a mapped one,")
-            }
+            None if inside => format!("some table of {database}, perhaps a mapped one,"),
+            None => return Ok(()),
         };
         let what = format!(
             "a session in statement format changed {table} without its rows being in the log"

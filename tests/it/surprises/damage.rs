@@ -90,7 +90,7 @@ impl LogFile {
 }
 
 const INSERTS: &[u8] = &[23, 30, 166, 169];
-/// The text of a statement beside its rows: ROWS_QUERY, ANNOTATE_ROWS.
+/// The text of a statement beside its rows: `ROWS_QUERY`, `ANNOTATE_ROWS`.
 const TEXTS: &[u8] = &[29, 160];
 const WORK: &str = "INSERT INTO note (uuid, text) VALUES ('a-1', 'before');
     INSERT INTO note (uuid, text, body) VALUES ('a-2', 'damaged', REPEAT('long ', 50))";

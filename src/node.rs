@@ -115,6 +115,10 @@ impl Parts {
 
 impl Node {
     async fn parts(&self, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+        if self.config.status.is_some() {
+            // Served last, but counted from the first change on.
+            crate::operate::count().map_err(|error| Error::Status(error.to_string()))?;
+        }
         let (stop_parts, stopping) = watch::channel(false);
         let mut parts = Parts { tasks: JoinSet::new(), stop: stop_parts };
         let (state_in, state) = watch::channel(capture::State::default());

@@ -149,6 +149,35 @@ fn a_server_that_is_not_there_is_told_in_one_message() {
     assert!(printed(&grants).contains("BINLOG MONITOR"), "shows both kinds when it cannot ask");
 }
 
+/// Reads an environment as `/proc` shows it.
+fn environment(process: u32) -> Vec<String> {
+    let bytes = std::fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
+    let variables = bytes.split(|byte| *byte == 0);
+    variables.map(|variable| String::from_utf8_lossy(variable).into_owned()).collect()
+}
+
+#[test]
+fn pooled_memory_is_limited_unless_the_environment_says_otherwise() {
+    let desk = Desk::new();
+    let child = desk.configuration("limits", "mysql://root@127.0.0.1:1/openmrs", CHILD);
+    let mut running =
+        headwater_rig::edge::spawn_tied(env!("CARGO_BIN_EXE_headwater").as_ref(), |command| {
+            command.arg("--config").arg(&child).arg("run").stdin(Stdio::null());
+            command.stderr(Stdio::piped());
+            command.env_remove("MALLOC_ARENA_MAX").env("MYSQL_ASYNC_BUFFER_SIZE_CAP", "1234");
+        })
+        .unwrap();
+    // It speaks first when it is past what may start it anew.
+    let mut log = std::io::BufReader::new(running.stderr.take().unwrap());
+    std::io::BufRead::read_line(&mut log, &mut String::new()).unwrap();
+    let found = environment(running.id());
+    running.kill().unwrap();
+    running.wait().unwrap();
+    for expected in ["MALLOC_ARENA_MAX=1", "MYSQL_ASYNC_BUFFER_SIZE_CAP=1234"] {
+        assert!(found.iter().any(|variable| variable == expected), "{expected} not in {found:?}");
+    }
+}
+
 #[test]
 fn init_writes_what_the_other_commands_read_and_never_over_it() {
     let desk = Desk::new();

@@ -171,7 +171,6 @@ impl Capture {
         let server = Server::read(&mut connection).await?;
         start::suitable(&server)?;
         let database = &self.options.database.database;
-        let mut live = LiveSchema::read(&mut connection, database).await?;
         let mut fetcher = Fetcher::new(self.options.database.clone());
         let mut identities =
             Identities::new(self.spool.index_reader()?, self.options.identities_cached_max);
@@ -179,14 +178,20 @@ impl Capture {
         let (position, definitions) = if let Some(position) = self.spool.position().await? {
             start::same_server(&position, &server)?;
             let stored = self.spool.tables().await?;
-            (position, Tables::resumed(file, stored.as_deref(), &live))
+            let stored = stored.and_then(|stored| Tables::stored(file.clone(), &stored, database));
+            let definitions = match stored {
+                Some(definitions) => definitions,
+                None => Tables::unknown(file, LiveSchema::read(&mut connection, database).await?),
+            };
+            (position, definitions)
         } else {
-            let map = BoundMap::bind(&self.options.map, &live);
+            let map = LiveSchema::read(&mut connection, database).await?;
+            let map = BoundMap::bind(&self.options.map, &map);
             start::fill_lenders(&map, &mut fetcher, &mut identities, &self.spool).await?;
             let position = start::log_end(&mut connection, &server).await?;
             // What was defined meanwhile is not in the log after the position.
-            live = LiveSchema::read(&mut connection, database).await?;
-            let mut definitions = Tables::at_end(file, live.clone());
+            let live = LiveSchema::read(&mut connection, database).await?;
+            let mut definitions = Tables::at_end(file, live);
             let tables = definitions.for_store();
             let begun = Append { position: Some(position.clone()), tables, ..Append::default() };
             self.spool.append(begun).await?;
@@ -206,7 +211,6 @@ impl Capture {
         };
         let follower = Follower::new(
             definitions,
-            live,
             Place::new(&position)?,
             Assembly::new(self.spool.head()),
             identities,
@@ -420,8 +424,9 @@ fn appends(
 /// Writes to the store; when there is no room, waits until there is. The log keeps what is not
 /// read meanwhile.
 async fn store(spool: &Spool, append: Append) -> Result<(), crate::spool::Error> {
+    let append = Arc::new(append);
     loop {
-        match spool.append(append.clone()).await {
+        match spool.append(Arc::clone(&append)).await {
             Err(error) if error.next() == crate::spool::Next::Wait => {
                 tracing::warn!(%error, "capture waits for room in the store");
                 sleep(Duration::from_secs(5)).await;

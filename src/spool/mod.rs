@@ -19,6 +19,7 @@ mod lock;
 mod log;
 mod peek;
 mod reader;
+mod run;
 mod sql;
 mod store;
 #[cfg(test)]
@@ -207,7 +208,8 @@ impl Spool {
     }
 
     /// Writes segments, index changes and position durably, all or nothing.
-    pub async fn append(&self, append: Append) -> Result<(), Error> {
+    pub async fn append(&self, append: impl Into<Arc<Append>>) -> Result<(), Error> {
+        let append = append.into();
         self.call(move |store| store.append(&append)).await
     }
 

@@ -20,11 +20,11 @@ use crate::position::Position;
 
 /// The write-ahead log is copied into the file when it holds this many pages (16 MiB) more than
 /// have been copied.
-const CHECKPOINT_PAGES: i64 = 4096;
+const CHECKPOINT_PAGES: i64 = 2048;
 /// Free pages kept in the file for what comes next (16 MiB); what is above is given back.
-const FREE_PAGES_KEPT: i64 = 4096;
+const FREE_PAGES_KEPT: i64 = 2048;
 /// Pages given back to the file system at a time.
-const FREE_PAGES_AT_ONCE: i64 = 2048;
+const FREE_PAGES_AT_ONCE: i64 = 1024;
 
 /// What SQLite can keep in one row, less what is beside the blob.
 const SEGMENT_BYTES_MAX: u64 = 999_000_000;

@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 use self::refuse::{READ_AGAIN, at, given_up, refused, unknown};
 use super::Error;
 use super::assembly::Assembly;
-use super::decode::{Body, Decoder, Event, Header, MapColumn, Query, TransactionPayload};
+use super::decode::{Body, Decoder, Event, Header, MapColumn, Query, Row, TransactionPayload};
 use super::fetch::Fetcher;
 use super::identities::Identities;
 use super::place::{Begun, Place, Spot};
@@ -37,9 +37,8 @@ const WATERMARK_TABLE: &str = "watermark";
 pub(in crate::capture) struct Follower {
     /// The map, bound to the tables as they are defined at this place in the log.
     pub(in crate::capture) map: Arc<BoundMap>,
-    /// The map, bound to the tables as they are now: for questions to the database.
-    live_map: Arc<BoundMap>,
-    live: LiveSchema,
+    /// `None` until there is something to ask.
+    live: Option<Live>,
     pub(in crate::capture) definitions: Tables,
     /// How often the map has been bound anew: plans made before are made anew too.
     bindings: u32,
@@ -52,10 +51,24 @@ pub(in crate::capture) struct Follower {
     decisions: Decisions,
     tables: HashMap<u64, Table, RandomState>,
     plans: HashMap<Name, Arc<TablePlan>>,
+    /// An empty row, for its memory.
+    row: Row<'static>,
     transaction: Option<Transaction>,
     /// Where the open transaction begins.
     boundary: Option<Spot>,
     settings: Settings,
+}
+
+/// The tables as they are now: for questions to the database.
+struct Live {
+    schema: LiveSchema,
+    map: Arc<BoundMap>,
+}
+
+impl Live {
+    fn new(definitions: &Tables, schema: LiveSchema) -> Live {
+        Live { map: Arc::new(definitions.bind_to(&schema)), schema }
+    }
 }
 
 /// What following a log has to know beforehand.
@@ -107,7 +120,6 @@ struct Transaction {
 impl Follower {
     pub(in crate::capture) fn new(
         definitions: Tables,
-        live: LiveSchema,
         place: Place,
         assembly: Assembly,
         identities: Identities,
@@ -116,8 +128,7 @@ impl Follower {
     ) -> Follower {
         Follower {
             map: Arc::new(bound(definitions.bind())),
-            live_map: Arc::new(definitions.bind_to(&live)),
-            live,
+            live: None,
             definitions,
             bindings: 0,
             place,
@@ -129,6 +140,7 @@ impl Follower {
             decisions: Decisions::default(),
             tables: HashMap::default(),
             plans: HashMap::new(),
+            row: Row::default(),
             transaction: None,
             boundary: None,
             settings,

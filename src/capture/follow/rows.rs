@@ -107,7 +107,7 @@ impl Follower {
         }
         self.decisions.forget(&plan.bound.name);
         let mut reader = event.rows(&plan.columns).map_err(|error| at(start, &error))?;
-        let mut row = Row::default();
+        let mut row = std::mem::take(&mut self.row).emptied();
         while reader.read(&mut row).map_err(|error| at(start, &error))? {
             self.told.rows += 1;
             loop {
@@ -118,6 +118,7 @@ impl Follower {
                 }
             }
         }
+        self.row = row.emptied();
         Ok(())
     }
 

@@ -96,6 +96,8 @@ pub struct Report {
     pub released: u64,
     /// Changes set aside that a delete of their row made moot.
     pub dissolved: u64,
+    /// Rows whose parked changes were made moot by the row itself, which came whole.
+    pub superseded: u64,
     /// Changes of the batch that still wait for a row.
     pub parked: u64,
     /// Changes of the batch that wait for a person.
@@ -328,6 +330,7 @@ impl Applier {
         self.work_through(&mut work, progress, batch).await?;
         work.release().await?;
         let mut report = work.report;
+        self.ask_for_more(session, peer.node, &mut report).await?;
         if report.held > 0 {
             let counts = held::counts_since(session, &self.names, peer.node, mark.sequence);
             (report.parked, report.quarantined) = counts.await?;
@@ -338,6 +341,25 @@ impl Applier {
         report.through = batch.through;
         report.statements = session.statements - before;
         Ok(report)
+    }
+
+    /// Rows asked for have come: others that changes set aside wait for are asked for in their turn.
+    async fn ask_for_more(
+        &self,
+        session: &mut Session,
+        node: NodeId,
+        report: &mut Report,
+    ) -> Result<(), Failure> {
+        let room = self.settings.limits.wanted_max.saturating_sub(report.wanted.len());
+        if report.released.saturating_add(report.superseded) == 0 || room == 0 {
+            return Ok(());
+        }
+        for wanted in held::wanted(session, &self.names, node, room).await? {
+            if !report.wanted.contains(&wanted) {
+                report.wanted.push(wanted);
+            }
+        }
+        Ok(())
     }
 
     /// Refuses what would set aside more than may be: nothing of it is written, so nothing is lost,

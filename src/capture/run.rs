@@ -22,7 +22,7 @@ use crate::database::schema::LiveSchema;
 use crate::database::server::Server;
 use crate::position::Position;
 use crate::schema_map::{BoundMap, MapFile};
-use crate::spool::{Append, Segment, Spool};
+use crate::spool::{Append, IndexChange, Segment, Spool};
 use crate::transport::Wanted;
 
 /// Handed over at once when this much has been gathered; less is handed over as soon as the store
@@ -30,8 +30,10 @@ use crate::transport::Wanted;
 const HAND_OVER_BYTES: usize = 4 << 20;
 /// A position that moved without anything to carry is written this often.
 const POSITION_EVERY: Duration = Duration::from_secs(1);
-/// Index changes that a transaction still open may gather before they are handed over.
+/// Index changes that may be gathered before they are handed over.
 const INDEX_CHANGES_MAX: usize = 20_000;
+/// The same for a transaction of which nothing travels, so that it has no parts to go with.
+const LONE_INDEX_CHANGES_MAX: usize = 20 * INDEX_CHANGES_MAX;
 /// How often something that a person has to mend is tried again.
 const STOPPED_RETRY: Duration = Duration::from_secs(30);
 
@@ -304,14 +306,34 @@ impl Session<'_> {
     async fn read(&mut self, group: RawEvents) -> Result<(), Error> {
         for event in group.iter() {
             self.follower.read(event).await?;
-            if self.follower.assembly.waiting_bytes() > HAND_OVER_BYTES
-                || self.follower.identities.gathered() > INDEX_CHANGES_MAX
-            {
+            if self.follower.take_rolled_back() {
+                self.undo().await?;
+            }
+            if self.follower.assembly.waiting_bytes() > HAND_OVER_BYTES || self.is_much_indexed() {
                 self.wait_for_store().await?;
                 self.hand_over(Why::Free)?;
             }
         }
         self.stream.give_back(group);
+        Ok(())
+    }
+
+    /// Whether what happened to the index should be handed over for the sake of memory.
+    fn is_much_indexed(&self) -> bool {
+        let Follower { identities, assembly, .. } = &self.follower;
+        identities.settled() > INDEX_CHANGES_MAX
+            || (assembly.is_open() && identities.gathered() > INDEX_CHANGES_MAX)
+            || identities.gathered() > LONE_INDEX_CHANGES_MAX
+    }
+
+    /// A transaction was rolled back after some of it was read: what the store has of it goes, and
+    /// what it did to identities is forgotten.
+    async fn undo(&mut self) -> Result<(), Error> {
+        self.wait_for_store().await?;
+        self.capture.spool.discard_unfinished().await?;
+        self.hand_over(Why::Ending)?;
+        self.wait_for_store().await?;
+        self.follower.identities.undo();
         Ok(())
     }
 
@@ -321,6 +343,7 @@ impl Session<'_> {
             self.follower.whole_row(&row.table, &row.identity).await?;
         }
         self.follower.assembly.commit(self.capture.clock.now(), None);
+        self.follower.identities.settle();
         Ok(())
     }
 
@@ -367,10 +390,17 @@ impl Session<'_> {
     fn hand_over(&mut self, why: Why) -> Result<(), Error> {
         // In the middle of a transaction those before it would have to be taken apart from it: its
         // end is on its way, unless there is much of it.
-        let much = self.follower.identities.gathered() > INDEX_CHANGES_MAX;
+        let much = self.is_much_indexed();
         if self.storing.is_some() || (self.follower.assembly.shares() && !much && why == Why::Free)
         {
             return Ok(());
+        }
+        let Follower { identities, assembly, .. } = &mut self.follower;
+        let open = identities.gathered().saturating_sub(identities.settled());
+        if assembly.is_open() && open > INDEX_CHANGES_MAX {
+            assembly.cut_open()?;
+        } else if open > LONE_INDEX_CHANGES_MAX {
+            identities.settle();
         }
         let segments = self.follower.assembly.take()?;
         let now = self.capture.clock.monotonic();
@@ -379,20 +409,22 @@ impl Session<'_> {
             return Ok(());
         }
         let position = self.follower.position();
-        if !urgent && position == self.written && self.follower.identities.gathered() == 0 {
+        if !urgent && position == self.written && self.follower.identities.settled() == 0 {
             self.moved_at = now;
             return Ok(());
         }
         self.moved_at = now;
         self.written = position.clone();
-        let index = self.follower.identities.hand_over();
+        let index = self.follower.identities.hand_over_settled();
+        let has_parts = segments.last().is_some_and(|cut| !cut.is_complete());
+        let open_index = if has_parts { self.follower.identities.hand_over() } else { Vec::new() };
         // Parts of a transaction are stored without a position for definitions to belong to.
         let moves = segments.is_empty() || segments.iter().any(Cut::is_complete);
         let tables = moves.then(|| self.follower.definitions.for_store()).flatten();
         let spool = self.capture.spool.clone();
         let place = position.clone();
         let task = tokio::spawn(async move {
-            for append in appends(segments, place, tables, index) {
+            for append in appends(segments, place, tables, index, open_index) {
                 store(&spool, append).await?;
             }
             Ok(())
@@ -402,23 +434,29 @@ impl Session<'_> {
     }
 }
 
-/// Whole transactions move the position; parts of a transaction still open come after, alone.
+/// Whole transactions move the position, and what they did to the index holds; parts of a
+/// transaction still open come after, alone, with what it did so far.
 fn appends(
     cuts: Vec<Cut>,
     position: Position,
     tables: Option<String>,
-    index: Vec<crate::spool::IndexChange>,
+    index: Vec<IndexChange>,
+    open_index: Vec<IndexChange>,
 ) -> Vec<Append> {
     let ended = cuts.iter().rposition(Cut::is_complete).map_or(0, |last| last + 1);
     let mut segments: Vec<Segment> = cuts.into_iter().map(Cut::compress).collect();
     let parts = segments.split_off(ended);
-    let mut whole = Append { segments, position: Some(position), tables, index: Vec::new() };
+    let whole = Append { segments, position: Some(position), tables, index };
     if parts.is_empty() {
-        whole.index = index;
         return vec![whole];
     }
-    let parts = Append { segments: parts, index, ..Append::default() };
-    if whole.segments.is_empty() { vec![parts] } else { vec![whole, parts] }
+    let parts = Append { segments: parts, index: open_index, ..Append::default() };
+    // While there are parts of it in the store, the position stays where it is.
+    if whole.segments.is_empty() && whole.index.is_empty() {
+        vec![parts]
+    } else {
+        vec![whole, parts]
+    }
 }
 
 /// Writes to the store; when there is no room, waits until there is. The log keeps what is not

@@ -27,4 +27,5 @@ mod servers;
 mod support;
 mod surprises;
 mod types;
+mod undone;
 mod way;

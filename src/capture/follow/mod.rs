@@ -53,6 +53,8 @@ pub(in crate::capture) struct Follower {
     plans: HashMap<Name, Arc<TablePlan>>,
     /// An empty row, for its memory.
     row: Row<'static>,
+    /// Something read of a transaction that was rolled back has to be undone.
+    rolled_back: bool,
     transaction: Option<Transaction>,
     /// Where the open transaction begins.
     boundary: Option<Spot>,
@@ -141,6 +143,7 @@ impl Follower {
             tables: HashMap::default(),
             plans: HashMap::new(),
             row: Row::default(),
+            rolled_back: false,
             transaction: None,
             boundary: None,
             settings,
@@ -153,6 +156,12 @@ impl Follower {
             Some(spot) => self.place.position_at(spot),
             None => self.place.position(),
         }
+    }
+
+    /// Whether a transaction was rolled back since this was last asked that has left traces in the
+    /// store or in what is known of identities.
+    pub(in crate::capture) fn take_rolled_back(&mut self) -> bool {
+        std::mem::take(&mut self.rolled_back)
     }
 
     /// Reads one event.
@@ -382,16 +391,15 @@ impl Follower {
         if self.assembly.commit(committed_at, transaction.origin).is_some() {
             self.told.transactions += 1;
         }
+        self.identities.settle();
         self.place.done();
         self.boundary = None;
     }
 
     /// Drops the open transaction, which was rolled back.
     fn abandon(&mut self) -> Result<(), Error> {
-        if self.assembly.abandon()? {
-            // Parts are in the store; starting over from the last position discards them.
-            return Err(Error::Lost { reason: "a large transaction was rolled back".to_owned() });
-        }
+        let in_store = self.assembly.abandon()?;
+        self.rolled_back |= in_store || self.identities.gathered() > self.identities.settled();
         self.transaction = None;
         self.place.done();
         self.boundary = None;

@@ -15,6 +15,8 @@ use super::identities::Identities;
 use super::place::Place;
 use super::stream::{RawEvents, Request, Stream};
 use super::tables::Tables;
+use super::resume::{self, Began};
+use super::teller::Teller;
 use super::{Disposition, Error, start};
 use crate::clock::{SharedClock, Timestamp, sleep};
 use crate::database::connect;
@@ -32,8 +34,11 @@ const HAND_OVER_BYTES: usize = 4 << 20;
 const POSITION_EVERY: Duration = Duration::from_secs(1);
 /// Index changes that a transaction still open may gather before they are handed over.
 const INDEX_CHANGES_MAX: usize = 20_000;
-/// How often something that a person has to mend is tried again.
+/// How often something that a person has to mend is tried again, unless the longest wait after
+/// an error is shorter.
 const STOPPED_RETRY: Duration = Duration::from_secs(30);
+/// How often a store that had no room is tried again.
+const ROOM_RETRY: Duration = Duration::from_secs(2);
 
 /// What capture works with.
 #[derive(Debug, Clone)]
@@ -126,15 +131,15 @@ pub async fn run(mut capture: Capture, mut stop: watch::Receiver<bool>) -> Resul
             Disposition::Exit => return Err(error),
             Disposition::Retry => {
                 tracing::warn!(%error, "capture will try again");
-                capture.doing(Doing::Retrying(error.to_string()));
+                capture.teller().doing(Doing::Retrying(error.to_string())).await;
                 let pause = wait;
                 wait = wait.saturating_mul(2).min(last);
                 pause
             }
             Disposition::Stopped => {
                 tracing::error!(%error, "capture waits until this is mended");
-                capture.doing(Doing::Stopped(error.to_string()));
-                STOPPED_RETRY
+                capture.teller().doing(Doing::Stopped(error.to_string())).await;
+                STOPPED_RETRY.min(last)
             }
         };
         tokio::select! {
@@ -159,8 +164,8 @@ fn jittered(pause: Duration) -> Duration {
 enum Never {}
 
 impl Capture {
-    fn doing(&self, doing: Doing) {
-        self.state.send_modify(|state| state.doing = doing);
+    fn teller(&self) -> Teller {
+        Teller { state: self.state.clone(), spool: self.spool.clone() }
     }
 
     /// One connection's worth of capture.
@@ -176,10 +181,16 @@ impl Capture {
         let mut identities =
             Identities::new(self.spool.index_reader()?, self.options.identities_cached_max);
         let file = Arc::clone(&self.options.map);
+        let began = Began::read(&self.spool).await?;
         let (position, definitions) = if let Some(position) = self.spool.position().await? {
-            start::same_server(&position, &server)?;
+            let options = &self.options.database;
+            let position =
+                resume::resumed(&mut connection, options, &server, position, &began).await?;
             let stored = self.spool.tables().await?;
-            (position, Tables::resumed(file, stored.as_deref(), &live))
+            let definitions = Tables::resumed(file, stored.as_deref(), &live);
+            let unseen = definitions.names().filter(|name| !live.tables.contains_key(*name));
+            resume::may_see(&mut connection, &self.options.map, unseen).await?;
+            (position, definitions)
         } else {
             let map = BoundMap::bind(&self.options.map, &live);
             start::fill_lenders(&map, &mut fetcher, &mut identities, &self.spool).await?;
@@ -213,13 +224,12 @@ impl Capture {
             fetcher,
             settings,
         );
-        self.state.send_modify(|state| {
-            state.doing = Doing::Following;
-            state.position = Some(position.clone());
-        });
+        self.state.send_modify(|state| state.position = Some(position.clone()));
+        self.teller().doing(Doing::Following).await;
         Session {
             capture: self,
             stream,
+            began,
             follower,
             storing: None,
             written: position,
@@ -237,6 +247,7 @@ struct Session<'c> {
     stream: Stream,
     follower: Follower,
     storing: Option<Storing>,
+    began: Began,
     /// The position in the store, or on its way there.
     written: Position,
     /// When the position was last handed over, on the monotonic clock.
@@ -385,11 +396,17 @@ impl Session<'_> {
         // Parts of a transaction are stored without a position for definitions to belong to.
         let moves = segments.is_empty() || segments.iter().any(Cut::is_complete);
         let tables = moves.then(|| self.follower.definitions.for_store()).flatten();
-        let spool = self.capture.spool.clone();
+        let teller = self.capture.teller();
         let place = position.clone();
+        let file = self.follower.told.began.take();
+        let news = file.is_some_and(|(file, seconds)| self.began.add(&file, seconds));
+        let began = news.then(|| self.began.clone());
         let task = tokio::spawn(async move {
+            if let Some(began) = began {
+                store(&teller, Write::Began(began)).await?;
+            }
             for append in appends(segments, place, tables, index) {
-                store(&spool, append).await?;
+                store(&teller, Write::Append(append)).await?;
             }
             Ok(())
         });
@@ -417,16 +434,37 @@ fn appends(
     if whole.segments.is_empty() { vec![parts] } else { vec![whole, parts] }
 }
 
+/// What is written to the store.
+enum Write {
+    Began(Began),
+    Append(Append),
+}
+
 /// Writes to the store; when there is no room, waits until there is. The log keeps what is not
 /// read meanwhile.
-async fn store(spool: &Spool, append: Append) -> Result<(), crate::spool::Error> {
+async fn store(teller: &Teller, write: Write) -> Result<(), crate::spool::Error> {
+    let mut waits = false;
     loop {
-        match spool.append(append.clone()).await {
+        let written = match &write {
+            Write::Began(began) => began.store(&teller.spool).await,
+            Write::Append(append) => teller.spool.append(append.clone()).await,
+        };
+        match written {
             Err(error) if error.next() == crate::spool::Next::Wait => {
-                tracing::warn!(%error, "capture waits for room in the store");
-                sleep(Duration::from_secs(5)).await;
+                if !waits {
+                    tracing::warn!(%error, "capture waits for room in the store");
+                    teller.doing(Doing::Retrying(error.to_string())).await;
+                    waits = true;
+                }
+                sleep(ROOM_RETRY).await;
             }
-            result => return result,
+            result => {
+                if waits && result.is_ok() {
+                    tracing::info!("there is room in the store again, and capture goes on");
+                    teller.doing(Doing::Following).await;
+                }
+                return result;
+            }
         }
     }
 }

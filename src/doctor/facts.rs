@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::database::Error;
 use crate::database::schema::LiveSchema;
 use crate::database::server::{Flavor, Server};
+use crate::spool::free_bytes;
 use crate::schema_map::BoundMap;
 use crate::schema_map::file::MapFile;
 
@@ -295,11 +296,6 @@ fn ends(text: &str) -> Result<Timestamp, String> {
     let (_, parsed) = x509_parser::parse_x509_certificate(&certificate)
         .map_err(|error| format!("is no certificate: {error}"))?;
     Ok(Timestamp(parsed.validity().not_after.timestamp().saturating_mul(1_000_000)))
-}
-
-fn free_bytes(folder: &Path) -> Option<u64> {
-    let disk = rustix::fs::statvfs(folder).ok()?;
-    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 fn is_here(host: &str) -> bool {

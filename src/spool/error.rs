@@ -33,6 +33,20 @@ pub enum Error {
         /// The limit.
         limit: u64,
     },
+    /// The store's disk has less left than is to stay free. Nothing was written, nothing is lost.
+    #[error(
+        "the disk of {} has {} MiB free, and {} MiB are to stay free: capture waits until there is \
+         room, and goes on by itself; make room there, or lower `disk_free_bytes_min` in [spool]",
+        folder.display(), free >> 20, limit >> 20
+    )]
+    DiskLow {
+        /// The data folder.
+        folder: PathBuf,
+        /// Free bytes on its disk.
+        free: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// Another program has the store's file open for writing.
     #[error(
         "another program keeps the store's file locked: close whatever has it open, such as the \
@@ -195,7 +209,9 @@ impl Error {
     /// What the caller does next.
     pub fn next(&self) -> Next {
         match self {
-            Error::Full | Error::SpoolFull { .. } | Error::Busy => Next::Wait,
+            Error::Full | Error::SpoolFull { .. } | Error::DiskLow { .. } | Error::Busy => {
+                Next::Wait
+            }
             Error::Gap { .. }
             | Error::Unfinished(_)
             | Error::Released { .. }

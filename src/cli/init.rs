@@ -45,7 +45,11 @@ fn write_new(path: &Path, text: &str, force: bool) -> Result<(), Error> {
                 path.display()
             ))
         } else {
-            Error::Failed(format!("cannot write {}: {error}", path.display()))
+            let remedy = match error.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on its disk",
+                _ => "name another with --config FILE, or run it as a user that may write there",
+            };
+            Error::Failed(format!("cannot write {}: {error}\n  remedy: {remedy}", path.display()))
         }
     };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -59,7 +63,12 @@ fn write_new(path: &Path, text: &str, force: bool) -> Result<(), Error> {
         options.create_new(true);
     }
     let mut file = options.open(path).map_err(failed)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    if written.is_err() && !force {
+        // Half a file of ours would be in the way of the next try; what is wrong is told below.
+        std::fs::remove_file(path).ok();
+    }
+    written.map_err(failed)
 }
 
 /// The store and the keys live there: nobody else has any business in it.

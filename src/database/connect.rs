@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::{self, PemObject as _};
 
 use super::Error;
 
@@ -171,6 +173,7 @@ impl Options {
 
     /// Connects. The statements of `setup` run first on the new connection.
     pub async fn connect(&self, setup: &[&str]) -> Result<Conn, Error> {
+        self.check_authority()?;
         let attempt = tokio::time::timeout(self.connect_timeout, Conn::new(self.driver(setup)));
         match attempt.await {
             Ok(Ok(connection)) => Ok(connection),
@@ -181,6 +184,21 @@ impl Options {
                 address: self.address(),
                 reason: format!("no answer within {} s", self.connect_timeout.as_secs()),
             }),
+        }
+    }
+
+    /// A file that is missing or no certificate would be told as if the server were at fault.
+    fn check_authority(&self) -> Result<(), Error> {
+        let Tls::Required { ca: Some(path) } = &self.tls else { return Ok(()) };
+        let unusable = |reason: String| Error::Authority { path: path.clone(), reason };
+        let found = CertificateDer::pem_file_iter(path).map_err(|error| match error {
+            pem::Error::Io(error) => unusable(error.to_string()),
+            other => unusable(other.to_string()),
+        })?;
+        match found.into_iter().next() {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => Err(unusable(error.to_string())),
+            None => Err(unusable("there is no certificate in it".to_owned())),
         }
     }
 

@@ -55,6 +55,17 @@ pub enum Error {
         /// What TLS says.
         reason: String,
     },
+    /// The authority that the server's certificate is to be checked against is no use.
+    #[error(
+        "the authority {} cannot be used: {reason}. It is the PEM file that ?ca=FILE in the \
+         database url names", path.display()
+    )]
+    Authority {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The connection was there and is gone.
     #[error("lost the connection to the database: {reason}")]
     Lost {
@@ -127,6 +138,7 @@ impl Error {
             | Error::AccessDenied { .. }
             | Error::UnknownDatabase { .. }
             | Error::Tls { .. }
+            | Error::Authority { .. }
             | Error::Privilege { .. }
             | Error::Refused { .. }
             | Error::Answer { .. } => false,

@@ -1,5 +1,6 @@
 //! What can go wrong with the store, sorted by what the caller does next.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -168,7 +169,7 @@ pub enum Error {
         folder: PathBuf,
     },
     /// The data folder cannot be used.
-    #[error("{} cannot be used: {reason}; check `data_dir` and who owns it", path.display())]
+    #[error("{} cannot be used: {reason}; {}", path.display(), folder_remedy(reason))]
     Folder {
         /// The folder or file.
         path: PathBuf,
@@ -269,6 +270,16 @@ fn classify(failure: rusqlite::ffi::Error, words: Arc<str>) -> Error {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Error::Busy,
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Error::Damaged(words),
         _ => Error::Failed(format!("{words}, code {}", failure.extended_code).into()),
+    }
+}
+
+fn folder_remedy(reason: &std::io::Error) -> &'static str {
+    match reason.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "make room on its disk, or move `data_dir` to another"
+        }
+        ErrorKind::ReadOnlyFilesystem => "choose a `data_dir` on a disk that can be written to",
+        _ => "check `data_dir` and who owns it",
     }
 }
 

@@ -4,7 +4,7 @@ pub(crate) mod ledger;
 
 use std::io::Write as _;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,8 +74,17 @@ impl Capturing {
 
     /// Starts capture.
     pub(crate) fn start_only(options: capture::Options, folder: &TempDir) -> Capturing {
+        Capturing::start_within(options, folder.path(), Limits::default())
+    }
+
+    /// Starts capture into a store with these limits.
+    pub(crate) fn start_within(
+        options: capture::Options,
+        folder: &Path,
+        limits: Limits,
+    ) -> Capturing {
         let clock = SystemClock::shared();
-        let spool = Spool::open(folder.path(), clock.clone(), Limits::default()).unwrap();
+        let spool = Spool::open(folder, clock.clone(), limits).unwrap();
         let (wanted, wanted_out) = mpsc::channel(4);
         let (state_in, state) = watch::channel(State::default());
         let (stop, stopping) = watch::channel(false);

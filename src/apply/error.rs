@@ -188,3 +188,25 @@ fn sort(code: u16, message: &str) -> Failure {
         _ => Failure::Row(format!("error {code}: {message}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_hit_every_row_sets_none_aside() {
+        let whole = [
+            1021, 1026, 1030, 1034, 1036, 1037, 1040, 1041, 1045, 1114, 1135, 1142, 1153, 1194,
+            1197, 1203, 1205, 1206, 1213, 1227, 1290, 1317, 1598, 1637, 1665, 1705, 1792, 1812,
+            1820, 1836, 1862, 1932, 3032, 3118, 4151,
+        ];
+        for code in whole {
+            let failure = sort(code, "words");
+            assert!(matches!(failure, Failure::Whole(_)), "{code}: {failure:?}");
+        }
+        for code in [1048, 1062, 1264, 1366, 1406, 1451, 1644, 3819, 4025] {
+            let failure = sort(code, "words");
+            assert!(matches!(failure, Failure::Row(_)), "{code}: {failure:?}");
+        }
+    }
+}

@@ -237,9 +237,13 @@ mod tests {
     #[test]
     fn what_a_server_wrote_is_in_the_state_of_those_that_follow_it() {
         let state = "0-1-10, 0-2-12,1-2-3";
-        for (read, is_in) in
-            [("0-1-10", true), ("0-1-9,1-2-3", true), ("0-1-11", false), ("0-3-1", false), ("", false)]
-        {
+        for (read, is_in) in [
+            ("0-1-10", true),
+            ("0-1-9,1-2-3", true),
+            ("0-1-11", false),
+            ("0-3-1", false),
+            ("", false),
+        ] {
             assert_eq!(DomainState::parse(read).unwrap().is_in(state), is_in, "{read}");
         }
     }

@@ -131,7 +131,8 @@ fn stands(position: &Position, listed: &[Listed]) -> Result<bool, Resume> {
 /// Whether one file comes before another of the same log. Files are numbered with leading zeros,
 /// and with one more digit after the last of them.
 fn is_before(one: &str, other: &str) -> bool {
-    let (Some((name, number)), Some((same, later))) = (one.rsplit_once('.'), other.rsplit_once('.'))
+    let (Some((name, number)), Some((same, later))) =
+        (one.rsplit_once('.'), other.rsplit_once('.'))
     else {
         return false;
     };
@@ -165,7 +166,8 @@ async fn moved(
         (ServerIdentity::Mariadb { .. }, ServerIdentity::Mariadb { .. }, Some(read)) => {
             let state = ask(connection, "SELECT @@GLOBAL.gtid_binlog_state").await?;
             let has = DomainState::parse(read)?.is_in(&state);
-            (!has).then(|| format!("its log does not hold what was captured last: it has '{state}'"))
+            (!has)
+                .then(|| format!("its log does not hold what was captured last: it has '{state}'"))
         }
         (_, _, None) => Some("the position has no GTIDs to find its place there".to_owned()),
         (_, _, Some(_)) => Some("one kind of server knows nothing of the other's GTIDs".to_owned()),
@@ -254,7 +256,10 @@ mod tests {
     }
 
     fn log(files: &[(&str, u64)]) -> Vec<Listed> {
-        files.iter().map(|(file, bytes)| Listed { file: (*file).to_owned(), bytes: *bytes }).collect()
+        files
+            .iter()
+            .map(|(file, bytes)| Listed { file: (*file).to_owned(), bytes: *bytes })
+            .collect()
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mysql_async::Conn;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -13,9 +14,9 @@ use super::fetch::Fetcher;
 use super::follow::{Follower, Settings, Told};
 use super::identities::Identities;
 use super::place::Place;
+use super::resume::{self, Began};
 use super::stream::{RawEvents, Request, Stream};
 use super::tables::Tables;
-use super::resume::{self, Began};
 use super::teller::Teller;
 use super::{Disposition, Error, start};
 use crate::clock::{SharedClock, Timestamp, sleep};
@@ -168,6 +169,23 @@ impl Capture {
         Teller { state: self.state.clone(), spool: self.spool.clone() }
     }
 
+    /// Where to go on from a position in the store.
+    async fn resumed(
+        &self,
+        connection: &mut Conn,
+        server: &Server,
+        position: Position,
+        began: &Began,
+    ) -> Result<Position, Error> {
+        let before = position.server.clone();
+        let options = &self.options.database;
+        let position = resume::resumed(connection, options, server, position, began).await?;
+        if position.server != before {
+            self.spool.set_position(Some(position.clone())).await?;
+        }
+        Ok(position)
+    }
+
     /// One connection's worth of capture.
     async fn session(&mut self) -> Result<Never, Error> {
         // What a former connection left unfinished will be sent again from its beginning.
@@ -183,13 +201,11 @@ impl Capture {
         let file = Arc::clone(&self.options.map);
         let began = Began::read(&self.spool).await?;
         let (position, definitions) = if let Some(position) = self.spool.position().await? {
-            let options = &self.options.database;
-            let position =
-                resume::resumed(&mut connection, options, &server, position, &began).await?;
             let stored = self.spool.tables().await?;
             let definitions = Tables::resumed(file, stored.as_deref(), &live);
             let unseen = definitions.names().filter(|name| !live.tables.contains_key(*name));
             resume::may_see(&mut connection, &self.options.map, unseen).await?;
+            let position = self.resumed(&mut connection, &server, position, &began).await?;
             (position, definitions)
         } else {
             let map = BoundMap::bind(&self.options.map, &live);
@@ -381,7 +397,9 @@ impl Session<'_> {
         }
         let segments = self.follower.assembly.take()?;
         let now = self.capture.clock.monotonic();
-        let urgent = !segments.is_empty() || much || why == Why::Ending;
+        let file = self.follower.told.began.take();
+        let begun = file.is_some_and(|(file, seconds)| self.began.add(&file, seconds));
+        let urgent = !segments.is_empty() || much || begun || why == Why::Ending;
         if !urgent && now.saturating_sub(self.moved_at) < POSITION_EVERY {
             return Ok(());
         }
@@ -398,9 +416,7 @@ impl Session<'_> {
         let tables = moves.then(|| self.follower.definitions.for_store()).flatten();
         let teller = self.capture.teller();
         let place = position.clone();
-        let file = self.follower.told.began.take();
-        let news = file.is_some_and(|(file, seconds)| self.began.add(&file, seconds));
-        let began = news.then(|| self.began.clone());
+        let began = begun.then(|| self.began.clone());
         let task = tokio::spawn(async move {
             if let Some(began) = began {
                 store(&teller, Write::Began(began)).await?;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
 
+use super::Error;
 use super::fetch::Fetcher;
 use super::identities::Identities;
 use super::translate::{Decisions, RowValues as _, Translator, lender, local_key};
-use super::Error;
 use crate::database::server::{Flavor, Server};
 use crate::position::Position;
 use crate::record::IdentityBytes;

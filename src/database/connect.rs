@@ -20,7 +20,7 @@ const KEEPALIVE_SECONDS: u64 = 30;
 const PORT_DEFAULT: u16 = 3306;
 
 /// The longest password file that is read, in bytes: a path can also name a device that never ends.
-const PASSWORD_FILE_BYTES_MAX: u64 = 64 << 10;
+const PASSWORD_FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The password that a file holds: its text without the end of the line.
 pub fn password_in(path: &Path) -> std::io::Result<String> {

@@ -13,9 +13,9 @@ use crate::config::Config;
 use crate::database::Error;
 use crate::database::schema::LiveSchema;
 use crate::database::server::{Flavor, Server};
-use crate::spool::free_bytes;
 use crate::schema_map::BoundMap;
 use crate::schema_map::file::MapFile;
+use crate::spool::free_bytes;
 
 /// How long the parent may take to answer a knock.
 const KNOCK_SECONDS: u64 = 5;

@@ -44,6 +44,15 @@ fn a_full_disk_is_told_and_leaves_nothing_half_done() {
         assert!(words.contains("full/data") && words.contains("make room on"), "{text}");
     }
 
+    // Nor does a file that is there already come to harm.
+    std::fs::remove_file(&ballast).unwrap();
+    std::fs::write(&config, "former").unwrap();
+    std::fs::write(&ballast, vec![0; 2 << 20]).unwrap_err();
+    let text = complaint(&headwater(&config, &[&init[..], &["--force"]].concat()), 4);
+    assert!(text.contains("make room on its disk"), "{text}");
+    assert_eq!(std::fs::read_to_string(&config).unwrap(), "former");
+    std::fs::remove_file(&config).unwrap();
+
     std::fs::remove_file(ballast).unwrap();
     let done = headwater(&config, &init);
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
@@ -125,13 +134,15 @@ async fn a_map_of_what_is_not_there_is_told(flavor: Flavor) {
     server.sql("CREATE DATABASE openmrs").await.unwrap();
     let table = "CREATE TABLE note (note_id INT AUTO_INCREMENT PRIMARY KEY, uuid CHAR(36) UNIQUE)";
     server.sql_in("openmrs", table).await.unwrap();
+    server.sql_in("openmrs", "CREATE TABLE ward (ward_id INT PRIMARY KEY)").await.unwrap();
     let desk = Desk::new();
     let child = desk.configuration("child", &server.url("openmrs"), CHILD);
     let map = desk.folder.path().join("map.toml");
     std::fs::write(
         &map,
         "version = 1\n[defaults]\nidentity = \"uuid\"\n[classes.all]\ndirection = \"up\"\n[tables]\n\
-         note = { class = \"all\", left_out = [\"secret\"] }\nelsewhere = { class = \"all\" }\n",
+         note = { class = \"all\", left_out = [\"secret\"] }\nelsewhere = { class = \"all\" }\n\
+         ward = { class = \"all\", identity = \"guid\" }\n",
     )
     .unwrap();
     let text = std::fs::read_to_string(&child).unwrap();
@@ -140,7 +151,7 @@ async fn a_map_of_what_is_not_there_is_told(flavor: Flavor) {
     let found = headwater(&child, &["map", "check"]);
     let said = printed(&found);
     assert_eq!(found.status.code(), Some(1), "{said}");
-    for part in ["elsewhere", "secret"] {
+    for part in ["elsewhere", "secret", "identity column guid is not there"] {
         assert!(said.contains(part), "{said}");
     }
 }

@@ -8,6 +8,7 @@ use headwater_rig::{Flavor, ServerOptions, edge};
 use rand::RngExt as _;
 
 use super::{DATABASE, Disk, SERVERS, Site};
+use crate::nodes::Pair;
 use crate::support::ledger::WAITS;
 use crate::support::{Capturing, on_all};
 
@@ -64,4 +65,40 @@ async fn a_disk_that_is_nearly_full_is_not_filled(flavor: Flavor) {
     }
 }
 
+/// The limit of the configuration, as `headwater status` tells of it.
+async fn a_node_with_too_little_left_runs_and_says_so(flavor: Flavor) {
+    let mut pair = Pair::enrolled(flavor).await;
+    let text = std::fs::read_to_string(&pair.child.config).unwrap();
+    let more = format!("{text}\n[spool]\ndisk_free_bytes_min = \"1000000GiB\"\n");
+    std::fs::write(&pair.child.config, more).unwrap();
+    pair.parent.start();
+    pair.child.start();
+    pair.captures().await;
+    pair.at_child("UPDATE location SET description = 'meanwhile'").await;
+    for tries in 0.. {
+        let status = pair.child.status();
+        let words = status["capture"]["waits_for"].as_str().unwrap_or_default().to_owned();
+        if words.contains("disk_free_bytes_min") && status["spool"]["head"] == 0 {
+            assert_eq!(status["in_step"], false);
+            break;
+        }
+        assert!(tries < 300, "{status:#}\n{}", pair.child.log());
+        edge::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let said = pair.child.says(&["status"]);
+    assert!(said.contains("! capture waits: the disk of"), "{said}");
+    assert_eq!(pair.child.terminate(), Some(0), "{}", pair.child.log());
+    std::fs::write(&pair.child.config, text).unwrap();
+    pair.child.start();
+    pair.must_be_equal().await;
+    assert_eq!(pair.child.status()["capture"]["waits_for"], serde_json::Value::Null);
+}
+
 on_all!(a_full_disk_is_waited_for, a_disk_that_is_nearly_full_is_not_filled);
+
+/// What depends on no server.
+mod node {
+    use super::a_node_with_too_little_left_runs_and_says_so;
+
+    crate::support::on_both!(a_node_with_too_little_left_runs_and_says_so);
+}

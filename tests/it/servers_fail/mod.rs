@@ -226,7 +226,9 @@ impl Drop for Disk<'_> {
     fn drop(&mut self) {
         // What still has files open there keeps them until it ends.
         let path = self.path.to_str().unwrap();
-        assert!(std::process::Command::new("umount").args(["-l", path]).status().unwrap().success());
+        assert!(
+            std::process::Command::new("umount").args(["-l", path]).status().unwrap().success()
+        );
     }
 }
 

@@ -22,15 +22,17 @@ async fn waits_for(pair: &Pair, part: &str) {
     panic!("{:#}\n{}", pair.child.status(), pair.child.log());
 }
 
-/// The rows that `compare` names: table, identity, and whether the parent has none.
+/// The rows that `compare` names, indented below their table: table, identity, and whether the
+/// parent has none.
 fn named(said: &str) -> Vec<(String, String, bool)> {
     let mut found = Vec::new();
+    let mut table = "";
     for line in said.lines() {
-        let mut words = line.split_whitespace();
-        let (Some(table), Some(identity)) = (words.next(), words.next()) else { continue };
-        if line.contains("is missing there") || line.contains(" differs: ") {
-            let missing = line.contains("is missing there");
-            found.push((table.to_owned(), identity.to_owned(), missing));
+        if let Some(row) = line.strip_prefix("  ") {
+            let identity = row.split_whitespace().next().unwrap();
+            found.push((table.to_owned(), identity.to_owned(), row.ends_with("is missing there")));
+        } else {
+            table = line.split(':').next().unwrap_or_default();
         }
     }
     found

@@ -38,6 +38,8 @@ const BEGAN: &str = "capture.log_began";
 const FILES_MAX: usize = 4;
 /// The most that the first event of a log file may inflate to; it is never compressed.
 const FIRST_EVENT_BYTES_MAX: u64 = 1 << 20;
+/// Groups of events read in search of it.
+const GROUPS_READ_MAX: usize = 8;
 /// More files than any server keeps.
 const LISTED_MAX: usize = 1_000_000;
 
@@ -209,11 +211,14 @@ async fn first_event_seconds(
     let from = Position { offset: 4, gtids: None, ..position.clone() };
     let mut stream = Stream::open(options, &request, &from).await?;
     let mut decoder = Decoder::new(FIRST_EVENT_BYTES_MAX);
-    let group = stream.next().await?;
-    for raw in group.iter() {
-        let event = decoder.event(raw, false)?;
-        if matches!(event.body, Body::FormatDescription { .. }) {
-            return Ok(Some(event.header.timestamp_seconds));
+    // It comes after a rotation that is not in the file, maybe in another group.
+    for _ in 0..GROUPS_READ_MAX {
+        let group = stream.next().await?;
+        for raw in group.iter() {
+            let event = decoder.event(raw, false)?;
+            if matches!(event.body, Body::FormatDescription { .. }) {
+                return Ok(Some(event.header.timestamp_seconds));
+            }
         }
     }
     Ok(None)

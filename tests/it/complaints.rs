@@ -16,7 +16,7 @@ const URL: &str = "mysql://root@127.0.0.1:1/openmrs";
 fn with_data_dir(config: &Path, data_dir: &Path) {
     let text = std::fs::read_to_string(config).unwrap();
     let line = text.lines().find(|line| line.starts_with("data_dir")).unwrap();
-    let other = format!("data_dir = {data_dir:?}");
+    let other = format!("data_dir = \"{}\"", data_dir.display());
     std::fs::write(config, text.replace(line, &other)).unwrap();
 }
 
@@ -147,7 +147,7 @@ async fn a_map_of_what_is_not_there_is_told(flavor: Flavor) {
     .unwrap();
     let text = std::fs::read_to_string(&child).unwrap();
     let line = text.lines().find(|line| line.starts_with("maps")).unwrap();
-    std::fs::write(&child, text.replace(line, &format!("maps = [{map:?}]"))).unwrap();
+    std::fs::write(&child, text.replace(line, &format!("maps = [\"{}\"]", map.display()))).unwrap();
     let found = headwater(&child, &["map", "check"]);
     let said = printed(&found);
     assert_eq!(found.status.code(), Some(1), "{said}");

@@ -35,9 +35,7 @@ pub(super) fn lock(flavor: Flavor) -> Option<&'static str> {
     (flavor != Flavor::Mysql56).then_some("ALTER USER 'hw'@'%' ACCOUNT LOCK")
 }
 
-pub(super) fn expire(_: Flavor) -> Option<&'static str> {
-    Some("ALTER USER 'hw'@'%' PASSWORD EXPIRE")
-}
+pub(super) const EXPIRE: &str = "ALTER USER 'hw'@'%' PASSWORD EXPIRE";
 
 const TROUBLES: &[Trouble] = &[
     Trouble {
@@ -54,7 +52,7 @@ const TROUBLES: &[Trouble] = &[
     },
     Trouble {
         row: "the child's password expires",
-        sql: expire,
+        sql: |_| Some(EXPIRE),
         words: "refuses user 'hw'",
         mend: |flavor| set_password(flavor, true),
     },

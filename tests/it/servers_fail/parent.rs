@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use headwater_rig::{Flavor, Server, edge};
 use mysql_async::prelude::Queryable as _;
 
-use super::accounts::{OTHER_PASSWORD, Trouble, disconnect, expire, lock, set_password};
+use super::accounts::{EXPIRE, OTHER_PASSWORD, Trouble, disconnect, lock, set_password};
 use super::{Disk, SERVERS};
 use crate::nodes::Pair;
 use crate::support::ledger::{NOT_THERE, WAITS};
@@ -60,7 +60,7 @@ const TROUBLES: &[Trouble] = &[
     },
     Trouble {
         row: "the parent's password expires",
-        sql: expire,
+        sql: |_| Some(EXPIRE),
         words: "let the account in",
         mend: |flavor| set_password(flavor, true),
     },

@@ -188,7 +188,7 @@ async fn a_wrong_address_is_waited_for(flavor: Flavor) {
     site.stop_capture().await;
     let folder = TempDir::new().unwrap();
     let mut options = site.options();
-    options.database.database = "nowhere".to_owned();
+    options.database = options.database.with_database("nowhere");
     let capturing = Capturing::start_only(options, &folder);
     let words = until_stopped(&capturing).await;
     assert!(words.contains("no database 'nowhere'"), "{words}");

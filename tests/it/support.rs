@@ -159,19 +159,20 @@ pub(crate) fn is_there(flavor: Flavor, story: &str) -> bool {
     if headwater_rig::tested_on(flavor) {
         return true;
     }
-    let story = story.trim_start_matches("it::");
-    let line = format!("SKIPPED, for want of {}: {story}\n", flavor.to_string().to_uppercase());
+    skipped(&flavor.to_string(), story.trim_start_matches("it::"));
+    false
+}
+
+/// Names a story that cannot be told for want of something.
+pub(crate) fn skipped(want: &str, story: &str) {
+    let line = format!("SKIPPED, for want of {}: {story}\n", want.to_uppercase());
     // Not by a macro: what those print is kept back while a test passes.
     std::io::stderr().write_all(line.as_bytes()).unwrap();
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("skipped");
     std::fs::create_dir_all(&folder).unwrap();
-    let mut file = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(folder.join(flavor.to_string()))
-        .unwrap();
+    let mut file =
+        std::fs::OpenOptions::new().create(true).append(true).open(folder.join(want)).unwrap();
     file.write_all(format!("{story}\n").as_bytes()).unwrap();
-    false
 }
 
 /// Tests of these stories on one kind of server.

@@ -25,7 +25,7 @@ use mysql_async::prelude::Queryable as _;
 use tempfile::TempDir;
 
 use crate::support::ledger::Ledger;
-use crate::support::{Capturing, capture_options};
+use crate::support::{Capturing, capture_options, skipped};
 
 const SERVERS: Ledger = Ledger { file: "surprises.md", head: "what happens to the server" };
 
@@ -211,7 +211,8 @@ impl<'p> Disk<'p> {
         let path_text = path.to_str().unwrap();
         let done = mount(&["-t", "tmpfs", "-o", &size, "headwater-test", path_text]);
         if !done {
-            println!("SKIPPED: mounting is not allowed here");
+            let thread = std::thread::current();
+            skipped("mount", thread.name().unwrap_or("a story of a full disk"));
         }
         done.then_some(Disk { path })
     }

@@ -76,7 +76,11 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Erro
         return Err(Error::NothingToDo);
     }
     let clock = SystemClock::shared();
-    let limits = spool::Limits { spool_bytes_max: config.spool.bytes_max, ..Default::default() };
+    let limits = spool::Limits {
+        spool_bytes_max: config.spool.bytes_max,
+        disk_free_bytes_min: config.spool.disk_free_bytes_min,
+        ..Default::default()
+    };
     let spool = Spool::open(&config.node.data_dir, Arc::clone(&clock), limits)?;
     let map = Arc::new(MapFile::load(&config.database.maps)?);
     tracing::info!(
@@ -193,9 +197,18 @@ impl Node {
             Arc::new(map),
             Arc::clone(&self.clock),
             settings,
-        );
-        applier.prepare().await?;
-        Ok(Arc::new(applier))
+        )
+        .with_passwords_of(options.clone());
+        loop {
+            match applier.prepare().await {
+                Ok(()) => return Ok(Arc::new(applier)),
+                Err(apply::Error::Retry(reason)) => {
+                    tracing::warn!(reason, "waiting for the database");
+                    sleep(DATABASE_RETRY).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     async fn bind(&self) -> Result<BoundMap, crate::database::Error> {

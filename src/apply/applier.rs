@@ -15,6 +15,7 @@ use super::state::{self, Names};
 use super::work::Work;
 use crate::change::{Epoch, NodeId, Sequence};
 use crate::clock::{self, SharedClock};
+use crate::database::connect;
 use crate::record::SegmentReader;
 use crate::schema_map::{BoundMap, Direction, MapFile};
 use crate::transport::{Applied, Peer, ReceivedBatch, Wanted};
@@ -117,6 +118,8 @@ pub struct Retried {
 /// Writes batches into one target database.
 pub struct Applier {
     opts: Opts,
+    /// Where the password may change, what connections are made with in the place of `opts`.
+    passwords: Option<connect::Options>,
     file: Arc<MapFile>,
     bound: Mutex<Bound>,
     clock: SharedClock,
@@ -148,11 +151,19 @@ impl Applier {
             permits: Semaphore::new(settings.limits.connections_max.max(1)),
             idle: Mutex::new(Vec::new()),
             opts,
+            passwords: None,
             file,
             bound,
             clock,
             settings,
         }
+    }
+
+    /// The same, looking for the password anew at each connection: a password that is changed while
+    /// we run is then changed in one place only.
+    #[must_use]
+    pub fn with_passwords_of(self, options: connect::Options) -> Applier {
+        Applier { passwords: Some(options), ..self }
     }
 
     /// Makes the schema and the tables that apply keeps in the target, if they are not there.
@@ -476,7 +487,9 @@ impl Applier {
             }
         }
         let seconds = self.settings.limits.lock_wait_seconds;
-        Session::open(&self.opts, Arc::clone(&self.clock), seconds).await.map_err(whole)
+        let anew = self.passwords.as_ref().map(|options| options.driver(&[]));
+        let opts = anew.as_ref().unwrap_or(&self.opts);
+        Session::open(opts, Arc::clone(&self.clock), seconds).await.map_err(whole)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::position::Position;
 use crate::value::Name;
 
 /// Ids that no replica is likely to have: a second reader must not end the first.
-const SERVER_IDS: std::ops::Range<u32> = 0xf000_0000..0xffff_fff0;
+pub(super) const SERVER_IDS: std::ops::Range<u32> = 0xf000_0000..0xffff_fff0;
 
 /// Which of some tables are defined anew after the spot `here`, read from the position `from` before
 /// it, up to what is the log's end now: where first, and the most that is done to them. What cannot

@@ -56,8 +56,8 @@ pub enum Error {
     Question {
         /// The table asked about.
         table: Name,
-        /// What the client library said.
-        source: mysql_async::Error,
+        /// What went wrong.
+        source: crate::database::Error,
     },
     /// The stored position cannot be resumed from.
     #[error(transparent)]
@@ -139,6 +139,18 @@ pub enum Resume {
         /// The server's words.
         server: String,
     },
+    /// The server began its log anew: RESET, a new name for it, or a lost index.
+    #[error(
+        "the server's log begins anew, before {position} ({server}): what it holds now was written \
+         after a RESET or under a new name, and its numbers mean something else (see 'A log that \
+         begins anew' in docs/operator.md)"
+    )]
+    Restarted {
+        /// Where capture stood.
+        position: Position,
+        /// What the server has now.
+        server: String,
+    },
     /// The log file is shorter than the position.
     #[error(
         "the log file ends before {position} ({server}): the server lost the end of its log in a \
@@ -172,8 +184,8 @@ pub enum Resume {
     },
     /// Another server answers at the address.
     #[error(
-        "the position {position} was taken from {expected}, but {found} answers now: the database \
-         was replaced or moved (see 'Another server' in docs/operator.md)"
+        "the position {position} was taken from {expected}, but {found} answers now, and {lacks} \
+         (see 'Another server' in docs/operator.md)"
     )]
     OtherServer {
         /// Where capture stood.
@@ -182,6 +194,8 @@ pub enum Resume {
         expected: ServerIdentity,
         /// Who answers.
         found: ServerIdentity,
+        /// Why capture cannot go on there.
+        lacks: String,
     },
 }
 
@@ -189,15 +203,12 @@ impl Error {
     /// What happens next.
     pub fn disposition(&self) -> Disposition {
         match self {
-            Error::Database(error) if error.is_transient() => Disposition::Retry,
+            Error::Database(error) | Error::Question { source: error, .. }
+                if error.is_transient() =>
+            {
+                Disposition::Retry
+            }
             Error::Lost { .. } | Error::Silent { .. } => Disposition::Retry,
-            Error::Question { source, .. } => match source {
-                mysql_async::Error::Server(_) => Disposition::Stopped,
-                mysql_async::Error::Driver(_)
-                | mysql_async::Error::Io(_)
-                | mysql_async::Error::Other(_)
-                | mysql_async::Error::Url(_) => Disposition::Retry,
-            },
             Error::Spool(error) => match error.next() {
                 Next::Wait => Disposition::Retry,
                 Next::Refuse | Next::Stop => Disposition::Exit,
@@ -208,6 +219,7 @@ impl Error {
             Error::Decode(_)
             | Error::Value { .. }
             | Error::Database(_)
+            | Error::Question { .. }
             | Error::SameServerId { .. }
             | Error::Privilege { .. }
             | Error::Resume(_)

@@ -225,7 +225,7 @@ impl Fetcher {
             Ok(rows) => rows,
             Err(error) => {
                 self.connection = None;
-                return Err(Error::Question { table: table.name.clone(), source: error });
+                return Err(Error::Question { table: table.name.clone(), source: error.into() });
             }
         };
         Ok(rows.into_iter().map(|row| fetched(table, columns, row)).collect())

@@ -142,6 +142,11 @@ impl Place {
         Spot { file: Arc::clone(&self.file), offset: self.offset }
     }
 
+    /// The file being read.
+    pub(super) fn file(&self) -> String {
+        self.file.to_string()
+    }
+
     /// The position after what was read last.
     pub(super) fn position(&self) -> Position {
         self.position_at(&self.spot())

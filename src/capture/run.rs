@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mysql_async::Conn;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -13,8 +14,10 @@ use super::fetch::Fetcher;
 use super::follow::{Follower, Settings, Told};
 use super::identities::Identities;
 use super::place::Place;
+use super::resume::{self, Began};
 use super::stream::{RawEvents, Request, Stream};
 use super::tables::Tables;
+use super::teller::Teller;
 use super::{Disposition, Error, start};
 use crate::clock::{SharedClock, Timestamp, sleep};
 use crate::database::connect;
@@ -34,8 +37,11 @@ const POSITION_EVERY: Duration = Duration::from_secs(1);
 const INDEX_CHANGES_MAX: usize = 20_000;
 /// The same for a transaction of which nothing travels, so that it has no parts to go with.
 const LONE_INDEX_CHANGES_MAX: usize = 20 * INDEX_CHANGES_MAX;
-/// How often something that a person has to mend is tried again.
+/// How often something that a person has to mend is tried again, unless the longest wait after
+/// an error is shorter.
 const STOPPED_RETRY: Duration = Duration::from_secs(30);
+/// How often a store that had no room is tried again.
+const ROOM_RETRY: Duration = Duration::from_secs(2);
 
 /// What capture works with.
 #[derive(Debug, Clone)]
@@ -128,15 +134,15 @@ pub async fn run(mut capture: Capture, mut stop: watch::Receiver<bool>) -> Resul
             Disposition::Exit => return Err(error),
             Disposition::Retry => {
                 tracing::warn!(%error, "capture will try again");
-                capture.doing(Doing::Retrying(error.to_string()));
+                capture.teller().doing(Doing::Retrying(error.to_string())).await;
                 let pause = wait;
                 wait = wait.saturating_mul(2).min(last);
                 pause
             }
             Disposition::Stopped => {
                 tracing::error!(%error, "capture waits until this is mended");
-                capture.doing(Doing::Stopped(error.to_string()));
-                STOPPED_RETRY
+                capture.teller().doing(Doing::Stopped(error.to_string())).await;
+                STOPPED_RETRY.min(last)
             }
         };
         tokio::select! {
@@ -161,8 +167,25 @@ fn jittered(pause: Duration) -> Duration {
 enum Never {}
 
 impl Capture {
-    fn doing(&self, doing: Doing) {
-        self.state.send_modify(|state| state.doing = doing);
+    fn teller(&self) -> Teller {
+        Teller { state: self.state.clone(), spool: self.spool.clone() }
+    }
+
+    /// Where to go on from a position in the store.
+    async fn resumed(
+        &self,
+        connection: &mut Conn,
+        server: &Server,
+        position: Position,
+        began: &Began,
+    ) -> Result<Position, Error> {
+        let before = position.server.clone();
+        let options = &self.options.database;
+        let position = resume::resumed(connection, options, server, position, began).await?;
+        if position.server != before {
+            self.spool.set_position(Some(position.clone())).await?;
+        }
+        Ok(position)
     }
 
     /// One connection's worth of capture.
@@ -177,14 +200,16 @@ impl Capture {
         let mut identities =
             Identities::new(self.spool.index_reader()?, self.options.identities_cached_max);
         let file = Arc::clone(&self.options.map);
+        let began = Began::read(&self.spool).await?;
         let (position, definitions) = if let Some(position) = self.spool.position().await? {
-            start::same_server(&position, &server)?;
             let stored = self.spool.tables().await?;
             let stored = stored.and_then(|stored| Tables::stored(file.clone(), &stored, database));
             let definitions = match stored {
                 Some(definitions) => definitions,
                 None => Tables::unknown(file, LiveSchema::read(&mut connection, database).await?),
             };
+            resume::may_see(&mut connection, &self.options.map, definitions.names()).await?;
+            let position = self.resumed(&mut connection, &server, position, &began).await?;
             (position, definitions)
         } else {
             let map = LiveSchema::read(&mut connection, database).await?;
@@ -219,13 +244,12 @@ impl Capture {
             fetcher,
             settings,
         );
-        self.state.send_modify(|state| {
-            state.doing = Doing::Following;
-            state.position = Some(position.clone());
-        });
+        self.state.send_modify(|state| state.position = Some(position.clone()));
+        self.teller().doing(Doing::Following).await;
         Session {
             capture: self,
             stream,
+            began,
             follower,
             storing: None,
             written: position,
@@ -243,6 +267,7 @@ struct Session<'c> {
     stream: Stream,
     follower: Follower,
     storing: Option<Storing>,
+    began: Began,
     /// The position in the store, or on its way there.
     written: Position,
     /// When the position was last handed over, on the monotonic clock.
@@ -404,7 +429,9 @@ impl Session<'_> {
         }
         let segments = self.follower.assembly.take()?;
         let now = self.capture.clock.monotonic();
-        let urgent = !segments.is_empty() || much || why == Why::Ending;
+        let file = self.follower.told.began.take();
+        let begun = file.is_some_and(|(file, seconds)| self.began.add(&file, seconds));
+        let urgent = !segments.is_empty() || much || begun || why == Why::Ending;
         if !urgent && now.saturating_sub(self.moved_at) < POSITION_EVERY {
             return Ok(());
         }
@@ -421,11 +448,15 @@ impl Session<'_> {
         // Parts of a transaction are stored without a position for definitions to belong to.
         let moves = segments.is_empty() || segments.iter().any(Cut::is_complete);
         let tables = moves.then(|| self.follower.definitions.for_store()).flatten();
-        let spool = self.capture.spool.clone();
+        let teller = self.capture.teller();
         let place = position.clone();
+        let began = begun.then(|| self.began.clone());
         let task = tokio::spawn(async move {
+            if let Some(began) = began {
+                store(&teller, Write::Began(began)).await?;
+            }
             for append in appends(segments, place, tables, index, open_index) {
-                store(&spool, append).await?;
+                store(&teller, Write::Append(Arc::new(append))).await?;
             }
             Ok(())
         });
@@ -459,17 +490,37 @@ fn appends(
     }
 }
 
+/// What is written to the store.
+enum Write {
+    Began(Began),
+    Append(Arc<Append>),
+}
+
 /// Writes to the store; when there is no room, waits until there is. The log keeps what is not
 /// read meanwhile.
-async fn store(spool: &Spool, append: Append) -> Result<(), crate::spool::Error> {
-    let append = Arc::new(append);
+async fn store(teller: &Teller, write: Write) -> Result<(), crate::spool::Error> {
+    let mut waits = false;
     loop {
-        match spool.append(Arc::clone(&append)).await {
+        let written = match &write {
+            Write::Began(began) => began.store(&teller.spool).await,
+            Write::Append(append) => teller.spool.append(Arc::clone(append)).await,
+        };
+        match written {
             Err(error) if error.next() == crate::spool::Next::Wait => {
-                tracing::warn!(%error, "capture waits for room in the store");
-                sleep(Duration::from_secs(5)).await;
+                if !waits {
+                    tracing::warn!(%error, "capture waits for room in the store");
+                    teller.doing(Doing::Retrying(error.to_string())).await;
+                    waits = true;
+                }
+                sleep(ROOM_RETRY).await;
             }
-            result => return result,
+            result => {
+                if waits && result.is_ok() {
+                    tracing::info!("there is room in the store again, and capture goes on");
+                    teller.doing(Doing::Following).await;
+                }
+                return result;
+            }
         }
     }
 }

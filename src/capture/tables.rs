@@ -63,6 +63,11 @@ impl Tables {
         self.given_up.contains(table)
     }
 
+    /// The tables of which something is known.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
+        self.kept.schema.tables.keys()
+    }
+
     /// What was known of a table last.
     pub(super) fn last(&self, table: &str) -> Option<&LiveTable> {
         self.kept.schema.tables.get(table)

@@ -23,17 +23,17 @@ on_all!(
 );
 
 /// A folder with configurations for nodes of one server.
-struct Desk {
-    folder: TempDir,
+pub(crate) struct Desk {
+    pub(crate) folder: TempDir,
 }
 
 impl Desk {
-    fn new() -> Desk {
+    pub(crate) fn new() -> Desk {
         Desk { folder: TempDir::new().unwrap() }
     }
 
     /// A configuration with the openmrs map and these further lines.
-    fn configuration(&self, name: &str, url: &str, more: &str) -> PathBuf {
+    pub(crate) fn configuration(&self, name: &str, url: &str, more: &str) -> PathBuf {
         let path = self.folder.path().join(format!("{name}.toml"));
         let map = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema-maps/openmrs-2.x.toml");
         let data = self.folder.path().join(name);
@@ -51,12 +51,12 @@ impl Desk {
 }
 
 /// A child: it captures.
-const CHILD: &str = "[parent]\nurl = \"https://127.0.0.1:1\"";
+pub(crate) const CHILD: &str = "[parent]\nurl = \"https://127.0.0.1:1\"";
 /// A middle tier: it captures and applies.
 const TIER: &str =
     "[parent]\nurl = \"https://127.0.0.1:1\"\n[listen]\naddress = \"127.0.0.1:1\"\nnames = [\"n\"]";
 
-fn headwater(config: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn headwater(config: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_headwater"))
         .env_remove("HEADWATER_DATABASE_PASSWORD")
         .env("RUST_BACKTRACE", "1")
@@ -68,12 +68,12 @@ fn headwater(config: &Path, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-fn printed(output: &Output) -> String {
+pub(crate) fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// The one message on standard error of a command that failed with this code.
-fn complaint(output: &Output, code: i32) -> String {
+pub(crate) fn complaint(output: &Output, code: i32) -> String {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let all = format!("{}{text}", printed(output));
     assert_eq!(output.status.code(), Some(code), "{all}");

@@ -19,11 +19,13 @@
 mod apply;
 mod capture;
 mod cli;
+mod complaints;
 mod decode;
 mod definitions;
 mod map;
 mod nodes;
 mod servers;
+mod servers_fail;
 mod support;
 mod surprises;
 mod types;

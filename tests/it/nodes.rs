@@ -232,6 +232,12 @@ impl Pair {
         self.child.says(&["compare", "--subset", "--with", &with])
     }
 
+    /// The exit code of that comparison: 0 if all is equal.
+    pub(crate) fn compare_code(&self) -> Option<i32> {
+        let with = self.parent.config.to_str().unwrap();
+        self.child.command(&["compare", "--subset", "--with", with]).status.code()
+    }
+
     /// In step, equal, and the rows of the other clinic as they were.
     pub(crate) async fn must_be_equal(&self) {
         self.in_step().await;

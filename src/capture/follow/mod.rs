@@ -98,6 +98,8 @@ pub(in crate::capture) struct Told {
     /// The server had nothing more to send.
     pub(in crate::capture) caught_up: bool,
     pub(in crate::capture) logs_begun: u64,
+    /// The log file read last, and when it began, in seconds.
+    pub(in crate::capture) began: Option<(String, u32)>,
 }
 
 enum Table {
@@ -200,6 +202,7 @@ impl Follower {
         match &event.body {
             Body::FormatDescription { .. } => {
                 self.told.logs_begun += 1;
+                self.told.began = Some((self.place.file(), event.header.timestamp_seconds));
                 Ok(())
             }
             Body::Rotate { file, offset } => {

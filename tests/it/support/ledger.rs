@@ -12,6 +12,8 @@ use headwater_rig::Flavor;
 pub(crate) const EXACT: &str = "exact";
 /// It is refused by name, before anything is lost.
 pub(crate) const REFUSED: &str = "refused";
+/// Work waits, says for what, and goes on by itself once that is mended.
+pub(crate) const WAITS: &str = "waits";
 /// This server does not have it.
 pub(crate) const NOT_THERE: &str = "not there";
 

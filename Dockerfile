@@ -15,9 +15,6 @@ RUN useradd --system --uid 10001 --home-dir /var/lib/headwater --shell /usr/sbin
 COPY --from=build /out/headwater /usr/local/bin/headwater
 COPY schema-maps /usr/share/headwater/schema-maps
 COPY packaging/docker/parent packaging/docker/child /usr/local/bin/
-# The C library keeps a pool of memory for every thread; one for all does the same work in less.
-# The database driver keeps up to 128 buffers, each as large as the largest it held, up to this.
-ENV MALLOC_ARENA_MAX=1 MYSQL_ASYNC_BUFFER_SIZE_CAP=65536
 USER headwater
 VOLUME /var/lib/headwater
 ENTRYPOINT ["headwater"]

@@ -76,7 +76,11 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Erro
         return Err(Error::NothingToDo);
     }
     let clock = SystemClock::shared();
-    let limits = spool::Limits { spool_bytes_max: config.spool.bytes_max, ..Default::default() };
+    let limits = spool::Limits {
+        spool_bytes_max: config.spool.bytes_max,
+        disk_free_bytes_min: config.spool.disk_free_bytes_min,
+        ..Default::default()
+    };
     let spool = Spool::open(&config.node.data_dir, Arc::clone(&clock), limits)?;
     let map = Arc::new(MapFile::load(&config.database.maps)?);
     tracing::info!(
@@ -115,6 +119,10 @@ impl Parts {
 
 impl Node {
     async fn parts(&self, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+        if self.config.status.is_some() {
+            // Served last, but counted from the first change on.
+            crate::operate::count().map_err(|error| Error::Status(error.to_string()))?;
+        }
         let (stop_parts, stopping) = watch::channel(false);
         let mut parts = Parts { tasks: JoinSet::new(), stop: stop_parts };
         let (state_in, state) = watch::channel(capture::State::default());
@@ -189,9 +197,18 @@ impl Node {
             Arc::new(map),
             Arc::clone(&self.clock),
             settings,
-        );
-        applier.prepare().await?;
-        Ok(Arc::new(applier))
+        )
+        .with_passwords_of(options.clone());
+        loop {
+            match applier.prepare().await {
+                Ok(()) => return Ok(Arc::new(applier)),
+                Err(apply::Error::Retry(reason)) => {
+                    tracing::warn!(reason, "waiting for the database");
+                    sleep(DATABASE_RETRY).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     async fn bind(&self) -> Result<BoundMap, crate::database::Error> {

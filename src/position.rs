@@ -42,10 +42,6 @@ pub struct Position {
     pub file: String,
     /// The byte after the transaction. 64 bits: the log's own field wraps at 4 GiB.
     pub offset: u64,
-    /// When the file was begun, in seconds since 1970 by the server's clock; `None` until it has been
-    /// read. Tells the file from a later one of the same name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub begun_seconds: Option<u32>,
     /// What had been executed by then, in the server's own notation; `None` without GTIDs.
     pub gtids: Option<String>,
 }

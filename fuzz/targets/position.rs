@@ -13,7 +13,7 @@ pub fn run(bytes: &[u8]) {
         _ => ServerIdentity::Mariadb { server_id: 1, domain_id: 0 },
     };
     let (file, gtids) = ("log.000001".to_owned(), Some(text.to_owned()));
-    read(&Position { server, file, offset: 4, begun_seconds: None, gtids });
+    read(&Position { server, file, offset: 4, gtids });
 }
 
 fn stored(text: &str) {

@@ -232,6 +232,13 @@ impl Server {
         self.launch().await
     }
 
+    /// Starts another kind of server on the same data, as an upgrade in place does.
+    pub async fn upgrade_to(&mut self, flavor: Flavor) -> Result<()> {
+        self.stop().await?;
+        self.installed = flavor.installed()?;
+        self.launch().await
+    }
+
     /// Stops the server's process where it is, as a machine that hangs does; see [`Server::thaw`].
     pub fn freeze(&self) -> Result<()> {
         self.signal("-STOP")

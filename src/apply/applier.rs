@@ -15,6 +15,7 @@ use super::state::{self, Names};
 use super::work::Work;
 use crate::change::{Epoch, NodeId, Sequence};
 use crate::clock::{self, SharedClock};
+use crate::database::connect;
 use crate::record::SegmentReader;
 use crate::schema_map::{BoundMap, Direction, MapFile};
 use crate::transport::{Applied, Peer, ReceivedBatch, Wanted};
@@ -96,6 +97,8 @@ pub struct Report {
     pub released: u64,
     /// Changes set aside that a delete of their row made moot.
     pub dissolved: u64,
+    /// Rows whose parked changes were made moot by the row itself, which came whole.
+    pub superseded: u64,
     /// Changes of the batch that still wait for a row.
     pub parked: u64,
     /// Changes of the batch that wait for a person.
@@ -115,6 +118,8 @@ pub struct Retried {
 /// Writes batches into one target database.
 pub struct Applier {
     opts: Opts,
+    /// Where the password may change, what connections are made with in the place of `opts`.
+    passwords: Option<connect::Options>,
     file: Arc<MapFile>,
     bound: Mutex<Bound>,
     clock: SharedClock,
@@ -146,11 +151,19 @@ impl Applier {
             permits: Semaphore::new(settings.limits.connections_max.max(1)),
             idle: Mutex::new(Vec::new()),
             opts,
+            passwords: None,
             file,
             bound,
             clock,
             settings,
         }
+    }
+
+    /// The same, looking for the password anew at each connection: a password that is changed while
+    /// we run is then changed in one place only.
+    #[must_use]
+    pub fn with_passwords_of(self, options: connect::Options) -> Applier {
+        Applier { passwords: Some(options), ..self }
     }
 
     /// Makes the schema and the tables that apply keeps in the target, if they are not there.
@@ -328,6 +341,7 @@ impl Applier {
         self.work_through(&mut work, progress, batch).await?;
         work.release().await?;
         let mut report = work.report;
+        self.ask_for_more(session, peer.node, &mut report).await?;
         if report.held > 0 {
             let counts = held::counts_since(session, &self.names, peer.node, mark.sequence);
             (report.parked, report.quarantined) = counts.await?;
@@ -338,6 +352,25 @@ impl Applier {
         report.through = batch.through;
         report.statements = session.statements - before;
         Ok(report)
+    }
+
+    /// Rows asked for have come: others that changes set aside wait for are asked for in their turn.
+    async fn ask_for_more(
+        &self,
+        session: &mut Session,
+        node: NodeId,
+        report: &mut Report,
+    ) -> Result<(), Failure> {
+        let room = self.settings.limits.wanted_max.saturating_sub(report.wanted.len());
+        if report.released.saturating_add(report.superseded) == 0 || room == 0 {
+            return Ok(());
+        }
+        for wanted in held::wanted(session, &self.names, node, room).await? {
+            if !report.wanted.contains(&wanted) {
+                report.wanted.push(wanted);
+            }
+        }
+        Ok(())
     }
 
     /// Refuses what would set aside more than may be: nothing of it is written, so nothing is lost,
@@ -454,7 +487,9 @@ impl Applier {
             }
         }
         let seconds = self.settings.limits.lock_wait_seconds;
-        Session::open(&self.opts, Arc::clone(&self.clock), seconds).await.map_err(whole)
+        let anew = self.passwords.as_ref().map(|options| options.driver(&[]));
+        let opts = anew.as_ref().unwrap_or(&self.opts);
+        Session::open(opts, Arc::clone(&self.clock), seconds).await.map_err(whole)
     }
 }
 

@@ -161,12 +161,22 @@ fn sort(code: u16, message: &str) -> Failure {
         // redefined meanwhile, statement has to be prepared again, time limit.
         1213 | 1205 | 1053 | 1927 | 1317 | 1047 | 1412 | 1615 | 3024 | 1969 | 3058 => retry(""),
         1040 | 1203 | 1226 => retry("; raise max_connections, or lower what else connects"),
-        1290 | 1836 | 1792 | 3100 | 3101 => {
+        3032 => retry("; SET GLOBAL offline_mode = OFF"),
+        1036 | 1290 | 1836 | 1792 | 3100 | 3101 => {
             retry("; the target is read-only: make it writable (read_only, super_read_only)")
         }
-        1114 | 1021 | 1030 | 3 | 28 | 1026 => retry("; make room on the target's disk"),
+        1114 | 1021 | 1030 | 3 | 28 | 1026 | 1598 => retry("; make room on the target's disk"),
+        // Out of memory, of sort memory, of threads, of locks, of undo slots.
+        5 | 1037 | 1038 | 1041 | 1135 | 1206 | 1637 => retry("; the target is out of memory"),
         1044 | 1045 | 1142 | 1143 | 1227 | 1370 | 1410 => {
             stop("`headwater grants` prints the privileges that apply needs")
+        }
+        1129 | 1130 | 1251 | 1524 | 1698 | 1820 | 1862 | 3118 | 4151 => {
+            stop("the target does not let the account in: mend it there, or database.url here")
+        }
+        1197 | 1705 => stop("raise max_binlog_cache_size and max_binlog_stmt_cache_size"),
+        1034 | 1035 | 1194 | 1195 | 1712 | 1812 | 1814 | 1932 => {
+            stop("the target's table is damaged: repair it, or restore the target from a backup")
         }
         1153 | 1301 => stop("raise max_allowed_packet on the target"),
         1665 => stop("set binlog_format=ROW on the target"),
@@ -176,5 +186,27 @@ fn sort(code: u16, message: &str) -> Failure {
              tables disagree"
         ))),
         _ => Failure::Row(format!("error {code}: {message}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_hit_every_row_sets_none_aside() {
+        let whole = [
+            1021, 1026, 1030, 1034, 1036, 1037, 1040, 1041, 1045, 1114, 1135, 1142, 1153, 1194,
+            1197, 1203, 1205, 1206, 1213, 1227, 1290, 1317, 1598, 1637, 1665, 1705, 1792, 1812,
+            1820, 1836, 1862, 1932, 3032, 3118, 4151,
+        ];
+        for code in whole {
+            let failure = sort(code, "words");
+            assert!(matches!(failure, Failure::Whole(_)), "{code}: {failure:?}");
+        }
+        for code in [1048, 1062, 1264, 1366, 1406, 1451, 1644, 3819, 4025] {
+            let failure = sort(code, "words");
+            assert!(matches!(failure, Failure::Row(_)), "{code}: {failure:?}");
+        }
     }
 }

@@ -235,7 +235,7 @@ impl<'c, 's> Known<'c, 's> {
     }
 
     /// Exact matches first; then, since the target's collation may ignore case, the one row that
-    /// differs in case alone.
+    /// differs in case alone, unless that row has another of these names exactly.
     fn match_up(
         &mut self,
         table: &'c BoundTable,
@@ -246,14 +246,18 @@ impl<'c, 's> Known<'c, 's> {
         let addresses = address_columns(table).len();
         let mut exact: HashMap<Vec<u8>, Option<usize>> = HashMap::new();
         let mut folded: HashMap<Vec<u8>, Option<usize>> = HashMap::new();
+        let wanted: HashSet<Vec<u8>> = piece.iter().map(|(_, key)| joined(key, false)).collect();
         let mut found = Vec::with_capacity(returned.len());
         for values in returned {
             let number = found.len();
             let (key, rest) = values.split_at(parts.min(values.len()));
-            for (map, bytes) in [(&mut exact, joined(key, false)), (&mut folded, joined(key, true))]
-            {
-                map.entry(bytes).and_modify(|slot| *slot = None).or_insert(Some(number));
-            }
+            let bytes = joined(key, false);
+            let (map, bytes) = if wanted.contains(&bytes) {
+                (&mut exact, bytes)
+            } else {
+                (&mut folded, joined(key, true))
+            };
+            map.entry(bytes).and_modify(|slot| *slot = None).or_insert(Some(number));
             found.push(Located {
                 address: rest.iter().take(addresses).cloned().collect(),
                 local: if table.local_key.is_some() {

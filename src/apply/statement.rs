@@ -84,13 +84,11 @@ pub(super) fn update_many(
     marks.extend(columns.iter().map(|(_, form)| mark(*form)));
     marks.extend(fillers.iter().map(|(_, filler)| *filler));
     let row = format!("({})", marks.join(","));
-    let sets: Vec<String> = columns
-        .iter()
-        .map(|(index, _)| {
-            let name = column(table, *index);
-            format!("{name} = VALUES({name})")
-        })
-        .collect();
+    let written = columns.iter().map(|(index, _)| {
+        let name = column(table, *index);
+        format!("{name} = VALUES({name})")
+    });
+    let sets: Vec<String> = written.chain(kept(table, columns)).collect();
     format!(
         "INSERT INTO {} ({}) VALUES {} ON DUPLICATE KEY UPDATE {}",
         quoted(&table.name),
@@ -125,12 +123,29 @@ pub(super) fn can_update_many(table: &BoundTable) -> Option<(usize, Vec<(usize, 
     Some((key, fillers))
 }
 
+/// Assignments that keep the server from writing the time into columns with `ON UPDATE
+/// CURRENT_TIMESTAMP`: what travels has the child's value, and changes when that changes.
+fn kept(table: &BoundTable, written: &[(usize, Form)]) -> Vec<String> {
+    let mut travelling = table.value_columns();
+    travelling.retain(|index| {
+        let changes = |extra: &str| extra.to_ascii_lowercase().contains("on update");
+        table.columns.get(*index).is_some_and(|column| changes(&column.live.extra))
+            && !written.iter().any(|(known, _)| known == index)
+    });
+    travelling
+        .into_iter()
+        .map(|index| {
+            let name = column(table, index);
+            format!("{name} = {name}")
+        })
+        .collect()
+}
+
 /// `UPDATE` of the row at an address.
 pub(super) fn update(table: &BoundTable, columns: &[(usize, Form)], at: &[usize]) -> String {
-    let sets: Vec<String> = columns
-        .iter()
-        .map(|(index, form)| format!("{} = {}", column(table, *index), mark(*form)))
-        .collect();
+    let written =
+        columns.iter().map(|(index, form)| format!("{} = {}", column(table, *index), mark(*form)));
+    let sets: Vec<String> = written.chain(kept(table, columns)).collect();
     let mut sql = format!("UPDATE {} SET {} WHERE ", quoted(&table.name), sets.join(", "));
     sql.push_str(&place(table, at));
     limit_without_key(table, &mut sql);

@@ -94,6 +94,7 @@ impl<'w> Work<'w> {
         for hash in held::supersede(self.session, self.names, self.node, &whole).await? {
             blocked.remove(&hash);
             self.blocked.remove(&hash);
+            self.report.superseded += 1;
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use crate::position::Position;
 use crate::value::Name;
 
 /// Ids that no replica is likely to have: a second reader must not end the first.
-const SERVER_IDS: std::ops::Range<u32> = 0xf000_0000..0xffff_fff0;
+pub(super) const SERVER_IDS: std::ops::Range<u32> = 0xf000_0000..0xffff_fff0;
 
 /// Which of some tables are defined anew after the spot `here`, read from the position `from` before
 /// it, up to what is the log's end now: where first, and the most that is done to them. What cannot
@@ -50,7 +50,7 @@ pub(super) async fn definitions(
             let spot = place.spot();
             let event = decoder.event(raw, false).map_err(|error| at(&spot, &error))?;
             match &event.body {
-                Body::Rotate { file, offset } => place.rotated(file, *offset)?,
+                Body::Rotate { file, offset } => place.rotated(file, *offset),
                 // Not a sign of the end: MySQL also sends one in the place of what it leaves out.
                 Body::Heartbeat => {}
                 Body::Query(query) => {

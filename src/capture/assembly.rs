@@ -184,6 +184,15 @@ impl Assembly {
         Ok(std::mem::take(&mut self.ready))
     }
 
+    /// Cuts what there is of the open transaction into a part of it.
+    pub(super) fn cut_open(&mut self) -> Result<(), Malformed> {
+        self.part_from_whole()?;
+        if self.open.as_ref().is_some_and(|open| open.changes_here > 0) {
+            self.cut_part(Timestamp::default(), false);
+        }
+        Ok(())
+    }
+
     /// Separates the open transaction from the whole ones before it in the writer.
     fn part_from_whole(&mut self) -> Result<(), Malformed> {
         let Some(open) = &self.open else { return Ok(()) };

@@ -62,8 +62,8 @@ pub enum Error {
     Question {
         /// The table asked about.
         table: Name,
-        /// What the client library said.
-        source: mysql_async::Error,
+        /// What went wrong.
+        source: crate::database::Error,
     },
     /// The stored position cannot be resumed from.
     #[error(transparent)]
@@ -145,6 +145,18 @@ pub enum Resume {
         /// The server's words.
         server: String,
     },
+    /// The server began its log anew: RESET, a new name for it, or a lost index.
+    #[error(
+        "the server's log begins anew, before {position} ({server}): what it holds now was written \
+         after a RESET or under a new name, and its numbers mean something else (see 'A log that \
+         begins anew' in docs/operator.md)"
+    )]
+    Restarted {
+        /// Where capture stood.
+        position: Position,
+        /// What the server has now.
+        server: String,
+    },
     /// The log file is shorter than the position.
     #[error(
         "the log file ends before {position} ({server}): the server lost the end of its log in a \
@@ -166,18 +178,6 @@ pub enum Resume {
         position: Position,
         /// The server's words.
         server: String,
-    },
-    /// The server has begun its log anew.
-    #[error(
-        "the server's log was begun anew (RESET MASTER, or files put in its place): {position} was \
-         captured from another one, and {found}. What was written since cannot be told from what was \
-         captured (see 'A log begun anew' in docs/operator.md)"
-    )]
-    Replaced {
-        /// Where capture stood.
-        position: Position,
-        /// What told that it is another log.
-        found: String,
     },
     /// GTIDs were switched on or off, and the server does not send what it wrote before that.
     #[error(
@@ -202,8 +202,8 @@ pub enum Resume {
     },
     /// Another server answers at the address.
     #[error(
-        "the position {position} was taken from {expected}, but {found} answers now: the database \
-         was replaced or moved (see 'Another server' in docs/operator.md)"
+        "the position {position} was taken from {expected}, but {found} answers now, and {lacks} \
+         (see 'Another server' in docs/operator.md)"
     )]
     OtherServer {
         /// Where capture stood.
@@ -212,6 +212,8 @@ pub enum Resume {
         expected: ServerIdentity,
         /// Who answers.
         found: ServerIdentity,
+        /// Why capture cannot go on there.
+        lacks: String,
     },
 }
 
@@ -226,17 +228,14 @@ impl Error {
     /// What happens next.
     pub fn disposition(&self) -> Disposition {
         match self {
-            Error::Database(error) if error.is_transient() => Disposition::Retry,
+            Error::Database(error) | Error::Question { source: error, .. }
+                if error.is_transient() =>
+            {
+                Disposition::Retry
+            }
             Error::Lost { .. } | Error::Silent { .. } => Disposition::Retry,
             // Asked for by file and offset next, which the server may well send.
             Error::Resume(resume) if resume.is_of_gtids() => Disposition::Retry,
-            Error::Question { source, .. } => match source {
-                mysql_async::Error::Server(_) => Disposition::Stopped,
-                mysql_async::Error::Driver(_)
-                | mysql_async::Error::Io(_)
-                | mysql_async::Error::Other(_)
-                | mysql_async::Error::Url(_) => Disposition::Retry,
-            },
             Error::Spool(error) => match error.next() {
                 Next::Wait => Disposition::Retry,
                 Next::Refuse | Next::Stop => Disposition::Exit,
@@ -248,6 +247,7 @@ impl Error {
             | Error::Value { .. }
             | Error::Database(_)
             | Error::Unreadable { .. }
+            | Error::Question { .. }
             | Error::SameServerId { .. }
             | Error::Privilege { .. }
             | Error::Resume(_)

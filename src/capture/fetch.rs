@@ -64,17 +64,26 @@ impl Fetcher {
         end
     }
 
+    /// How all tables are defined now.
+    pub(super) async fn schema(&mut self) -> Result<LiveSchema, Error> {
+        let database = self.options.database.clone();
+        let schema = LiveSchema::read(self.connection().await?, &database).await;
+        self.answered(schema)
+    }
+
     /// How tables are defined now; without those that do not exist.
     pub(super) async fn definitions(&mut self, names: &[Name]) -> Result<Vec<LiveTable>, Error> {
         let database = self.options.database.clone();
-        let connection = self.connection().await?;
-        match LiveSchema::read_tables(connection, &database, names).await {
-            Ok(schema) => Ok(schema.tables.into_values().collect()),
-            Err(error) => {
-                self.connection = None;
-                Err(error.into())
-            }
+        let schema = LiveSchema::read_tables(self.connection().await?, &database, names).await;
+        Ok(self.answered(schema)?.tables.into_values().collect())
+    }
+
+    /// After an error the connection is not used again.
+    fn answered<T>(&mut self, answer: Result<T, crate::database::Error>) -> Result<T, Error> {
+        if answer.is_err() {
+            self.connection = None;
         }
+        Ok(answer?)
     }
 
     /// The rows whose local keys are near the one asked for, with what their identity needs.
@@ -228,7 +237,7 @@ impl Fetcher {
             Ok(rows) => rows,
             Err(error) => {
                 self.connection = None;
-                return Err(Error::Question { table: table.name.clone(), source: error });
+                return Err(Error::Question { table: table.name.clone(), source: error.into() });
             }
         };
         Ok(rows.into_iter().map(|row| fetched(table, columns, row)).collect())

@@ -62,6 +62,11 @@ impl GtidSet {
         })
     }
 
+    /// Whether there is no transaction in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sources.values().all(Vec::is_empty)
+    }
+
     /// The notation the dump request takes: one entry per source and tag.
     pub(super) fn entries(&self) -> impl Iterator<Item = String> + '_ {
         self.sources.iter().map(|((uuid, tag), intervals)| {
@@ -145,6 +150,18 @@ impl DomainState {
         Ok(state)
     }
 
+    /// Whether a server whose log state is `state`, the last number of each domain *and server*, has
+    /// written each of these transactions, or later ones of the same server.
+    pub(super) fn is_in(&self, state: &str) -> bool {
+        let had = |domain: u32, server: u32, number: u64| {
+            state.split(',').filter_map(|part| DomainState::parse(part).ok()).any(|one| {
+                one.domains.get(&domain).is_some_and(|(by, last)| *by == server && *last >= number)
+            })
+        };
+        !self.domains.is_empty()
+            && self.domains.iter().all(|(domain, (server, number))| had(*domain, *server, *number))
+    }
+
     /// Notes the last transaction of a domain.
     pub(super) fn reached(&mut self, domain: u32, server: u32, number: u64) {
         self.domains.insert(domain, (server, number));
@@ -214,6 +231,20 @@ mod tests {
         }
         for text in ["0-1", "0-1-2-3", "a-b-c", "4294967296-1-1"] {
             assert!(DomainState::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_wrote_is_in_the_state_of_those_that_follow_it() {
+        let state = "0-1-10, 0-2-12,1-2-3";
+        for (read, is_in) in [
+            ("0-1-10", true),
+            ("0-1-9,1-2-3", true),
+            ("0-1-11", false),
+            ("0-3-1", false),
+            ("", false),
+        ] {
+            assert_eq!(DomainState::parse(read).unwrap().is_in(state), is_in, "{read}");
         }
     }
 

@@ -35,6 +35,8 @@ pub(super) struct Identities {
     names: Vec<Name>,
     known: Generations,
     gathering: Vec<IndexChange>,
+    /// So many of them belong to transactions whose end has been read.
+    settled: usize,
     /// Changes handed over so far, and those of them that are in the store.
     handed_over: u64,
     committed: u64,
@@ -49,6 +51,7 @@ impl Identities {
             names: Vec::new(),
             known: Generations::new(cached_max),
             gathering: Vec::new(),
+            settled: 0,
             handed_over: 0,
             committed: 0,
         }
@@ -124,12 +127,44 @@ impl Identities {
         self.gathering.len()
     }
 
-    /// Hands over what has been gathered; the former hand-over must have been committed.
+    /// How many of them belong to transactions whose end has been read.
+    pub(super) fn settled(&self) -> usize {
+        self.settled
+    }
+
+    /// The end of a transaction has been read: what it did to the index holds.
+    pub(super) fn settle(&mut self) {
+        self.settled = self.gathering.len();
+    }
+
+    /// Hands over what whole transactions did; the former hand-over must have been committed. What
+    /// an open transaction did is written with its end, or with parts of it: its rows are read again
+    /// after a power cut, and must then be known by what they were called before.
+    pub(super) fn hand_over_settled(&mut self) -> Vec<IndexChange> {
+        let open = self.gathering.split_off(self.settled);
+        let changes = std::mem::replace(&mut self.gathering, open);
+        self.handed(changes)
+    }
+
+    /// Hands over all that has been gathered; the former hand-over must have been committed.
     pub(super) fn hand_over(&mut self) -> Vec<IndexChange> {
         let next = Vec::with_capacity(self.gathering.len());
         let changes = std::mem::replace(&mut self.gathering, next);
+        self.handed(changes)
+    }
+
+    fn handed(&mut self, changes: Vec<IndexChange>) -> Vec<IndexChange> {
+        self.settled = 0;
         self.handed_over = self.handed_over.saturating_add(changes.len() as u64);
         changes
+    }
+
+    /// The open transaction was rolled back: nothing that it did is remembered. Everything before it
+    /// must be in the store.
+    pub(super) fn undo(&mut self) {
+        self.gathering.clear();
+        self.settled = 0;
+        self.known.forget();
     }
 
     /// The last hand-over is in the store.
@@ -173,6 +208,12 @@ impl Generations {
                 None => look_up()?.map(|known| &*place.insert(known)),
             },
         })
+    }
+
+    fn forget(&mut self) {
+        self.young.clear();
+        self.old.clear();
+        self.old_changes = 0;
     }
 
     /// Lets the young generation grow old when it is full, if the store has all that the old one

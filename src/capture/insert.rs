@@ -156,6 +156,12 @@ fn value(
         writer.value(&Value::Null);
         return Ok(true);
     }
+    if matches!(carried, Carried::Plain)
+        && let Some(text) = row.temporal(column)?
+    {
+        writer.temporal(text.as_str());
+        return Ok(true);
+    }
     let value = row.value(column)?;
     if matches!(carried, Carried::Plain) || ReferenceRule::is_no_row(&value) {
         writer.value(&value);
@@ -189,3 +195,7 @@ fn known<'i>(
         None => Err(Pause::Need(Need::Identity { table: lender.table.clone(), local })),
     }
 }
+
+#[cfg(test)]
+#[path = "insert_tests.rs"]
+mod tests;

@@ -5,9 +5,9 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
+use super::Error;
 use super::decode::Header;
 use super::gtid::{DomainState, GtidSet};
-use super::{Error, Resume};
 use crate::position::{Position, ServerIdentity};
 
 /// The event that opens every log file, and every dump.
@@ -57,8 +57,6 @@ pub(super) struct Place {
     server: ServerIdentity,
     file: Arc<str>,
     offset: u64,
-    /// When the file was begun, once that has been read.
-    begun_seconds: Option<u32>,
     executed: Executed,
     /// The transaction begun and not yet committed.
     begun: Option<Begun>,
@@ -95,7 +93,6 @@ impl Place {
             server: position.server.clone(),
             file: position.file.as_str().into(),
             offset: position.offset,
-            begun_seconds: position.begun_seconds,
             executed,
             begun: None,
             resuming: true,
@@ -123,43 +120,14 @@ impl Place {
     }
 
     /// The log goes on in another file, or is read on in the same.
-    pub(super) fn rotated(&mut self, file: &str, offset: u64) -> Result<(), Error> {
-        if *file == *self.file {
+    pub(super) fn rotated(&mut self, file: &str, offset: u64) {
+        self.resuming = *file == *self.file;
+        if self.resuming {
             // Said when a dump begins. What it sends by GTIDs stands after what has been read.
             self.offset = self.offset.max(offset);
-            self.resuming = true;
-            return Ok(());
-        }
-        let next = Spot { file: file.into(), offset };
-        if series(file) == series(&self.file) && next < self.spot() {
-            let found = format!("the log goes on in {file}");
-            return Err(Resume::Replaced { position: self.position(), found }.into());
-        }
-        self.file = next.file;
-        self.offset = offset;
-        self.begun_seconds = None;
-        self.resuming = false;
-        Ok(())
-    }
-
-    /// The first event of the file was read, or the server's repetition of it.
-    pub(super) fn file_begun(&mut self, seconds: u32) -> Result<(), Error> {
-        // Servers that make one up may leave the time out.
-        if seconds == 0 {
-            return Ok(());
-        }
-        match self.begun_seconds.replace(seconds) {
-            Some(before) if before != seconds => {
-                self.begun_seconds = Some(before);
-                let found = format!(
-                    "{} was begun {} s {}",
-                    self.file,
-                    seconds.abs_diff(before),
-                    if seconds > before { "later" } else { "earlier" }
-                );
-                Err(Resume::Replaced { position: self.position(), found }.into())
-            }
-            Some(_) | None => Ok(()),
+        } else {
+            self.file = file.into();
+            self.offset = offset;
         }
     }
 
@@ -193,6 +161,11 @@ impl Place {
         Spot { file: Arc::clone(&self.file), offset: self.offset }
     }
 
+    /// The file being read.
+    pub(super) fn file(&self) -> String {
+        self.file.to_string()
+    }
+
     /// The position after what was read last.
     pub(super) fn position(&self) -> Position {
         self.position_at(&self.spot())
@@ -204,7 +177,6 @@ impl Place {
             server: self.server.clone(),
             file: spot.file.to_string(),
             offset: spot.offset,
-            begun_seconds: self.begun_seconds.filter(|_| spot.file == self.file),
             gtids: match &self.executed {
                 Executed::Unknown => None,
                 Executed::Mysql(executed) => Some(executed.to_string()),
@@ -212,21 +184,6 @@ impl Place {
             },
         }
     }
-}
-
-/// Refuses to go on from a file that the server's log has not reached: it was begun anew.
-pub(super) fn not_before(end: &Position, position: &Position) -> Result<(), Error> {
-    let before = Spot::new(&end.file, 0) < Spot::new(&position.file, 0);
-    if before && series(&end.file) == series(&position.file) {
-        let found = format!("its log ends at {}:{}", end.file, end.offset);
-        return Err(Resume::Replaced { position: position.clone(), found }.into());
-    }
-    Ok(())
-}
-
-/// What the names of all files of one log begin with.
-fn series(file: &str) -> &str {
-    file.rsplit_once('.').map_or(file, |(series, _)| series)
 }
 
 /// The position as capture itself writes it: the same file and offset, and what has been executed
@@ -259,7 +216,6 @@ mod tests {
             server: ServerIdentity::Mariadb { server_id: 1, domain_id: 0 },
             file: "log.000001".to_owned(),
             offset: 4,
-            begun_seconds: None,
             gtids: None,
         })
         .unwrap()
@@ -278,7 +234,7 @@ mod tests {
         assert_eq!(place.position().offset, (1 << 32) + 89);
         // Resumed there by GTIDs, the server sends the head of the file, then what comes next.
         let mut place = Place::new(&place.position()).unwrap();
-        place.rotated("log.000001", 4).unwrap();
+        place.rotated("log.000001", 4);
         place.passed(&header(122, 126, 0));
         assert_eq!(place.position().offset, (1 << 32) + 89);
         place.begin(None);
@@ -289,36 +245,12 @@ mod tests {
     #[test]
     fn the_millionth_file_comes_after_those_before_it() {
         let mut place = start();
-        place.rotated("log.1000000", 4).unwrap();
+        place.rotated("log.1000000", 4);
         let before = Position { file: "log.999999".to_owned(), offset: 99, ..place.position() };
         assert!(place.spot().is_at_or_past(&before));
         assert!(!start().spot().is_at_or_past(&before));
         let here = place.position();
         assert!(place.spot().is_at_or_past(&here));
-    }
-
-    #[test]
-    fn a_log_that_goes_on_in_an_earlier_file_is_another_log() {
-        let mut place = start();
-        place.rotated("log.000005", 4).unwrap();
-        place.rotated("log.000005", 400).unwrap();
-        assert_eq!(place.position().offset, 400);
-        let error = place.rotated("log.000002", 4).unwrap_err();
-        assert!(error.to_string().contains("log.000002"), "{error}");
-        place.rotated("other.000001", 4).unwrap();
-    }
-
-    #[test]
-    fn a_file_of_the_same_name_begun_at_another_time_is_another_file() {
-        let mut place = start();
-        for seconds in [1_000, 0, 1_000] {
-            place.file_begun(seconds).unwrap();
-        }
-        let mut place = Place::new(&place.position()).unwrap();
-        assert!(place.file_begun(1_001).is_err());
-        assert!(place.file_begun(1_001).is_err(), "and stays one");
-        place.rotated("log.000002", 4).unwrap();
-        place.file_begun(1_002).unwrap();
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mysql_async::Conn;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -12,9 +13,11 @@ use super::assembly::{Assembly, Cut};
 use super::fetch::Fetcher;
 use super::follow::{Follower, Settings, Told};
 use super::identities::Identities;
-use super::place::{self, Place, Spot};
+use super::place::{Place, Spot};
+use super::resume::{self, Began};
 use super::stream::{RawEvents, Request, Stream};
 use super::tables::Tables;
+use super::teller::Teller;
 use super::watch::Watch;
 use super::{Disposition, Error, Resume, start};
 use crate::clock::{SharedClock, Timestamp, sleep};
@@ -23,7 +26,7 @@ use crate::database::schema::LiveSchema;
 use crate::database::server::Server;
 use crate::position::Position;
 use crate::schema_map::{BoundMap, MapFile};
-use crate::spool::{Append, Segment, Spool};
+use crate::spool::{Append, IndexChange, Segment, Spool};
 use crate::transport::Wanted;
 
 /// Handed over at once when this much has been gathered; less is handed over as soon as the store
@@ -31,10 +34,15 @@ use crate::transport::Wanted;
 const HAND_OVER_BYTES: usize = 4 << 20;
 /// A position that moved without anything to carry is written this often.
 const POSITION_EVERY: Duration = Duration::from_secs(1);
-/// Index changes that a transaction still open may gather before they are handed over.
+/// Index changes that may be gathered before they are handed over.
 const INDEX_CHANGES_MAX: usize = 20_000;
-/// How often something that a person has to mend is tried again.
+/// The same for a transaction of which nothing travels, so that it has no parts to go with.
+const LONE_INDEX_CHANGES_MAX: usize = 20 * INDEX_CHANGES_MAX;
+/// How often something that a person has to mend is tried again, unless the longest wait after
+/// an error is shorter.
 const STOPPED_RETRY: Duration = Duration::from_secs(30);
+/// How often a store that had no room is tried again.
+const ROOM_RETRY: Duration = Duration::from_secs(2);
 
 /// What capture works with.
 #[derive(Debug, Clone)]
@@ -130,15 +138,15 @@ pub async fn run(mut capture: Capture, mut stop: watch::Receiver<bool>) -> Resul
             Disposition::Exit => return Err(error),
             Disposition::Retry => {
                 tracing::warn!(%error, "capture will try again");
-                capture.doing(Doing::Retrying(error.to_string()));
+                capture.teller().doing(Doing::Retrying(error.to_string())).await;
                 let pause = wait;
                 wait = wait.saturating_mul(2).min(last);
                 pause
             }
             Disposition::Stopped => {
                 tracing::error!(%error, "capture waits until this is mended");
-                capture.doing(Doing::Stopped(error.to_string()));
-                STOPPED_RETRY
+                capture.teller().doing(Doing::Stopped(error.to_string())).await;
+                STOPPED_RETRY.min(last)
             }
         };
         tokio::select! {
@@ -163,8 +171,25 @@ fn jittered(pause: Duration) -> Duration {
 enum Never {}
 
 impl Capture {
-    fn doing(&self, doing: Doing) {
-        self.state.send_modify(|state| state.doing = doing);
+    fn teller(&self) -> Teller {
+        Teller { state: self.state.clone(), spool: self.spool.clone() }
+    }
+
+    /// Where to go on from a position in the store.
+    async fn resumed(
+        &self,
+        connection: &mut Conn,
+        server: &Server,
+        position: Position,
+        began: &Began,
+    ) -> Result<Position, Error> {
+        let before = position.server.clone();
+        let options = &self.options.database;
+        let position = resume::resumed(connection, options, server, position, began).await?;
+        if position.server != before {
+            self.spool.set_position(Some(position.clone())).await?;
+        }
+        Ok(position)
     }
 
     /// One connection's worth of capture.
@@ -175,26 +200,32 @@ impl Capture {
         let server = Server::read(&mut connection).await?;
         start::suitable(&server)?;
         let database = &self.options.database.database;
-        let mut live = LiveSchema::read(&mut connection, database).await?;
         let mut fetcher = Fetcher::new(self.options.database.clone());
         let mut identities =
             Identities::new(self.spool.index_reader()?, self.options.identities_cached_max);
         let file = Arc::clone(&self.options.map);
-        let (position, definitions) = if let Some(mut position) = self.spool.position().await? {
-            start::same_server(&position, &server)?;
+        let began = Began::read(&self.spool).await?;
+        let (position, definitions) = if let Some(position) = self.spool.position().await? {
+            let stored = self.spool.tables().await?;
+            let stored = stored.and_then(|stored| Tables::stored(file.clone(), &stored, database));
+            let definitions = match stored {
+                Some(definitions) => definitions,
+                None => Tables::unknown(file, LiveSchema::read(&mut connection, database).await?),
+            };
+            resume::may_see(&mut connection, &self.options.map, definitions.names()).await?;
+            let mut position = self.resumed(&mut connection, &server, position, &began).await?;
             if by_offset || !start::resumes_by_gtids(&server) {
                 position.gtids = None;
             }
-            place::not_before(&start::log_end(&mut connection, &server).await?, &position)?;
-            let stored = self.spool.tables().await?;
-            (position, Tables::resumed(file, stored.as_deref(), &live))
+            (position, definitions)
         } else {
-            let map = BoundMap::bind(&self.options.map, &live);
+            let map = LiveSchema::read(&mut connection, database).await?;
+            let map = BoundMap::bind(&self.options.map, &map);
             start::fill_lenders(&map, &mut fetcher, &mut identities, &self.spool).await?;
             let position = start::log_end(&mut connection, &server).await?;
             // What was defined meanwhile is not in the log after the position.
-            live = LiveSchema::read(&mut connection, database).await?;
-            let mut definitions = Tables::at_end(file, live.clone());
+            let live = LiveSchema::read(&mut connection, database).await?;
+            let mut definitions = Tables::at_end(file, live);
             let tables = definitions.for_store();
             let begun = Append { position: Some(position.clone()), tables, ..Append::default() };
             self.spool.append(begun).await?;
@@ -215,22 +246,20 @@ impl Capture {
         };
         let follower = Follower::new(
             definitions,
-            live,
             Place::new(&position)?,
             Assembly::new(self.spool.head()),
             identities,
             fetcher,
             settings,
         );
-        self.state.send_modify(|state| {
-            state.doing = Doing::Following;
-            state.position = Some(position.clone());
-        });
+        self.state.send_modify(|state| state.position = Some(position.clone()));
+        self.teller().doing(Doing::Following).await;
         Session {
             capture: self,
             stream,
             server,
             watch,
+            began,
             follower,
             storing: None,
             written: position,
@@ -250,6 +279,7 @@ struct Session<'c> {
     watch: &'c mut Watch,
     follower: Follower,
     storing: Option<Storing>,
+    began: Began,
     /// The position in the store, or on its way there.
     written: Position,
     /// When the position was last handed over, on the monotonic clock.
@@ -347,14 +377,34 @@ impl Session<'_> {
     async fn read(&mut self, group: RawEvents) -> Result<(), Error> {
         for event in group.iter() {
             self.follower.read(event).await?;
-            if self.follower.assembly.waiting_bytes() > HAND_OVER_BYTES
-                || self.follower.identities.gathered() > INDEX_CHANGES_MAX
-            {
+            if self.follower.take_rolled_back() {
+                self.undo().await?;
+            }
+            if self.follower.assembly.waiting_bytes() > HAND_OVER_BYTES || self.is_much_indexed() {
                 self.wait_for_store().await?;
                 self.hand_over(Why::Free)?;
             }
         }
         self.stream.give_back(group);
+        Ok(())
+    }
+
+    /// Whether what happened to the index should be handed over for the sake of memory.
+    fn is_much_indexed(&self) -> bool {
+        let Follower { identities, assembly, .. } = &self.follower;
+        identities.settled() > INDEX_CHANGES_MAX
+            || (assembly.is_open() && identities.gathered() > INDEX_CHANGES_MAX)
+            || identities.gathered() > LONE_INDEX_CHANGES_MAX
+    }
+
+    /// A transaction was rolled back after some of it was read: what the store has of it goes, and
+    /// what it did to identities is forgotten.
+    async fn undo(&mut self) -> Result<(), Error> {
+        self.wait_for_store().await?;
+        self.capture.spool.discard_unfinished().await?;
+        self.hand_over(Why::Ending)?;
+        self.wait_for_store().await?;
+        self.follower.identities.undo();
         Ok(())
     }
 
@@ -364,6 +414,7 @@ impl Session<'_> {
             self.follower.whole_row(&row.table, &row.identity).await?;
         }
         self.follower.assembly.commit(self.capture.clock.now(), None);
+        self.follower.identities.settle();
         Ok(())
     }
 
@@ -410,33 +461,48 @@ impl Session<'_> {
     fn hand_over(&mut self, why: Why) -> Result<(), Error> {
         // In the middle of a transaction those before it would have to be taken apart from it: its
         // end is on its way, unless there is much of it.
-        let much = self.follower.identities.gathered() > INDEX_CHANGES_MAX;
+        let much = self.is_much_indexed();
         if self.storing.is_some() || (self.follower.assembly.shares() && !much && why == Why::Free)
         {
             return Ok(());
         }
+        let Follower { identities, assembly, .. } = &mut self.follower;
+        let open = identities.gathered().saturating_sub(identities.settled());
+        if assembly.is_open() && open > INDEX_CHANGES_MAX {
+            assembly.cut_open()?;
+        } else if open > LONE_INDEX_CHANGES_MAX {
+            identities.settle();
+        }
         let segments = self.follower.assembly.take()?;
         let now = self.capture.clock.monotonic();
-        let urgent = !segments.is_empty() || much || why == Why::Ending;
+        let file = self.follower.told.began.take();
+        let begun = file.is_some_and(|(file, seconds)| self.began.add(&file, seconds));
+        let urgent = !segments.is_empty() || much || begun || why == Why::Ending;
         if !urgent && now.saturating_sub(self.moved_at) < POSITION_EVERY {
             return Ok(());
         }
         let position = self.follower.position();
-        if !urgent && position == self.written && self.follower.identities.gathered() == 0 {
+        if !urgent && position == self.written && self.follower.identities.settled() == 0 {
             self.moved_at = now;
             return Ok(());
         }
         self.moved_at = now;
         self.written = position.clone();
-        let index = self.follower.identities.hand_over();
+        let index = self.follower.identities.hand_over_settled();
+        let has_parts = segments.last().is_some_and(|cut| !cut.is_complete());
+        let open_index = if has_parts { self.follower.identities.hand_over() } else { Vec::new() };
         // Parts of a transaction are stored without a position for definitions to belong to.
         let moves = segments.is_empty() || segments.iter().any(Cut::is_complete);
         let tables = moves.then(|| self.follower.definitions.for_store()).flatten();
-        let spool = self.capture.spool.clone();
+        let teller = self.capture.teller();
         let place = position.clone();
+        let began = begun.then(|| self.began.clone());
         let task = tokio::spawn(async move {
-            for append in appends(segments, place, tables, index) {
-                store(&spool, append).await?;
+            if let Some(began) = began {
+                store(&teller, Write::Began(began)).await?;
+            }
+            for append in appends(segments, place, tables, index, open_index) {
+                store(&teller, Write::Append(Arc::new(append))).await?;
             }
             Ok(())
         });
@@ -445,35 +511,62 @@ impl Session<'_> {
     }
 }
 
-/// Whole transactions move the position; parts of a transaction still open come after, alone.
+/// Whole transactions move the position, and what they did to the index holds; parts of a
+/// transaction still open come after, alone, with what it did so far.
 fn appends(
     cuts: Vec<Cut>,
     position: Position,
     tables: Option<String>,
-    index: Vec<crate::spool::IndexChange>,
+    index: Vec<IndexChange>,
+    open_index: Vec<IndexChange>,
 ) -> Vec<Append> {
     let ended = cuts.iter().rposition(Cut::is_complete).map_or(0, |last| last + 1);
     let mut segments: Vec<Segment> = cuts.into_iter().map(Cut::compress).collect();
     let parts = segments.split_off(ended);
-    let mut whole = Append { segments, position: Some(position), tables, index: Vec::new() };
+    let whole = Append { segments, position: Some(position), tables, index };
     if parts.is_empty() {
-        whole.index = index;
         return vec![whole];
     }
-    let parts = Append { segments: parts, index, ..Append::default() };
-    if whole.segments.is_empty() { vec![parts] } else { vec![whole, parts] }
+    let parts = Append { segments: parts, index: open_index, ..Append::default() };
+    // While there are parts of it in the store, the position stays where it is.
+    if whole.segments.is_empty() && whole.index.is_empty() {
+        vec![parts]
+    } else {
+        vec![whole, parts]
+    }
+}
+
+/// What is written to the store.
+enum Write {
+    Began(Began),
+    Append(Arc<Append>),
 }
 
 /// Writes to the store; when there is no room, waits until there is. The log keeps what is not
 /// read meanwhile.
-async fn store(spool: &Spool, append: Append) -> Result<(), crate::spool::Error> {
+async fn store(teller: &Teller, write: Write) -> Result<(), crate::spool::Error> {
+    let mut waits = false;
     loop {
-        match spool.append(append.clone()).await {
+        let written = match &write {
+            Write::Began(began) => began.store(&teller.spool).await,
+            Write::Append(append) => teller.spool.append(Arc::clone(append)).await,
+        };
+        match written {
             Err(error) if error.next() == crate::spool::Next::Wait => {
-                tracing::warn!(%error, "capture waits for room in the store");
-                sleep(Duration::from_secs(5)).await;
+                if !waits {
+                    tracing::warn!(%error, "capture waits for room in the store");
+                    teller.doing(Doing::Retrying(error.to_string())).await;
+                    waits = true;
+                }
+                sleep(ROOM_RETRY).await;
             }
-            result => return result,
+            result => {
+                if waits && result.is_ok() {
+                    tracing::info!("there is room in the store again, and capture goes on");
+                    teller.doing(Doing::Following).await;
+                }
+                return result;
+            }
         }
     }
 }

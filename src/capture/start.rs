@@ -5,10 +5,10 @@ use std::sync::Arc;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
 
+use super::Error;
 use super::fetch::Fetcher;
 use super::identities::Identities;
 use super::translate::{Decisions, RowValues as _, Translator, lender, local_key};
-use super::{Error, Resume};
 use crate::database::server::{Flavor, Server};
 use crate::position::Position;
 use crate::record::IdentityBytes;
@@ -18,19 +18,6 @@ use crate::value::Name;
 
 /// Rows asked for at once while the identity index is filled.
 const PAGE_ROWS: usize = 5_000;
-
-/// Refuses to go on from a position that another server's log gave.
-pub(super) fn same_server(position: &Position, server: &Server) -> Result<(), Error> {
-    if position.server == server.identity {
-        return Ok(());
-    }
-    Err(Resume::OtherServer {
-        position: position.clone(),
-        expected: position.server.clone(),
-        found: server.identity.clone(),
-    }
-    .into())
-}
 
 /// Whether the log can be asked for by what has been executed: a MySQL that does not give GTIDs to
 /// all its transactions refuses that.
@@ -59,7 +46,10 @@ pub(super) fn suitable(server: &Server) -> Result<(), Error> {
 
 /// The present end of the server's log.
 pub async fn log_end(connection: &mut Conn, server: &Server) -> Result<Position, Error> {
-    let asked = |source| Error::Question { table: Name::from("(binary log status)"), source };
+    let asked = |source: mysql_async::Error| Error::Question {
+        table: Name::from("(binary log status)"),
+        source: source.into(),
+    };
     let mut row: Result<Option<Row>, _> = connection.query_first("SHOW BINARY LOG STATUS").await;
     if matches!(&row, Err(mysql_async::Error::Server(error)) if error.code == 1064) {
         row = connection.query_first("SHOW MASTER STATUS").await;
@@ -81,7 +71,7 @@ pub async fn log_end(connection: &mut Conn, server: &Server) -> Result<Position,
         }
     };
     let file = String::from_utf8_lossy(&file).into_owned();
-    Ok(Position { server: server.identity.clone(), file, offset, begun_seconds: None, gtids })
+    Ok(Position { server: server.identity.clone(), file, offset, gtids })
 }
 
 /// Notes the identities of all rows that lend theirs to others, before the first position is

@@ -38,22 +38,21 @@ impl Tables {
         Tables { file, kept, given_up: BTreeSet::new(), changed: true }
     }
 
-    /// The definitions where capture resumes, as the store kept them. Of tables that it does not
-    /// know, only what they are like now is known.
-    pub(super) fn resumed(file: Arc<MapFile>, stored: Option<&str>, live: &LiveSchema) -> Tables {
-        let stored = stored.and_then(|stored| serde_json::from_str::<Kept>(stored).ok());
-        let mut kept =
-            stored.filter(|kept| kept.schema.database == live.database).unwrap_or_else(|| {
-                let schema =
-                    LiveSchema { database: live.database.clone(), ..LiveSchema::default() };
-                Kept { schema, doubtful: BTreeSet::new() }
-            });
-        for (name, table) in &live.tables {
-            if !kept.schema.tables.contains_key(name) {
-                kept.schema.tables.insert(name.clone(), table.clone());
-                kept.doubtful.insert(name.clone());
-            }
-        }
+    /// The definitions where capture resumes, as the store kept them: `None` if it has none of this
+    /// database.
+    pub(super) fn stored(file: Arc<MapFile>, stored: &str, database: &str) -> Option<Tables> {
+        let kept = serde_json::from_str::<Kept>(stored).ok();
+        // Some servers have the database in small letters, whatever it is called by.
+        let same = |known: &str| known.to_lowercase() == database.to_lowercase();
+        let kept = kept.filter(|kept| same(&kept.schema.database))?;
+        Some(Tables { file, kept, given_up: BTreeSet::new(), changed: false })
+    }
+
+    /// The definitions where capture resumes, of which nothing is known but what the tables are
+    /// like now.
+    pub(super) fn unknown(file: Arc<MapFile>, live: LiveSchema) -> Tables {
+        let doubtful = live.tables.keys().cloned().collect();
+        let kept = Kept { schema: live, doubtful };
         Tables { file, kept, given_up: BTreeSet::new(), changed: false }
     }
 
@@ -65,6 +64,11 @@ impl Tables {
     /// Whether an operator gave up the rows of a table until it is defined anew.
     pub(super) fn is_given_up(&self, table: &str) -> bool {
         self.given_up.contains(table)
+    }
+
+    /// The tables of which something is known.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
+        self.kept.schema.tables.keys()
     }
 
     /// What was known of a table last.

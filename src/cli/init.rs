@@ -39,18 +39,26 @@ pub(super) fn run(path: &Path, init: &Init, out: &mut Output) -> Result<Outcome,
 
 fn write_new(path: &Path, text: &str, force: bool) -> Result<(), Error> {
     let failed = |error: std::io::Error| {
-        if error.kind() == ErrorKind::AlreadyExists {
+        // One of its folders may be a file, too.
+        if error.kind() == ErrorKind::AlreadyExists && path.exists() {
             Error::Usage(format!(
                 "{} is there already and stays as it is\n  remedy: name another with --config FILE, or say init --force",
                 path.display()
             ))
         } else {
-            Error::Failed(format!("cannot write {}: {error}", path.display()))
+            let remedy = match error.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on its disk",
+                _ => "name another with --config FILE, or run it as a user that may write there",
+            };
+            Error::Failed(format!("cannot write {}: {error}\n  remedy: {remedy}", path.display()))
         }
     };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(failed)?;
     }
+    // What is there stays as it is until the other is whole.
+    let beside = path.with_extension("toml.new");
+    let target = if force { beside.as_path() } else { path };
     let mut options = OpenOptions::new();
     options.write(true).mode(0o640);
     if force {
@@ -58,8 +66,14 @@ fn write_new(path: &Path, text: &str, force: bool) -> Result<(), Error> {
     } else {
         options.create_new(true);
     }
-    let mut file = options.open(path).map_err(failed)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+    let mut file = options.open(target).map_err(failed)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    if written.is_err() {
+        // Half a file would be in the way of the next try; what is wrong is told below.
+        std::fs::remove_file(target).ok();
+    }
+    written.map_err(failed)?;
+    if force { std::fs::rename(target, path).map_err(failed) } else { Ok(()) }
 }
 
 /// The store and the keys live there: nobody else has any business in it.

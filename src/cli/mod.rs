@@ -10,6 +10,7 @@ mod init;
 pub mod invite;
 pub mod join;
 pub mod map;
+mod memory;
 mod output;
 pub mod revoke;
 mod run;
@@ -92,6 +93,9 @@ pub fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<Outcome, Error> {
     log(arguments)?;
+    if matches!(arguments.command, Command::Run) {
+        memory::limit();
+    }
     // A second installation in one process is an error of no consequence: the provider is the same.
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -9,7 +9,7 @@ use super::{
     Apply, Capture, Compression, Config, ConfigError, Database, Listen, Node, Parent, Spool,
     Status, file,
 };
-use crate::database::connect::{Options, Tls};
+use crate::database::connect::{Options, Tls, password_in};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -103,7 +103,8 @@ fn database(
         warnings.push("database.url says tls=unverified: anybody on the way to the database can pretend to be it".to_owned());
     }
     options.connect_timeout = time(typed.connect_timeout, 20);
-    let password = password(beside, typed.password_file, environment, warnings)?;
+    options.password_file = typed.password_file.map(|file| beside.resolve(file));
+    let password = password(options.password_file.as_deref(), environment, warnings)?;
     Ok(Database {
         options: options.with_password(password),
         maps: typed.maps.into_iter().map(|map| beside.resolve(map)).collect(),
@@ -127,28 +128,27 @@ fn identifier(key: &str, name: &str) -> Result<(), String> {
 
 /// From the file, else from the environment; the url's counts only if there is neither.
 fn password(
-    beside: &Beside<'_>,
-    file: Option<PathBuf>,
+    file: Option<&Path>,
     environment: Option<String>,
     warnings: &mut Vec<String>,
 ) -> Result<Option<String>, String> {
-    let Some(path) = file.map(|file| beside.resolve(file)) else {
+    let Some(path) = file else {
         return Ok(environment);
     };
-    let text = super::read(&path).map_err(|error| {
+    let password = password_in(path).map_err(|error| {
         format!(
             "cannot read database.password_file {}: {error}\n  remedy: let the user that runs headwater read it",
             path.display()
         )
     })?;
-    if let Some(mode) = open_to_others(&path) {
+    if let Some(mode) = open_to_others(path) {
         warnings.push(format!(
             "{} can be read by other users (mode {mode:o}): chmod 600 {}",
             path.display(),
             path.display()
         ));
     }
-    Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
+    Ok(Some(password))
 }
 
 /// The permission bits, if others than the owner and its group may read the file.

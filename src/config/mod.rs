@@ -104,7 +104,7 @@ pub struct Spool {
     pub bytes_max: u64,
     /// How long what is acknowledged is kept, for a parent restored from a backup.
     pub grace: Duration,
-    /// The doctor complains when the disk has less than this left.
+    /// Capture pauses before the disk of `data_dir` has less than this left.
     pub disk_free_bytes_min: u64,
 }
 

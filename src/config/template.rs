@@ -135,7 +135,8 @@ const SPOOL: &str = r#"
 #bytes_max = "10GiB"
 # How long acknowledged changes are kept, in case the parent has to be restored from a backup.
 #grace = "7d"
-# headwater doctor complains when the disk has less than this left.
+# Capture pauses before the disk of data_dir has less than this left, so that what waits can still be
+# sent, and goes on by itself when there is room; headwater doctor complains before.
 #disk_free_bytes_min = "256MiB"
 "#;
 

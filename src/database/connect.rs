@@ -1,10 +1,13 @@
 //! How to reach the node's database: the URL of the configuration, TLS, and a connection.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::io::{ErrorKind, Read as _};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::{self, PemObject as _};
 
 use super::Error;
 
@@ -15,6 +18,20 @@ const CONNECT_SECONDS_MAX: u64 = 20;
 /// How often an idle TCP connection is probed.
 const KEEPALIVE_SECONDS: u64 = 30;
 const PORT_DEFAULT: u16 = 3306;
+
+/// The longest password file that is read, in bytes: a path can also name a device that never ends.
+const PASSWORD_FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// The password that a file holds: its text without the end of the line.
+pub fn password_in(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(PASSWORD_FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > PASSWORD_FILE_BYTES_MAX {
+        let words = format!("it is larger than {PASSWORD_FILE_BYTES_MAX} bytes");
+        return Err(std::io::Error::new(ErrorKind::FileTooLarge, words));
+    }
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
 
 /// Where a database is and how to get in.
 #[derive(Clone, PartialEq, Eq)]
@@ -29,6 +46,9 @@ pub struct Options {
     pub user: String,
     /// Its password.
     pub password: Option<String>,
+    /// The file that the password stands in, read again at each connection: it may be changed while
+    /// we run. A file that cannot be read leaves the password as it was.
+    pub password_file: Option<PathBuf>,
     /// The database (schema) that is kept in step.
     pub database: String,
     /// Whether and how the connection is encrypted.
@@ -91,6 +111,7 @@ impl Options {
             socket: None,
             user: decoded(user)?,
             password,
+            password_file: None,
             database: decoded(database)?,
             connect_timeout: Duration::from_secs(CONNECT_SECONDS_MAX),
         };
@@ -152,6 +173,7 @@ impl Options {
 
     /// Connects. The statements of `setup` run first on the new connection.
     pub async fn connect(&self, setup: &[&str]) -> Result<Conn, Error> {
+        self.check_authority()?;
         let attempt = tokio::time::timeout(self.connect_timeout, Conn::new(self.driver(setup)));
         match attempt.await {
             Ok(Ok(connection)) => Ok(connection),
@@ -165,6 +187,27 @@ impl Options {
         }
     }
 
+    /// A file that is missing or no certificate would be told as if the server were at fault.
+    fn check_authority(&self) -> Result<(), Error> {
+        let Tls::Required { ca: Some(path) } = &self.tls else { return Ok(()) };
+        let unusable = |reason: String| Error::Authority { path: path.clone(), reason };
+        let found = CertificateDer::pem_file_iter(path).map_err(|error| match error {
+            pem::Error::Io(error) => unusable(error.to_string()),
+            other => unusable(other.to_string()),
+        })?;
+        match found.into_iter().next() {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => Err(unusable(error.to_string())),
+            None => Err(unusable("there is no certificate in it".to_owned())),
+        }
+    }
+
+    fn password_now(&self) -> Option<String> {
+        let file = self.password_file.as_ref();
+        let anew = file.and_then(|file| password_in(file).ok());
+        anew.or_else(|| self.password.clone())
+    }
+
     /// The options as the driver wants them.
     pub fn driver(&self, setup: &[&str]) -> Opts {
         install_crypto();
@@ -176,7 +219,7 @@ impl Options {
             // `@@socket`, which can be another server's, without TLS and as another user.
             .prefer_socket(Some(self.socket.is_some()))
             .user(Some(self.user.clone()))
-            .pass(self.password.clone())
+            .pass(self.password_now())
             .db_name(Some(self.database.clone()))
             .max_allowed_packet(Some(PACKET_BYTES_MAX))
             .tcp_keepalive(Some(Duration::from_secs(KEEPALIVE_SECONDS)))

@@ -55,6 +55,17 @@ pub enum Error {
         /// What TLS says.
         reason: String,
     },
+    /// The authority that the server's certificate is to be checked against is no use.
+    #[error(
+        "the authority {} cannot be used: {reason}. It is the PEM file that ?ca=FILE in the \
+         database url names", path.display()
+    )]
+    Authority {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The connection was there and is gone.
     #[error("lost the connection to the database: {reason}")]
     Lost {
@@ -62,7 +73,7 @@ pub enum Error {
         reason: String,
     },
     /// The server is there but cannot serve now: it stops, or has too many connections.
-    #[error("the database is busy: {message} (error {code})")]
+    #[error("the database is busy: {message} (error {code}){}", busy(*code))]
     Busy {
         /// The server's error number.
         code: u16,
@@ -96,8 +107,9 @@ pub enum Error {
     },
 }
 
-/// Servers that are starting, stopping or full say one of these.
-const BUSY: [u16; 7] = [1040, 1053, 1203, 1205, 1213, 1226, 3168];
+/// Servers that are starting, stopping or full, or were told to leave a statement or everybody, say
+/// one of these.
+const BUSY: [u16; 9] = [1040, 1053, 1203, 1205, 1213, 1226, 1317, 3032, 3168];
 /// A server that closes the connection says one of these.
 const LOST: [u16; 6] = [1077, 1079, 1152, 1158, 1159, 1927];
 /// The account lacks something.
@@ -106,6 +118,16 @@ const PRIVILEGE: [u16; 7] = [1044, 1142, 1143, 1227, 1370, 1410, 1419];
 const DENIED: [u16; 8] = [1045, 1129, 1130, 1251, 1524, 1698, 3118, 4151];
 const UNKNOWN_DATABASE: u16 = 1049;
 const PASSWORD_EXPIRED: [u16; 2] = [1820, 1862];
+
+/// What helps a server that is busy, where it is known.
+fn busy(code: u16) -> &'static str {
+    match code {
+        1040 => "; raise max_connections, or lower what else connects",
+        1203 | 1226 => "; raise the account's limit of connections, or lower what else uses it",
+        3032 => "; SET GLOBAL offline_mode = OFF",
+        _ => "",
+    }
+}
 
 impl Error {
     /// Whether the same attempt may succeed later without anyone doing anything here.
@@ -116,6 +138,7 @@ impl Error {
             | Error::AccessDenied { .. }
             | Error::UnknownDatabase { .. }
             | Error::Tls { .. }
+            | Error::Authority { .. }
             | Error::Privilege { .. }
             | Error::Refused { .. }
             | Error::Answer { .. } => false,

@@ -15,6 +15,7 @@ use crate::database::schema::LiveSchema;
 use crate::database::server::{Flavor, Server};
 use crate::schema_map::BoundMap;
 use crate::schema_map::file::MapFile;
+use crate::spool::free_bytes;
 
 /// How long the parent may take to answer a knock.
 const KNOCK_SECONDS: u64 = 5;
@@ -295,11 +296,6 @@ fn ends(text: &str) -> Result<Timestamp, String> {
     let (_, parsed) = x509_parser::parse_x509_certificate(&certificate)
         .map_err(|error| format!("is no certificate: {error}"))?;
     Ok(Timestamp(parsed.validity().not_after.timestamp().saturating_mul(1_000_000)))
-}
-
-fn free_bytes(folder: &Path) -> Option<u64> {
-    let disk = rustix::fs::statvfs(folder).ok()?;
-    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 fn is_here(host: &str) -> bool {

@@ -4,5 +4,5 @@
 mod serve;
 mod state;
 
-pub use serve::{ServeError, serve};
+pub use serve::{ServeError, count, serve};
 pub use state::{CaptureState, LinkState, NodeState, SpoolState, StateError};

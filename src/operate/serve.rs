@@ -37,6 +37,11 @@ pub enum ServeError {
     Io(#[from] std::io::Error),
 }
 
+/// Begins to count: what is counted before goes nowhere.
+pub fn count() -> Result<(), ServeError> {
+    figures().map(drop)
+}
+
 /// Listens on `address`; the future returned serves until `stop` turns true. `healthy` is asked at
 /// each `/healthz`: 200 and `ok`, or 503 and its words.
 pub async fn serve(

@@ -5,13 +5,14 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
 use serde::Serialize;
 
+use crate::capture::WAITS;
 use crate::clock::{SharedClock, Timestamp};
 use crate::config::Config;
 use crate::database;
 use crate::database::server::{Flavor, Server};
 use crate::doctor::{BinlogFacts, Duties};
 use crate::position::Position;
-use crate::spool::{self, Direction, LinkUsage, Spool, State, Usage};
+use crate::spool::{self, Direction, LinkUsage, Spool, State, Usage, free_bytes};
 
 /// How a node stands.
 #[derive(Debug, Clone, Serialize)]
@@ -49,6 +50,8 @@ pub struct CaptureState {
     pub log_end: Option<String>,
     /// 0 at the log's end; otherwise how long ago the position last moved.
     pub lag_seconds: Option<u64>,
+    /// What capture waits for, if it does.
+    pub waits_for: Option<String>,
 }
 
 /// What waits in the store.
@@ -112,6 +115,7 @@ struct Stored {
     position: Option<Position>,
     position_at: Option<Timestamp>,
     usage: Usage,
+    waits_for: Option<String>,
 }
 
 impl NodeState {
@@ -164,7 +168,9 @@ fn stored(config: &Config) -> Result<Stored, spool::Error> {
     let peek = Spool::peek(&config.node.data_dir)?;
     // The position first: what was captured up to there is in the usage read after it.
     let position = peek.position()?;
+    let waits_for = peek.note(WAITS)?.filter(|words| !words.is_empty());
     Ok(Stored {
+        waits_for: waits_for.map(|words| String::from_utf8_lossy(&words).into_owned()),
         epoch: peek.epoch()?.to_string(),
         position,
         position_at: peek.position_at()?,
@@ -235,6 +241,7 @@ async fn at_end(connection: &mut Conn, asked: &Asked, position: &Position) -> bo
             }
             Some(_) | None => return false,
         },
+        Flavor::Mariadb if position.gtids.as_ref() == Some(all) => return true,
         Flavor::Mariadb => (
             "SELECT BINLOG_GTID_POS(?, ?) = @@GLOBAL.gtid_binlog_pos",
             (position.file.clone(), position.offset.to_string()),
@@ -289,6 +296,7 @@ impl Look<'_> {
         if self.asked.is_some() && !self.at_end {
             behind.push("the log has not been read to its end".to_owned());
         }
+        behind.extend(self.waits_for().map(|words| format!("capture waits: {words}")));
         let up: Vec<&LinkState> = links.iter().filter(|link| link.direction == "up").collect();
         if up.is_empty() {
             behind.push("this node has not joined its parent: headwater join TOKEN".to_owned());
@@ -307,6 +315,19 @@ impl Look<'_> {
         behind
     }
 
+    /// What capture waits for: as it noted itself, or, when it had no room to note it, as the disk
+    /// says.
+    fn waits_for(&self) -> Option<String> {
+        let noted = self.stored.as_ref().and_then(|stored| stored.waits_for.clone());
+        let limit = self.config.spool.disk_free_bytes_min;
+        let folder = &self.config.node.data_dir;
+        let low = || {
+            let free = free_bytes(folder).filter(|free| *free < limit && !self.at_end)?;
+            Some(spool::Error::DiskLow { folder: folder.clone(), free, limit }.to_string())
+        };
+        noted.or_else(low)
+    }
+
     fn capture(&self) -> CaptureState {
         let position = self.stored.as_ref().and_then(|stored| stored.position.as_ref());
         let moved = self.stored.as_ref().and_then(|stored| stored.position_at);
@@ -322,6 +343,7 @@ impl Look<'_> {
             gtids: position.and_then(|position| position.gtids.clone()),
             log_end: end.map(|(file, offset)| format!("{file}:{offset}")),
             lag_seconds: lag.filter(|_| self.duties.capture),
+            waits_for: self.waits_for().filter(|_| self.duties.capture && self.stored.is_some()),
         }
     }
 

@@ -25,7 +25,7 @@ use crate::value::Name;
 pub use file::{MapFile, TableRule};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// A schema map held against the tables of one live database.
 #[derive(Debug, Clone)]

@@ -1,5 +1,6 @@
 //! What can go wrong with the store, sorted by what the caller does next.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -30,6 +31,20 @@ pub enum Error {
         held: u64,
         /// Compressed bytes that were to be added.
         wanted: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The store's disk has less left than is to stay free. Nothing was written, nothing is lost.
+    #[error(
+        "the disk of {} has {} MiB free, and {} MiB are to stay free: capture waits until there is \
+         room, and goes on by itself; make room there, or lower `disk_free_bytes_min` in [spool]",
+        folder.display(), free >> 20, limit >> 20
+    )]
+    DiskLow {
+        /// The data folder.
+        folder: PathBuf,
+        /// Free bytes on its disk.
+        free: u64,
         /// The limit.
         limit: u64,
     },
@@ -154,7 +169,7 @@ pub enum Error {
         folder: PathBuf,
     },
     /// The data folder cannot be used.
-    #[error("{} cannot be used: {reason}; check `data_dir` and who owns it", path.display())]
+    #[error("{} cannot be used: {reason}; {}", path.display(), folder_remedy(reason))]
     Folder {
         /// The folder or file.
         path: PathBuf,
@@ -195,7 +210,9 @@ impl Error {
     /// What the caller does next.
     pub fn next(&self) -> Next {
         match self {
-            Error::Full | Error::SpoolFull { .. } | Error::Busy => Next::Wait,
+            Error::Full | Error::SpoolFull { .. } | Error::DiskLow { .. } | Error::Busy => {
+                Next::Wait
+            }
             Error::Gap { .. }
             | Error::Unfinished(_)
             | Error::Released { .. }
@@ -253,6 +270,16 @@ fn classify(failure: rusqlite::ffi::Error, words: Arc<str>) -> Error {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Error::Busy,
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Error::Damaged(words),
         _ => Error::Failed(format!("{words}, code {}", failure.extended_code).into()),
+    }
+}
+
+fn folder_remedy(reason: &std::io::Error) -> &'static str {
+    match reason.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "make room on its disk, or move `data_dir` to another"
+        }
+        ErrorKind::ReadOnlyFilesystem => "choose a `data_dir` on a disk that can be written to",
+        _ => "check `data_dir` and who owns it",
     }
 }
 

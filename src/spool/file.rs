@@ -12,6 +12,9 @@ use crate::clock::Timestamp;
 
 /// `HDWR`: what `file` and a DBA's tools recognise the store by.
 const APPLICATION_ID: u32 = 0x4844_5752;
+/// Segments take many pages each, and every page written costs two calls. Stores made with another
+/// size keep it.
+const PAGE_BYTES: i64 = 8 * 1024;
 /// How long another program may keep the file locked before a call gives up.
 const BUSY_SECONDS: u64 = 5;
 /// The page cache of the writing connection.
@@ -25,7 +28,7 @@ const STATEMENTS: usize = 64;
 
 /// `MIGRATIONS[n]` takes a store from schema version n to n + 1. What has been released is never
 /// changed, only added to.
-pub(super) const MIGRATIONS: &[&str] = &[V1, V2];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3];
 
 /// See `docs/formats.md`, which explains every column.
 const V1: &str = "
@@ -112,6 +115,30 @@ CREATE TABLE note (
 /// How the tables were defined at the position, for reading the rows after it.
 const V2: &str = "ALTER TABLE node ADD COLUMN tables TEXT";
 
+/// What 32 neighbours are called, in one row: see `run.rs`.
+const V3: &str = "
+CREATE TABLE identity_run (
+    tab   INTEGER NOT NULL,
+    run   INTEGER NOT NULL,
+    known INTEGER NOT NULL,
+    bytes BLOB NOT NULL,
+    PRIMARY KEY (tab, run)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE pending_run (
+    tab   INTEGER NOT NULL,
+    run   INTEGER NOT NULL,
+    known INTEGER NOT NULL,
+    bytes BLOB NOT NULL,
+    PRIMARY KEY (tab, run)
+) STRICT, WITHOUT ROWID;
+INSERT INTO identity_run (tab, run, known, bytes)
+    SELECT tab, local >> 5, count(*), unhex(group_concat(
+        printf('%02X%04X', local & 31, length(identity)) || hex(identity), '' ORDER BY local))
+    FROM identity GROUP BY tab, local >> 5;
+DROP TABLE identity;
+DROP TABLE identity_pending;
+";
+
 /// Where the store of a data folder is.
 pub(super) fn path(folder: &Path) -> PathBuf {
     folder.join("headwater.db")
@@ -127,7 +154,8 @@ pub(super) fn open_writer(folder: &Path, now: Timestamp) -> Result<Connection, E
     )?;
     let version = recognise(&connection, &file)?;
     prepare(&connection, WRITER_CACHE_KIB)?;
-    // Takes effect only while the file is empty, and has to come before the journal mode.
+    // These take effect only while the file is empty, and have to come before the journal mode.
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
@@ -273,6 +301,27 @@ mod tests {
             )
             .unwrap();
         assert_eq!(found, (7, 1, latest() + 1));
+    }
+
+    #[test]
+    fn identities_of_an_earlier_store_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut old = Connection::open(path(folder.path())).unwrap();
+        migrate(&mut old, &[V1, V2], 0, Timestamp(1)).unwrap();
+        old.execute_batch(
+            "INSERT INTO indexed_table VALUES (7, 'person');
+             INSERT INTO identity VALUES (7, 1, x'6f6e65'), (7, 31, x''), (7, 32, x'78'),
+                 (7, -1, x'79');",
+        )
+        .unwrap();
+        drop(old);
+        drop(open_writer(folder.path(), Timestamp(2)).unwrap());
+        let peek = super::super::Peek::open(folder.path()).unwrap();
+        let (person, locals) = ("person".into(), [1, 31, 32, -1, 0]);
+        let found = peek.index_reader().unwrap().get_many(&person, &locals).unwrap();
+        let expected = [Some("one"), Some(""), Some("x"), Some("y"), None];
+        assert_eq!(found, expected.map(|text| text.map(|text| text.as_bytes().to_vec())));
+        assert_eq!(peek.index_counts().unwrap(), [(person, 4)]);
     }
 
     #[test]

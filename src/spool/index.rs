@@ -3,17 +3,18 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, Statement, Transaction, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Statement, Transaction, params};
 
 use super::error::Error;
+use super::run::{self, Entry, Gone};
 use super::sql::unsigned;
 use crate::record::IdentityBytes;
 use crate::value::Name;
 
 /// More than any composite of keys the server accepts (3072 bytes) comes to when encoded.
 const IDENTITY_BYTES_MAX: usize = 16 * 1024;
-/// Changes of an unfinished transaction moved at a time once it ends.
-const MERGE_ROWS: i64 = 4096;
+/// Runs of an unfinished transaction moved at a time once it ends.
+const MERGE_RUNS: i64 = 128;
 
 /// One step in the life of the index, in the order of the binary log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,69 +77,118 @@ pub(super) fn apply(
     changes: &[IndexChange],
     unfinished: bool,
 ) -> Result<(), Error> {
-    let (put, remove) = if unfinished {
-        (
-            "INSERT OR REPLACE INTO identity_pending (tab, local, identity) VALUES (?1, ?2, ?3)",
-            "INSERT OR REPLACE INTO identity_pending (tab, local, identity) VALUES (?1, ?2, NULL)",
-        )
-    } else {
-        (
-            "INSERT OR REPLACE INTO identity (tab, local, identity) VALUES (?1, ?2, ?3)",
-            "DELETE FROM identity WHERE tab = ?1 AND local = ?2",
-        )
-    };
-    let mut put = transaction.prepare_cached(put)?;
-    let mut remove = transaction.prepare_cached(remove)?;
+    let mut placed = Vec::with_capacity(changes.len());
     for change in changes {
-        match change {
+        let (table, local, identity) = match change {
             IndexChange::Put { table, local, identity } => {
-                let identity = identity.as_slice();
-                if identity.len() > IDENTITY_BYTES_MAX {
-                    return Err(Error::TooLarge {
-                        what: "an identity",
-                        bytes: identity.len() as u64,
-                        limit: IDENTITY_BYTES_MAX as u64,
-                        name: "identity_bytes_max",
-                    });
-                }
-                let table = tables.number(transaction, table)?;
-                put.execute(params![table, local, identity])?;
+                (table, local, Some(checked(identity.as_slice())?))
             }
-            IndexChange::Remove { table, local } => {
-                let table = tables.number(transaction, table)?;
-                remove.execute(params![table, local])?;
+            IndexChange::Remove { table, local } => (table, local, None),
+        };
+        let (run, slot) = run::place(*local);
+        placed.push((tables.number(transaction, table)?, run, slot, identity));
+    }
+    // Stable: of several changes to one row the last one holds.
+    placed.sort_by_key(|(table, run, slot, _)| (*table, *run, *slot));
+    let mut runs = if unfinished { Runs::pending(transaction)? } else { Runs::index(transaction)? };
+    let mut entries: Vec<Entry<'_>> = Vec::new();
+    for changes in placed.chunk_by(|one, other| (one.0, one.1) == (other.0, other.1)) {
+        entries.clear();
+        for (_, _, slot, identity) in changes {
+            if entries.last().is_some_and(|last| last.0 == *slot) {
+                entries.pop();
             }
+            entries.push((*slot, *identity));
+        }
+        if let Some((table, run, _, _)) = changes.first() {
+            runs.change(*table, *run, &entries)?;
         }
     }
     Ok(())
 }
 
+fn checked(identity: &[u8]) -> Result<&[u8], Error> {
+    if identity.len() <= IDENTITY_BYTES_MAX {
+        return Ok(identity);
+    }
+    Err(Error::TooLarge {
+        what: "an identity",
+        bytes: identity.len() as u64,
+        limit: IDENTITY_BYTES_MAX as u64,
+        name: "identity_bytes_max",
+    })
+}
+
+/// The runs of the index, or of what an unfinished transaction does to it, being changed.
+struct Runs<'t> {
+    get: CachedStatement<'t>,
+    put: CachedStatement<'t>,
+    delete: CachedStatement<'t>,
+    gone: Gone,
+    old: Vec<u8>,
+    new: Vec<u8>,
+}
+
+impl<'t> Runs<'t> {
+    fn index(transaction: &'t Transaction<'_>) -> Result<Runs<'t>, Error> {
+        Runs::of(transaction, "identity_run", Gone::Forgotten)
+    }
+
+    fn pending(transaction: &'t Transaction<'_>) -> Result<Runs<'t>, Error> {
+        Runs::of(transaction, "pending_run", Gone::Kept)
+    }
+
+    fn of(transaction: &'t Transaction<'_>, name: &str, gone: Gone) -> Result<Runs<'t>, Error> {
+        let prepare = |sql: String| transaction.prepare_cached(&sql);
+        Ok(Runs {
+            get: prepare(format!("SELECT bytes FROM {name} WHERE tab = ?1 AND run = ?2"))?,
+            put: prepare(format!(
+                "INSERT OR REPLACE INTO {name} (tab, run, known, bytes) VALUES (?1, ?2, ?3, ?4)"
+            ))?,
+            delete: prepare(format!("DELETE FROM {name} WHERE tab = ?1 AND run = ?2"))?,
+            gone,
+            old: Vec::new(),
+            new: Vec::new(),
+        })
+    }
+
+    /// Changes one run; `entries` sorted by slot, each slot once.
+    fn change(&mut self, table: i64, run: i64, entries: &[Entry<'_>]) -> Result<(), Error> {
+        self.old.clear();
+        let mut rows = self.get.query(params![table, run])?;
+        if let Some(row) = rows.next()? {
+            self.old.extend_from_slice(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?);
+        }
+        drop(rows);
+        let count = run::merge(&self.old, entries, self.gone, &mut self.new)?;
+        if count > 0 {
+            self.put.execute(params![table, run, count, self.new])?;
+        } else if !self.old.is_empty() {
+            self.delete.execute(params![table, run])?;
+        }
+        Ok(())
+    }
+}
+
 /// The unfinished transaction has ended: what it did to the index now holds.
 pub(super) fn merge_pending(transaction: &Transaction<'_>) -> Result<(), Error> {
     let mut next = transaction.prepare_cached(
-        "SELECT tab, local, identity FROM identity_pending WHERE (tab, local) > (?1, ?2)
-         ORDER BY tab, local LIMIT ?3",
+        "SELECT tab, run, bytes FROM pending_run WHERE (tab, run) > (?1, ?2)
+         ORDER BY tab, run LIMIT ?3",
     )?;
-    let mut put = transaction.prepare_cached(
-        "INSERT OR REPLACE INTO identity (tab, local, identity) VALUES (?1, ?2, ?3)",
-    )?;
-    let mut remove =
-        transaction.prepare_cached("DELETE FROM identity WHERE tab = ?1 AND local = ?2")?;
+    let mut runs = Runs::index(transaction)?;
     let mut after = (i64::MIN, i64::MIN);
     loop {
-        let rows = next
-            .query_map(params![after.0, after.1, MERGE_ROWS], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<Vec<u8>>>(2)?))
+        let found = next
+            .query_map(params![after.0, after.1, MERGE_RUNS], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
             })?
-            .collect::<rusqlite::Result<Vec<(i64, i64, _)>>>()?;
-        for (table, local, identity) in &rows {
-            match identity {
-                Some(identity) => put.execute(params![table, local, identity])?,
-                None => remove.execute(params![table, local])?,
-            };
+            .collect::<rusqlite::Result<Vec<(i64, i64, Vec<u8>)>>>()?;
+        for (table, run, bytes) in &found {
+            runs.change(*table, *run, &run::entries(bytes)?)?;
         }
-        match rows.last() {
-            Some((table, local, _)) => after = (*table, *local),
+        match found.last() {
+            Some((table, run, _)) => after = (*table, *run),
             None => return drop_pending(transaction),
         }
     }
@@ -146,14 +196,14 @@ pub(super) fn merge_pending(transaction: &Transaction<'_>) -> Result<(), Error> 
 
 /// The unfinished transaction will be read again from its start.
 pub(super) fn drop_pending(transaction: &Transaction<'_>) -> Result<(), Error> {
-    transaction.execute("DELETE FROM identity_pending", [])?;
+    transaction.execute("DELETE FROM pending_run", [])?;
     Ok(())
 }
 
 /// How many rows of each table the index knows.
 pub(super) fn counts(connection: &Connection) -> Result<Vec<(Name, u64)>, Error> {
     let mut statement = connection.prepare_cached(
-        "SELECT name, (SELECT count(*) FROM identity WHERE tab = indexed_table.id)
+        "SELECT name, (SELECT coalesce(sum(known), 0) FROM identity_run WHERE tab = indexed_table.id)
          FROM indexed_table ORDER BY name",
     )?;
     let counts = statement
@@ -162,19 +212,31 @@ pub(super) fn counts(connection: &Connection) -> Result<Vec<(Name, u64)>, Error>
     Ok(counts)
 }
 
-/// What an unfinished transaction did to a row goes before what the index says of it.
-pub(super) const LOOK_UP: &str = "
-    SELECT pending.tab IS NOT NULL, pending.identity,
-        (SELECT identity FROM identity WHERE tab = ?1 AND local = ?2)
-    FROM (SELECT 1) LEFT JOIN identity_pending AS pending ON tab = ?1 AND local = ?2";
+/// Whether the index knows any row of a table.
+pub(super) fn knows(connection: &Connection, table: i64) -> Result<bool, Error> {
+    Ok(connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM identity_run WHERE tab = ?1)")?
+        .query_row(params![table], |row| row.get(0))?)
+}
 
+pub(super) const LOOK_UP: &str = "
+    SELECT (SELECT bytes FROM pending_run WHERE tab = ?1 AND run = ?2),
+        (SELECT bytes FROM identity_run WHERE tab = ?1 AND run = ?2)";
+
+/// What a row is called. What an unfinished transaction did to it goes before what the index says.
 pub(super) fn look_up(
     statement: &mut Statement<'_>,
     table: i64,
     local: i64,
 ) -> Result<Option<Vec<u8>>, Error> {
-    Ok(statement.query_row(params![table, local], |row| {
-        let pending: bool = row.get(0)?;
-        row.get(if pending { 1 } else { 2 })
-    })?)
+    let (run, slot) = run::place(local);
+    let mut rows = statement.query(params![table, run])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    for column in 0..2 {
+        let bytes = row.get_ref(column)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
+        if let Some(found) = run::find(bytes.unwrap_or_default(), slot)? {
+            return Ok(found.map(<[u8]>::to_vec));
+        }
+    }
+    Ok(None)
 }

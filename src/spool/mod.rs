@@ -19,6 +19,8 @@ mod lock;
 mod log;
 mod peek;
 mod reader;
+mod room;
+mod run;
 mod sql;
 mod store;
 #[cfg(test)]
@@ -41,6 +43,7 @@ pub use self::link::{Contact, Direction, Link, State};
 pub use self::log::Released;
 pub use self::peek::Peek;
 pub use self::reader::IndexReader;
+pub use self::room::free_bytes;
 pub use self::usage::{LinkUsage, Usage};
 
 use self::reader::Readers;
@@ -91,6 +94,9 @@ pub struct Append {
 pub struct Limits {
     /// Compressed bytes in the spool; capture waits when they are reached. The unit is bytes.
     pub spool_bytes_max: u64,
+    /// Bytes that what capture appends must leave free on the store's disk; it waits before there
+    /// are fewer, so that the links, which empty the spool, can still write.
+    pub disk_free_bytes_min: u64,
     /// Calls that wait for the store's thread; further callers wait before theirs is queued.
     pub store_calls_max: usize,
     /// One piece of an incoming batch, which is held in memory, in bytes.
@@ -103,6 +109,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             spool_bytes_max: 16 << 30,
+            disk_free_bytes_min: 0,
             store_calls_max: 64,
             piece_bytes_max: 8 << 20,
             batch_bytes_max: 4 << 30,
@@ -207,7 +214,8 @@ impl Spool {
     }
 
     /// Writes segments, index changes and position durably, all or nothing.
-    pub async fn append(&self, append: Append) -> Result<(), Error> {
+    pub async fn append(&self, append: impl Into<Arc<Append>>) -> Result<(), Error> {
+        let append = append.into();
         self.call(move |store| store.append(&append)).await
     }
 

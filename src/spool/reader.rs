@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
 use super::error::Error;
 use super::{file, index, locked};
@@ -111,9 +111,7 @@ impl IndexReader {
     pub fn knows(&mut self, table: &Name) -> Result<bool, Error> {
         self.read(table, |connection, table| {
             let Some(table) = table else { return Ok(false) };
-            Ok(connection
-                .prepare_cached("SELECT EXISTS (SELECT 1 FROM identity WHERE tab = ?1)")?
-                .query_row(params![table], |row| row.get(0))?)
+            index::knows(connection, table)
         })
     }
 

@@ -1,6 +1,6 @@
 //! The one thread that writes the store, and what it keeps in mind between calls.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use super::error::Error;
 use super::link;
 use super::log::{self, Released, Tail};
 use super::reader::Readers;
+use super::room::free_bytes;
 use super::sql::unsigned;
 use super::{Append, Limits, file, incoming, index, lock::Lock};
 use crate::change::Sequence;
@@ -20,11 +21,11 @@ use crate::position::Position;
 
 /// The write-ahead log is copied into the file when it holds this many pages (16 MiB) more than
 /// have been copied.
-const CHECKPOINT_PAGES: i64 = 4096;
+const CHECKPOINT_PAGES: i64 = 2048;
 /// Free pages kept in the file for what comes next (16 MiB); what is above is given back.
-const FREE_PAGES_KEPT: i64 = 4096;
+const FREE_PAGES_KEPT: i64 = 2048;
 /// Pages given back to the file system at a time.
-const FREE_PAGES_AT_ONCE: i64 = 2048;
+const FREE_PAGES_AT_ONCE: i64 = 1024;
 
 /// What SQLite can keep in one row, less what is beside the blob.
 const SEGMENT_BYTES_MAX: u64 = 999_000_000;
@@ -38,6 +39,7 @@ pub(super) type Failure = Arc<OnceLock<Error>>;
 /// What the store's thread owns.
 pub(super) struct Store {
     connection: Connection,
+    folder: PathBuf,
     clock: SharedClock,
     limits: Limits,
     tables: index::Tables,
@@ -76,6 +78,7 @@ impl Store {
         let bytes = log::bytes(&connection)?;
         let mut store = Store {
             connection,
+            folder: folder.to_path_buf(),
             clock,
             limits,
             tables: index::Tables::default(),
@@ -187,11 +190,8 @@ impl Store {
             });
         }
         let wanted = append.segments.iter().map(|segment| segment.compressed.len() as u64).sum();
+        self.has_room(wanted)?;
         let bytes = self.bytes.saturating_add(wanted);
-        if wanted > 0 && bytes > self.limits.spool_bytes_max {
-            let limit = self.limits.spool_bytes_max;
-            return Err(Error::SpoolFull { held: self.bytes, wanted, limit });
-        }
         let now = self.clock.now();
         let mut tables = std::mem::take(&mut self.tables);
         let result = self.transact(Durable::Now, |transaction| {
@@ -223,6 +223,25 @@ impl Store {
             self.head.send_replace(after.head);
         }
         Ok(())
+    }
+
+    /// Refuses what would fill the spool, or the disk, beyond its limit. Positions alone are small,
+    /// and always written.
+    fn has_room(&self, wanted: u64) -> Result<(), Error> {
+        if wanted == 0 {
+            return Ok(());
+        }
+        let limit = self.limits.spool_bytes_max;
+        if self.bytes.saturating_add(wanted) > limit {
+            return Err(Error::SpoolFull { held: self.bytes, wanted, limit });
+        }
+        let limit = self.limits.disk_free_bytes_min;
+        match free_bytes(&self.folder) {
+            Some(free) if limit > 0 && free < limit.saturating_add(wanted) => {
+                Err(Error::DiskLow { folder: self.folder.clone(), free, limit })
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Removes the parts of a transaction whose end will not come, and what it did to the index.

@@ -23,17 +23,17 @@ on_all!(
 );
 
 /// A folder with configurations for nodes of one server.
-struct Desk {
-    folder: TempDir,
+pub(crate) struct Desk {
+    pub(crate) folder: TempDir,
 }
 
 impl Desk {
-    fn new() -> Desk {
+    pub(crate) fn new() -> Desk {
         Desk { folder: TempDir::new().unwrap() }
     }
 
     /// A configuration with the openmrs map and these further lines.
-    fn configuration(&self, name: &str, url: &str, more: &str) -> PathBuf {
+    pub(crate) fn configuration(&self, name: &str, url: &str, more: &str) -> PathBuf {
         let path = self.folder.path().join(format!("{name}.toml"));
         let map = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema-maps/openmrs-2.x.toml");
         let data = self.folder.path().join(name);
@@ -51,12 +51,12 @@ impl Desk {
 }
 
 /// A child: it captures.
-const CHILD: &str = "[parent]\nurl = \"https://127.0.0.1:1\"";
+pub(crate) const CHILD: &str = "[parent]\nurl = \"https://127.0.0.1:1\"";
 /// A middle tier: it captures and applies.
 const TIER: &str =
     "[parent]\nurl = \"https://127.0.0.1:1\"\n[listen]\naddress = \"127.0.0.1:1\"\nnames = [\"n\"]";
 
-fn headwater(config: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn headwater(config: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_headwater"))
         .env_remove("HEADWATER_DATABASE_PASSWORD")
         .env("RUST_BACKTRACE", "1")
@@ -68,12 +68,12 @@ fn headwater(config: &Path, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-fn printed(output: &Output) -> String {
+pub(crate) fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// The one message on standard error of a command that failed with this code.
-fn complaint(output: &Output, code: i32) -> String {
+pub(crate) fn complaint(output: &Output, code: i32) -> String {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let all = format!("{}{text}", printed(output));
     assert_eq!(output.status.code(), Some(code), "{all}");
@@ -147,6 +147,35 @@ fn a_server_that_is_not_there_is_told_in_one_message() {
     let grants = headwater(&child, &["grants"]);
     assert!(grants.status.success());
     assert!(printed(&grants).contains("BINLOG MONITOR"), "shows both kinds when it cannot ask");
+}
+
+/// Reads an environment as `/proc` shows it.
+fn environment(process: u32) -> Vec<String> {
+    let bytes = std::fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
+    let variables = bytes.split(|byte| *byte == 0);
+    variables.map(|variable| String::from_utf8_lossy(variable).into_owned()).collect()
+}
+
+#[test]
+fn pooled_memory_is_limited_unless_the_environment_says_otherwise() {
+    let desk = Desk::new();
+    let child = desk.configuration("limits", "mysql://root@127.0.0.1:1/openmrs", CHILD);
+    let mut running =
+        headwater_rig::edge::spawn_tied(env!("CARGO_BIN_EXE_headwater").as_ref(), |command| {
+            command.arg("--config").arg(&child).arg("run").stdin(Stdio::null());
+            command.stderr(Stdio::piped());
+            command.env_remove("MALLOC_ARENA_MAX").env("MYSQL_ASYNC_BUFFER_SIZE_CAP", "1234");
+        })
+        .unwrap();
+    // It speaks first when it is past what may start it anew.
+    let mut log = std::io::BufReader::new(running.stderr.take().unwrap());
+    std::io::BufRead::read_line(&mut log, &mut String::new()).unwrap();
+    let found = environment(running.id());
+    running.kill().unwrap();
+    running.wait().unwrap();
+    for expected in ["MALLOC_ARENA_MAX=1", "MYSQL_ASYNC_BUFFER_SIZE_CAP=1234"] {
+        assert!(found.iter().any(|variable| variable == expected), "{expected} not in {found:?}");
+    }
 }
 
 #[test]

@@ -19,12 +19,15 @@
 mod apply;
 mod capture;
 mod cli;
+mod complaints;
 mod decode;
 mod definitions;
 mod map;
 mod nodes;
 mod servers;
+mod servers_fail;
 mod support;
 mod surprises;
 mod types;
+mod undone;
 mod way;

@@ -1,6 +1,8 @@
 //! Two nodes as a site has them: the `headwater` program beside a child's and a parent's database,
 //! and a link between them that can be cut.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -15,6 +17,7 @@ const STILL_MAX: Duration = Duration::from_secs(90);
 pub(crate) struct Node {
     pub(crate) config: PathBuf,
     folder: PathBuf,
+    status_port: u16,
     process: Option<Child>,
 }
 
@@ -74,6 +77,17 @@ impl Node {
 
     pub(crate) fn status(&self) -> serde_json::Value {
         serde_json::from_str(&self.says(&["status", "--json"])).unwrap()
+    }
+
+    /// One of the figures that it shows; 0 if it does not show it.
+    pub(crate) fn figure(&self, name: &str) -> u64 {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.status_port)).unwrap();
+        let question = "GET /metrics HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n";
+        stream.write_all(question.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let line = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0, |value| value.parse().unwrap())
     }
 
     /// The last lines it logged.
@@ -218,6 +232,12 @@ impl Pair {
         self.child.says(&["compare", "--subset", "--with", &with])
     }
 
+    /// The exit code of that comparison: 0 if all is equal.
+    pub(crate) fn compare_code(&self) -> Option<i32> {
+        let with = self.parent.config.to_str().unwrap();
+        self.child.command(&["compare", "--subset", "--with", with]).status.code()
+    }
+
     /// In step, equal, and the rows of the other clinic as they were.
     pub(crate) async fn must_be_equal(&self) {
         self.in_step().await;
@@ -243,12 +263,14 @@ fn node(folder: &Path, name: &str, server: &Server, section: &str) -> Node {
     let map = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema-maps/openmrs-2.x.toml");
     let config = folder.join("headwater.toml");
     let url = server.url("openmrs");
+    let status_port = edge::free_port().unwrap();
     let text = format!(
         "[node]\nname = \"{name}\"\ndata_dir = \"{}\"\n\n[database]\nurl = \"{url}\"\nmaps = [\"{}\"]\n\n\
-         [capture]\nheartbeat = \"2s\"\nbackoff_min = \"100ms\"\nbackoff_max = \"2s\"\n\n{section}\n",
+         [capture]\nheartbeat = \"2s\"\nbackoff_min = \"100ms\"\nbackoff_max = \"2s\"\n\n\
+         [status]\naddress = \"127.0.0.1:{status_port}\"\n\n{section}\n",
         folder.join("data").display(),
         map.display()
     );
     std::fs::write(&config, text).unwrap();
-    Node { config, folder, process: None }
+    Node { config, folder, status_port, process: None }
 }

@@ -4,7 +4,7 @@ pub(crate) mod ledger;
 
 use std::io::Write as _;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,8 +74,17 @@ impl Capturing {
 
     /// Starts capture.
     pub(crate) fn start_only(options: capture::Options, folder: &TempDir) -> Capturing {
+        Capturing::start_within(options, folder.path(), Limits::default())
+    }
+
+    /// Starts capture into a store with these limits.
+    pub(crate) fn start_within(
+        options: capture::Options,
+        folder: &Path,
+        limits: Limits,
+    ) -> Capturing {
         let clock = SystemClock::shared();
-        let spool = Spool::open(folder.path(), clock.clone(), Limits::default()).unwrap();
+        let spool = Spool::open(folder, clock.clone(), limits).unwrap();
         let (wanted, wanted_out) = mpsc::channel(4);
         let (state_in, state) = watch::channel(State::default());
         let (stop, stopping) = watch::channel(false);
@@ -150,19 +159,20 @@ pub(crate) fn is_there(flavor: Flavor, story: &str) -> bool {
     if headwater_rig::tested_on(flavor) {
         return true;
     }
-    let story = story.trim_start_matches("it::");
-    let line = format!("SKIPPED, for want of {}: {story}\n", flavor.to_string().to_uppercase());
+    skipped(&flavor.to_string(), story.trim_start_matches("it::"));
+    false
+}
+
+/// Names a story that cannot be told for want of something.
+pub(crate) fn skipped(want: &str, story: &str) {
+    let line = format!("SKIPPED, for want of {}: {story}\n", want.to_uppercase());
     // Not by a macro: what those print is kept back while a test passes.
     std::io::stderr().write_all(line.as_bytes()).unwrap();
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("skipped");
     std::fs::create_dir_all(&folder).unwrap();
-    let mut file = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(folder.join(flavor.to_string()))
-        .unwrap();
+    let mut file =
+        std::fs::OpenOptions::new().create(true).append(true).open(folder.join(want)).unwrap();
     file.write_all(format!("{story}\n").as_bytes()).unwrap();
-    false
 }
 
 /// Tests of these stories on one kind of server.

@@ -36,10 +36,15 @@ async fn ended_by_sigterm_a_node_ends_well_and_goes_on_later(flavor: Flavor) {
     clinic.work(&mut conn, 50).await.unwrap();
     assert_eq!(pair.child.terminate(), Some(0), "{}", pair.child.log());
     assert_eq!(pair.parent.terminate(), Some(0), "{}", pair.parent.log());
+    let before = pair.child.status()["spool"]["transactions"].as_u64().unwrap();
     clinic.work(&mut conn, 50).await.unwrap();
     pair.child.start();
     pair.parent.start();
     pair.must_be_equal().await;
+    // All of what it captured is in its figures, from the first change on.
+    let captured = pair.child.status()["spool"]["transactions"].as_u64().unwrap() - before;
+    assert!(captured > 0);
+    assert_eq!(pair.child.figure("headwater_capture_transactions_total"), captured);
 }
 
 async fn an_address_that_changes_between_two_batches_does_not_matter(flavor: Flavor) {

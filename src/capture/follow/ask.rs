@@ -1,18 +1,31 @@
 //! What the log alone does not tell is asked of the database, noted, and not asked again.
 
-use super::Follower;
+use std::sync::Arc;
+
+use super::{Follower, Live};
 use crate::capture::Error;
 use crate::capture::plan::TablePlan;
 use crate::capture::translate::{Need, Pause, RowValues as _, Translator, local_key};
 use crate::change::{Change, Identity, Kind};
 use crate::record::IdentityBytes;
+use crate::schema_map::BoundMap;
 use crate::value::Name;
 
 impl Follower {
+    /// The map bound to the tables as they are now, which are asked for once.
+    async fn live_map(&mut self) -> Result<Arc<BoundMap>, Error> {
+        if let Some(live) = &self.live {
+            return Ok(live.map.clone());
+        }
+        let live = Live::new(&self.definitions, self.fetcher.schema().await?);
+        Ok(self.live.insert(live).map.clone())
+    }
+
     pub(super) async fn fetch(&mut self, need: &Need) -> Result<(), Error> {
         match need {
             Need::Decision { rule, local } => {
-                let text = self.fetcher.decision(&self.live_map, rule, *local).await?;
+                let map = self.live_map().await?;
+                let text = self.fetcher.decision(&map, rule, *local).await?;
                 self.decisions.put(rule, *local, text);
             }
             Need::Identity { table, local } => self.identity(table, *local).await?,
@@ -23,7 +36,8 @@ impl Follower {
     /// Asks the database for the identity of a row, and of its neighbours while at it.
     async fn identity(&mut self, table: &Name, local: i64) -> Result<(), Error> {
         let number = self.identities.number(table);
-        if let Some(bound) = self.live_map.tables.get(table).cloned()
+        let map = self.live_map().await?;
+        if let Some(bound) = map.tables.get(table).cloned()
             && let Some(key) = bound.local_key
         {
             for row in self.fetcher.near(&bound, local).await? {
@@ -35,7 +49,7 @@ impl Follower {
                 // What an identity is made of may itself have to be asked for, level by level.
                 for _ in 0..16 {
                     let mut translator = Translator {
-                        map: &self.live_map,
+                        map: &map,
                         identities: &mut self.identities,
                         decisions: &self.decisions,
                     };
@@ -68,18 +82,19 @@ impl Follower {
         table: &Name,
         identity: &Identity<'static>,
     ) -> Result<(), Error> {
-        let Some(bound) = self.live_map.tables.get(table).cloned() else { return Ok(()) };
+        let map = self.live_map().await?;
+        let Some(bound) = map.tables.get(table).cloned() else { return Ok(()) };
         if !TablePlan::is_sent(&bound) {
             return Ok(());
         }
-        let Some(row) = self.fetcher.whole_row(&self.live_map, &bound, identity).await? else {
+        let Some(row) = self.fetcher.whole_row(&map, &bound, identity).await? else {
             return Ok(());
         };
         let shape = TablePlan::insert_shape(&bound);
         let columns = bound.value_columns();
         for _ in 0..64 {
             let mut translator = Translator {
-                map: &self.live_map,
+                map: &map,
                 identities: &mut self.identities,
                 decisions: &self.decisions,
             };

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use super::refuse::{at, given_up, refused};
-use super::{Follower, bound};
+use super::{Follower, Live, bound};
 use crate::capture::alter::Effect;
 use crate::capture::decode::{ColumnFacts, DecodeError, MapColumn, Refusal, TableMapEvent};
 use crate::capture::place::Spot;
 use crate::capture::tables::{described, fits, same_contents, with_keys_of};
 use crate::capture::{Error, ahead};
-use crate::database::schema::LiveTable;
+use crate::database::schema::{LiveSchema, LiveTable};
 use crate::value::Name;
 
 impl Follower {
@@ -36,13 +36,17 @@ impl Follower {
             doubtful.push(event.table.into());
         }
         let found = self.fetcher.definitions(&doubtful).await?;
+        let mut live = match self.live.take() {
+            Some(live) => live.schema,
+            None => self.fetcher.schema().await?,
+        };
         for name in &doubtful {
-            self.live.tables.remove(name);
+            live.tables.remove(name);
         }
-        self.live.tables.extend(found.into_iter().map(|live| (live.name.clone(), live)));
+        live.tables.extend(found.into_iter().map(|live| (live.name.clone(), live)));
         let former = self.definitions.last(event.table).cloned();
         let travelled = self.map.tables.contains_key(event.table) || former.is_none();
-        match self.definition(&logged, event.table, &doubtful, start).await? {
+        match self.definition(&logged, event.table, &doubtful, &live, start).await? {
             Ok(tables) => tables.into_iter().for_each(|table| self.definitions.define(table)),
             Err(why) if self.is_accepted(start) => {
                 tracing::warn!(table = event.table, place = %start, "rows given up: {why}");
@@ -59,7 +63,7 @@ impl Follower {
         }
         // Others may refer to tables made meanwhile whose rows have not been seen yet.
         let unseen = self.definitions.unseen();
-        let made = unseen.iter().filter_map(|name| self.live.tables.get(name)).cloned();
+        let made = unseen.iter().filter_map(|name| live.tables.get(name)).cloned();
         self.definitions.glimpse(made);
         self.map = Arc::new(bound(self.definitions.bind()));
         if travelled && !self.map.tables.contains_key(event.table) && !self.is_accepted(start) {
@@ -68,7 +72,7 @@ impl Follower {
             self.definitions.doubt_again(event.table, former);
             return Err(error);
         }
-        self.live_map = Arc::new(self.definitions.bind_to(&self.live));
+        self.live = Some(Live::new(&self.definitions, live));
         self.plans.clear();
         self.bindings += 1;
         tracing::info!(table = event.table, place = %start, "the table's definition is known anew");
@@ -91,10 +95,11 @@ impl Follower {
         logged: &[MapColumn],
         table: &str,
         doubtful: &[Name],
+        now: &LiveSchema,
         start: &Spot,
     ) -> Result<Result<Vec<LiveTable>, String>, Error> {
         let last = self.definitions.last(table);
-        let live = self.live.tables.get(table);
+        let live = now.tables.get(table);
         let known: Vec<&LiveTable> = live.into_iter().chain(last).collect();
         if let Some(table) = described(logged, &known) {
             return Ok(Ok(vec![table]));
@@ -116,7 +121,7 @@ impl Follower {
             None | Some((_, Effect::Nothing)) => true,
             Some((_, Effect::Columns)) => false,
             Some((_, Effect::Contents)) => {
-                match (self.definitions.last(name), self.live.tables.get(name)) {
+                match (self.definitions.last(name), now.tables.get(name)) {
                     (Some(last), Some(live)) => {
                         same_contents(live, last, (name == table).then_some(logged))
                     }
@@ -133,7 +138,7 @@ impl Follower {
         let settled = doubtful.iter().filter(|name| harmless(name.as_ref()));
         let present = settled.filter_map(|name| {
             let known: Vec<_> = self.definitions.last(name).into_iter().collect();
-            Some(with_keys_of(self.live.tables.get(name)?.clone(), &known))
+            Some(with_keys_of(now.tables.get(name)?.clone(), &known))
         });
         Ok(Ok(present.collect()))
     }

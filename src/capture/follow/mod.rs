@@ -11,7 +11,7 @@ use self::xa::Prepared;
 use super::Error;
 use super::assembly::Assembly;
 use super::decode::{
-    Body, DecodeError, Decoder, Event, Header, Incident, MapColumn, TransactionPayload,
+    Body, DecodeError, Decoder, Event, Header, Incident, MapColumn, Row, TransactionPayload,
 };
 use super::fetch::Fetcher;
 use super::identities::Identities;
@@ -41,9 +41,8 @@ const WATERMARK_TABLE: &str = "watermark";
 pub(in crate::capture) struct Follower {
     /// The map, bound to the tables as they are defined at this place in the log.
     pub(in crate::capture) map: Arc<BoundMap>,
-    /// The map, bound to the tables as they are now: for questions to the database.
-    live_map: Arc<BoundMap>,
-    live: LiveSchema,
+    /// `None` until there is something to ask.
+    live: Option<Live>,
     pub(in crate::capture) definitions: Tables,
     /// How often the map has been bound anew: plans made before are made anew too.
     bindings: u32,
@@ -58,10 +57,26 @@ pub(in crate::capture) struct Follower {
     plans: HashMap<Name, Arc<TablePlan>>,
     /// XA transactions that were prepared and are known to have nothing to carry.
     prepared: Prepared,
+    /// An empty row, for its memory.
+    row: Row<'static>,
+    /// Something read of a transaction that was rolled back has to be undone.
+    rolled_back: bool,
     transaction: Option<Transaction>,
     /// Where the open transaction begins.
     boundary: Option<Spot>,
     settings: Settings,
+}
+
+/// The tables as they are now: for questions to the database.
+struct Live {
+    schema: LiveSchema,
+    map: Arc<BoundMap>,
+}
+
+impl Live {
+    fn new(definitions: &Tables, schema: LiveSchema) -> Live {
+        Live { map: Arc::new(definitions.bind_to(&schema)), schema }
+    }
 }
 
 /// What following a log has to know beforehand.
@@ -93,6 +108,8 @@ pub(in crate::capture) struct Told {
     /// The server had nothing more to send.
     pub(in crate::capture) caught_up: bool,
     pub(in crate::capture) logs_begun: u64,
+    /// The log file read last, and when it began, in seconds.
+    pub(in crate::capture) began: Option<(String, u32)>,
 }
 
 enum Table {
@@ -117,7 +134,6 @@ struct Transaction {
 impl Follower {
     pub(in crate::capture) fn new(
         definitions: Tables,
-        live: LiveSchema,
         place: Place,
         assembly: Assembly,
         identities: Identities,
@@ -126,8 +142,7 @@ impl Follower {
     ) -> Follower {
         Follower {
             map: Arc::new(bound(definitions.bind())),
-            live_map: Arc::new(definitions.bind_to(&live)),
-            live,
+            live: None,
             definitions,
             bindings: 0,
             place,
@@ -140,6 +155,8 @@ impl Follower {
             tables: HashMap::default(),
             plans: HashMap::new(),
             prepared: Prepared::default(),
+            row: Row::default(),
+            rolled_back: false,
             transaction: None,
             boundary: None,
             settings,
@@ -152,6 +169,12 @@ impl Follower {
             Some(spot) => self.place.position_at(spot),
             None => self.place.position(),
         }
+    }
+
+    /// Whether a transaction was rolled back since this was last asked that has left traces in the
+    /// store or in what is known of identities.
+    pub(in crate::capture) fn take_rolled_back(&mut self) -> bool {
+        std::mem::take(&mut self.rolled_back)
     }
 
     /// Reads one event.
@@ -193,11 +216,13 @@ impl Follower {
         match &event.body {
             Body::FormatDescription { .. } => {
                 self.told.logs_begun += 1;
-                self.place.file_begun(event.header.timestamp_seconds)
+                self.told.began = Some((self.place.file(), event.header.timestamp_seconds));
+                Ok(())
             }
             Body::Rotate { file, offset } => {
                 self.tables.clear();
-                self.place.rotated(file, *offset)
+                self.place.rotated(file, *offset);
+                Ok(())
             }
             Body::Heartbeat => {
                 self.told.caught_up = true;
@@ -287,16 +312,15 @@ impl Follower {
         if self.assembly.commit(committed_at, transaction.origin).is_some() {
             self.told.transactions += 1;
         }
+        self.identities.settle();
         self.place.done();
         self.boundary = None;
     }
 
     /// Drops the open transaction, which was rolled back.
     fn abandon(&mut self) -> Result<(), Error> {
-        if self.assembly.abandon()? {
-            // Parts are in the store; starting over from the last position discards them.
-            return Err(Error::Lost { reason: "a large transaction was rolled back".to_owned() });
-        }
+        let in_store = self.assembly.abandon()?;
+        self.rolled_back |= in_store || self.identities.gathered() > self.identities.settled();
         self.transaction = None;
         self.place.done();
         self.boundary = None;

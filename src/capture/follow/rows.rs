@@ -118,7 +118,7 @@ impl Follower {
         }
         self.decisions.forget(&plan.bound.name);
         let mut reader = event.rows(&plan.columns).map_err(|error| self.at(start, &error))?;
-        let mut row = Row::default();
+        let mut row = std::mem::take(&mut self.row).emptied();
         while reader.read(&mut row).map_err(|error| self.at(start, &error))? {
             self.told.rows += 1;
             loop {
@@ -129,6 +129,7 @@ impl Follower {
                 }
             }
         }
+        self.row = row.emptied();
         Ok(())
     }
 

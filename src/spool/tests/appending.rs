@@ -140,6 +140,18 @@ async fn a_full_spool_refuses_segments_but_not_positions() {
 }
 
 #[tokio::test]
+async fn a_disk_with_too_little_left_takes_no_segments_but_positions() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { disk_free_bytes_min: u64::MAX, ..Limits::default() };
+    let spool = Spool::open(folder.path(), StillClock::shared(), limits).unwrap();
+    let error = spool.append(captured(vec![whole(1, 1)])).await.unwrap_err();
+    assert_eq!(error.next(), Next::Wait);
+    assert!(error.to_string().contains("lower `disk_free_bytes_min` in [spool]"), "{error}");
+    spool.append(Append { position: Some(position(9)), ..Append::default() }).await.unwrap();
+    assert_eq!((spool.position().await.unwrap(), spool.head()), (Some(position(9)), Sequence(0)));
+}
+
+#[tokio::test]
 async fn a_flipped_bit_in_a_stored_segment_is_noticed_and_ends_the_use_of_the_store() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());

@@ -75,7 +75,6 @@ fn position(offset: u64) -> Position {
         server: ServerIdentity::Mysql { server_uuid: "a".to_owned() },
         file: "binlog.000001".to_owned(),
         offset,
-        begun_seconds: None,
         gtids: None,
     }
 }

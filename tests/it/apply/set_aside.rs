@@ -29,6 +29,7 @@ on_both!(
     a_column_that_is_dropped_parks_what_needs_it,
     no_more_is_set_aside_than_there_is_room_for,
     what_is_still_missing_is_known_after_a_restart,
+    all_rows_that_are_missing_are_asked_for_in_their_turn,
     what_an_older_headwater_set_aside_is_kept,
 );
 
@@ -440,4 +441,29 @@ async fn what_an_older_headwater_set_aside_is_kept(stage: Stage) {
     assert_eq!(stage.applier.wanted(stage.peer.node, 9).await.unwrap()[0].identity, one(&id));
     let report = stage.send(&[vec![person(&id)]]).await;
     assert!(stage.waiting(State::Parked).await.is_empty(), "{report:?}");
+}
+
+async fn all_rows_that_are_missing_are_asked_for_in_their_turn(stage: Stage) {
+    let stage = stage.with_limits(Limits { wanted_max: 20, ..Limits::default() }).await;
+    let ids: Vec<String> = (0..90).map(|_| uuid()).collect();
+    let named = |id: &String| update("location", id, vec![("name", text(format!("new {id}")))]);
+    let mut report = stage.try_send(&[ids.iter().map(named).collect()]).await.unwrap();
+    assert_eq!((report.parked, report.wanted.len()), (90, 20));
+    let mut rounds = 0;
+    while !report.wanted.is_empty() {
+        rounds += 1;
+        assert!(rounds < 20, "{} still wait", stage.waiting(State::Parked).await.len());
+        // The child answers with the rows as it has them now.
+        let rows = report.wanted.iter().map(|wanted| {
+            let headwater::change::Identity::One(Value::Text(id)) = &wanted.identity else {
+                panic!("{wanted:?}")
+            };
+            place(id, &format!("new {id}"))
+        });
+        report = stage.try_send(&[rows.collect()]).await.unwrap();
+    }
+    assert!(stage.waiting(State::Parked).await.is_empty());
+    let list = ids.join("','");
+    let here = format!("SELECT COUNT(*) FROM location WHERE uuid IN ('{list}')");
+    assert_eq!(stage.ask(&here).await.as_deref(), Some("90"));
 }

@@ -16,6 +16,8 @@ on_both!(
     a_longtext_of_20_mb_arrives,
     every_type_arrives_exactly,
     what_a_column_cannot_hold_is_quarantined,
+    a_column_that_the_server_would_set_to_now_keeps_what_came,
+    names_that_differ_in_case_alone_are_two_rows_where_the_server_says_so,
 );
 
 async fn zero_dates_stay_zero(stage: Stage) {
@@ -205,4 +207,52 @@ async fn what_a_column_cannot_hold_is_quarantined(stage: Stage) {
     assert_eq!((report.parked, report.quarantined), (0, bad.len() as u64));
     let count = stage.server.ask(&stage.database, "SELECT COUNT(*) FROM sample").await.unwrap();
     assert_eq!(count.as_deref(), Some("1"));
+}
+
+const KEPT: &str = "
+CREATE TABLE kept (
+  id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(40) COLLATE utf8mb4_bin NOT NULL UNIQUE,
+  word VARCHAR(20), other INT,
+  changed TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP
+) DEFAULT CHARACTER SET utf8mb4";
+
+async fn kept(stage: &Stage) -> Stage {
+    let database = format!("kept_{}", uuid().replace('-', ""));
+    let server = stage.server;
+    server.sql(&format!("CREATE DATABASE {database}")).await.unwrap();
+    server.sql_in(&database, KEPT).await.unwrap();
+    let map = TYPES_MAP.replace("uuid", "name").replace("sample", "kept");
+    let map = MapFile::parse(&map, "kept.toml").unwrap();
+    Stage::with_map(stage.flavor, server, &database, map).await
+}
+
+async fn a_column_that_the_server_would_set_to_now_keeps_what_came(stage: Stage) {
+    let stage = kept(&stage).await;
+    let names: Vec<String> = (0..8).map(|_| uuid()).collect();
+    let old = |name| {
+        let values = vec![("word", text("a")), ("changed", time("2020-01-01 00:00:00"))];
+        insert("kept", name, values)
+    };
+    stage.send(&[names.iter().map(|name| old(name)).collect()]).await;
+    // One alone, and several that change the same columns, which are written together.
+    let word = |name: &String| update("kept", name, vec![("word", text("b"))]);
+    stage.send(&[vec![update("kept", &names[0], vec![("other", Value::Int(1))])]]).await;
+    stage.send(&[names[1..].iter().map(word).collect()]).await;
+    let count = "SELECT CONCAT_WS(' ', COUNT(*), SUM(UNIX_TIMESTAMP(changed) = 1577836800), \
+                 SUM(word = 'b'), SUM(other = 1)) FROM kept";
+    let found = stage.server.ask(&stage.database, count).await.unwrap();
+    assert_eq!(found.as_deref(), Some("8 8 7 1"));
+}
+
+async fn names_that_differ_in_case_alone_are_two_rows_where_the_server_says_so(stage: Stage) {
+    let stage = kept(&stage).await;
+    stage.send(&[vec![insert("kept", "Ann", vec![("word", text("first"))])]]).await;
+    let both = vec![
+        update("kept", "Ann", vec![("word", text("changed"))]),
+        insert("kept", "ann", vec![("word", text("second"))]),
+    ];
+    stage.send(&[both]).await;
+    let all = "SELECT GROUP_CONCAT(CONCAT(name, '=', word) ORDER BY id) FROM kept";
+    let found = stage.server.ask(&stage.database, all).await.unwrap();
+    assert_eq!(found.as_deref(), Some("Ann=changed,ann=second"));
 }

@@ -16,6 +16,8 @@ pub(crate) const REFUSED: &str = "refused";
 pub(crate) const LEFT_OUT: &str = "left out";
 /// Nothing in the log tells of it.
 pub(crate) const NOT_NOTICED: &str = "not noticed";
+/// Work waits, says for what, and goes on by itself once that is mended.
+pub(crate) const WAITS: &str = "waits";
 /// This server does not have it.
 pub(crate) const NOT_THERE: &str = "not there";
 

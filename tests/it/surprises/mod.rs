@@ -419,7 +419,6 @@ on_all!(surprises_are_carried_exactly_or_refused_by_place);
 fn every_row_of_the_docs_is_told_by_a_test() {
     let told = |row: &str| all_told().any(|surprise| surprise.row == row);
     let sources = [
-        include_str!("../capture.rs"),
         include_str!("../definitions.rs"),
         include_str!("damage.rs"),
         include_str!("gtids.rs"),

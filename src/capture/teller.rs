@@ -1,0 +1,36 @@
+//! Tells how capture fares: to the rest of this process at once, and through the store to
+//! `headwater status`, which is another process.
+
+use tokio::sync::watch;
+
+use super::run::{Doing, State};
+use crate::spool::Spool;
+
+/// The note of the store that says what capture waits for; empty while it waits for nothing.
+pub(crate) const WAITS: &str = "capture.waits";
+
+/// Where capture tells how it fares.
+#[derive(Clone)]
+pub(super) struct Teller {
+    pub(super) state: watch::Sender<State>,
+    pub(super) spool: Spool,
+}
+
+impl Teller {
+    /// Tells what capture is doing now.
+    pub(super) async fn doing(&self, doing: Doing) {
+        let words = match &doing {
+            Doing::Retrying(words) | Doing::Stopped(words) => words.clone(),
+            Doing::Starting | Doing::Following => String::new(),
+        };
+        self.state.send_modify(|state| state.doing = doing);
+        let noted = self.spool.note(WAITS).await;
+        if noted.is_ok_and(|noted| noted.unwrap_or_default() == words.as_bytes()) {
+            return;
+        }
+        if let Err(error) = self.spool.set_note(WAITS, words).await {
+            // It is in the log, and a store that failed says so at its next use.
+            tracing::debug!(%error, "what capture waits for could not be noted");
+        }
+    }
+}

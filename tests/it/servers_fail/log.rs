@@ -1,0 +1,162 @@
+//! The log itself: begun anew, under another name, without its end, purged. Names, offsets and GTIDs
+//! then mean something else, and soon there is a transaction again where capture stood.
+
+use std::time::Duration;
+
+use headwater_rig::{Flavor, ServerOptions, edge};
+use mysql_async::prelude::Queryable as _;
+
+use super::{DATABASE, SERVERS, Site, a_second_later};
+use crate::support::ledger::REFUSED;
+use crate::support::on_all;
+
+fn reset(flavor: Flavor) -> &'static str {
+    if flavor == Flavor::Mysql97 { "RESET BINARY LOGS AND GTIDS" } else { "RESET MASTER" }
+}
+
+async fn reset_while_it_is_followed_it_is_named(flavor: Flavor) {
+    let mut site = Site::start(flavor).await;
+    site.server.sql("FLUSH LOGS").await.unwrap();
+    site.write("before").await;
+    site.captured(&["before"]).await;
+    if let Err(error) = site.server.sql(reset(flavor)).await {
+        println!("{flavor}: {error:#}");
+    }
+    // A server that refuses it while somebody reads is made to forget its readers.
+    site.server.restart().await.unwrap();
+    site.server.sql(reset(flavor)).await.ok();
+    site.stop_capture().await;
+    site.server.sql(reset(flavor)).await.unwrap();
+    site.write("after").await;
+    site.go();
+    let words = site.until_stopped().await;
+    assert!(words.contains("docs/operator.md"), "{words}");
+    assert_eq!(site.capturing().spool.head().0, 1);
+    site.stop_capture().await;
+    SERVERS.settle("RESET while capture follows", flavor, REFUSED);
+}
+
+/// After a RESET the same names, offsets and GTIDs come again, for other changes.
+async fn reset_while_headwater_is_off_nothing_is_skipped(flavor: Flavor) {
+    for gtid in [true, false] {
+        if !gtid && flavor.is_mariadb() {
+            continue;
+        }
+        let mut site =
+            Site::start_with(flavor, ServerOptions { gtid, ..ServerOptions::default() }).await;
+        site.write("before").await;
+        site.captured(&["before"]).await;
+        site.stop_capture().await;
+        let (file, offset) = site.log_end().await;
+        a_second_later(&site.server).await;
+        site.server.sql(reset(flavor)).await.unwrap();
+        // Until the log is as long as it was, and its GTIDs as high.
+        let mut number = 0;
+        loop {
+            let (now, at) = site.log_end().await;
+            if now == file && at > offset && number > 3 {
+                break;
+            }
+            if now != file {
+                site.server.sql("FLUSH LOGS").await.unwrap();
+            }
+            number += 1;
+            site.write(&format!("lost-{number}")).await;
+        }
+        site.go();
+        let words = site.until_stopped().await;
+        assert!(words.contains("docs/operator.md") && words.contains(&file), "{words}");
+        assert_eq!(site.capturing().spool.head().0, 1, "nothing after it was taken");
+        // It stays so, however much is written.
+        site.stop_capture().await;
+        for number in 0..5 {
+            site.write(&format!("more-{number}")).await;
+        }
+        site.server.sql("FLUSH LOGS").await.unwrap();
+        site.go();
+        site.until_stopped().await;
+        site.stop_capture().await;
+    }
+    SERVERS.settle("RESET while headwater is off", flavor, REFUSED);
+}
+
+async fn a_log_under_another_name_is_named(flavor: Flavor) {
+    let mut site = Site::start(flavor).await;
+    site.write("before").await;
+    site.captured(&["before"]).await;
+    site.server
+        .restart_with(|options| options.extra.push("--log-bin=another".to_owned()))
+        .await
+        .unwrap();
+    site.write("after").await;
+    let words = site.until_stopped().await;
+    for part in ["begins anew", "another.000001", "'A log that begins anew' in docs/operator.md"] {
+        assert!(words.contains(part), "{words}");
+    }
+    site.stop_capture().await;
+    SERVERS.settle("its log gets another name", flavor, REFUSED);
+}
+
+/// What a power cut does where `sync_binlog` is not 1: what was read of the log is not in it any
+/// more, and other transactions soon have the GTIDs of those.
+async fn a_log_that_lost_its_end_is_named(flavor: Flavor) {
+    for written_before in [false, true] {
+        let mut site = Site::start(flavor).await;
+        site.write("kept").await;
+        let (file, offset) = site.log_end().await;
+        site.write("lost").await;
+        site.captured(&["kept", "lost"]).await;
+        site.stop_capture().await;
+        site.server.kill9();
+        let path = site.server.data().join(&file);
+        std::fs::File::options().write(true).open(path).unwrap().set_len(offset).unwrap();
+        site.server.restart().await.unwrap();
+        if written_before {
+            for number in 0..4 {
+                site.write(&format!("after-{number}")).await;
+            }
+        }
+        site.go();
+        let words = site.until_stopped().await;
+        assert!(words.contains("'A log that shrank' in docs/operator.md"), "{words}");
+        assert!(words.contains("ends before"), "{words}");
+        site.stop_capture().await;
+    }
+    SERVERS.settle("its log lost its end in a power cut", flavor, REFUSED);
+}
+
+async fn a_purge_of_what_was_not_read_is_named(flavor: Flavor) {
+    let mut site = Site::start(flavor).await;
+    site.write("before").await;
+    site.captured(&["before"]).await;
+    site.stop_capture().await;
+    site.write("lost").await;
+    site.server.sql("FLUSH LOGS").await.unwrap();
+    let (last, _) = site.log_end().await;
+    let mut conn = site.server.conn(DATABASE).await.unwrap();
+    // A server keeps what a reader that has just left was reading, until it has noticed.
+    loop {
+        conn.query_drop(format!("PURGE BINARY LOGS TO '{last}'")).await.unwrap();
+        let first: mysql_async::Row = conn.query_first("SHOW BINARY LOGS").await.unwrap().unwrap();
+        if first.get::<String, _>(0).as_ref() == Some(&last) {
+            break;
+        }
+        edge::sleep(Duration::from_millis(100)).await;
+    }
+    drop(conn);
+    site.write("after").await;
+    site.go();
+    let words = site.until_stopped().await;
+    assert!(words.contains("'A purged log' in docs/operator.md"), "{words}");
+    assert_eq!(site.capturing().spool.head().0, 1);
+    site.stop_capture().await;
+    SERVERS.settle("purge of what capture has not read", flavor, REFUSED);
+}
+
+on_all!(
+    reset_while_it_is_followed_it_is_named,
+    reset_while_headwater_is_off_nothing_is_skipped,
+    a_log_under_another_name_is_named,
+    a_log_that_lost_its_end_is_named,
+    a_purge_of_what_was_not_read_is_named,
+);

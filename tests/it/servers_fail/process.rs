@@ -1,0 +1,207 @@
+//! The child's server restarted, killed, frozen, upgraded in place, or under another id; and
+//! another reader under ours.
+
+use std::time::Duration;
+
+use headwater::capture::Doing;
+use headwater_rig::{Flavor, ServerOptions, edge};
+use mysql_async::prelude::Queryable as _;
+use tempfile::TempDir;
+
+use super::{DATABASE, SERVERS, Site, names, until_stopped};
+use crate::support::ledger::{EXACT, NOT_THERE, REFUSED, WAITS};
+use crate::support::{Capturing, on_all};
+
+async fn restarted_it_is_followed_on(flavor: Flavor) {
+    let mut site = Site::start(flavor).await;
+    site.write("before").await;
+    site.captured(&["before"]).await;
+    site.server.restart().await.unwrap();
+    site.write("after").await;
+    site.captured(&["before", "after"]).await;
+    site.stop_capture().await;
+    SERVERS.settle("restarted while capture follows", flavor, EXACT);
+}
+
+async fn killed_while_it_writes_all_that_it_kept_is_captured(flavor: Flavor) {
+    let mut site = Site::start(flavor).await;
+    for round in 0..3 {
+        let mut conn = site.server.conn(DATABASE).await.unwrap();
+        let writing = tokio::spawn(async move {
+            for number in 0.. {
+                let sql = format!("INSERT INTO note (uuid, body) VALUES ('{round}-{number}', 'x')");
+                if conn.query_drop(sql).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let written = site.capturing().spool.head().0 + 40;
+        site.capturing().until_head(written).await;
+        site.server.kill9();
+        writing.await.unwrap();
+        site.server.restart().await.unwrap();
+    }
+    site.write("the end").await;
+    site.all_captured().await;
+    site.stop_capture().await;
+    SERVERS.settle("killed while it writes", flavor, EXACT);
+}
+
+async fn frozen_it_is_noticed_within_three_heartbeats(flavor: Flavor) {
+    let mut site = Site::start(flavor).await;
+    site.server.freeze().unwrap();
+    site.until_waits("silent for 6 s").await;
+    site.server.thaw().unwrap();
+    site.write("after").await;
+    site.captured(&["after"]).await;
+    site.stop_capture().await;
+    SERVERS.settle("frozen", flavor, WAITS);
+}
+
+async fn upgraded_in_place_it_is_followed_on_or_named(flavor: Flavor) {
+    const ROW: &str = "upgraded in place";
+    let newer = match flavor {
+        Flavor::Mariadb1011 => Flavor::Mariadb118,
+        // What a MySQL 5.6 data folder can be started with directly; 9.7 is three upgrades away.
+        Flavor::Mysql56 => Flavor::Mariadb1011,
+        Flavor::Mysql97 | Flavor::Mariadb118 => {
+            SERVERS.settle(ROW, flavor, NOT_THERE);
+            return;
+        }
+    };
+    if !newer.available() {
+        return;
+    }
+    let mut site = Site::start(flavor).await;
+    site.write("before").await;
+    site.captured(&["before"]).await;
+    site.server.upgrade_to(newer).await.unwrap();
+    site.write("after").await;
+    if flavor == Flavor::Mysql56 {
+        let words = site.until_stopped().await;
+        for part in ["MySQL", "MariaDB", "GTIDs", "'Another server' in docs/operator.md"] {
+            assert!(words.contains(part), "{words}");
+        }
+        site.stop_capture().await;
+        SERVERS.settle(ROW, flavor, REFUSED);
+        return;
+    }
+    site.captured(&["before", "after"]).await;
+    site.stop_capture().await;
+    SERVERS.settle(ROW, flavor, EXACT);
+}
+
+/// Gives a server another identity, as a copied configuration or a lost `auto.cnf` does.
+async fn renamed(site: &mut Site) {
+    site.server.stop().await.unwrap();
+    if !site.server.flavor().is_mariadb() {
+        std::fs::remove_file(site.server.data().join("auto.cnf")).unwrap();
+    }
+    site.server.restart_with(|options| options.server_id += 1).await.unwrap();
+}
+
+async fn under_another_id_it_is_followed_by_gtid_or_named(flavor: Flavor) {
+    let mut site = Site::start(flavor).await;
+    site.write("before").await;
+    site.captured(&["before"]).await;
+    renamed(&mut site).await;
+    site.write("after").await;
+    site.captured(&["before", "after"]).await;
+    site.stop_capture().await;
+    site.follow().await;
+    site.write("later").await;
+    site.captured(&["before", "after", "later"]).await;
+    site.stop_capture().await;
+    SERVERS.settle("its uuid or id changed", flavor, EXACT);
+
+    let row = "its uuid changed, without GTIDs";
+    if flavor.is_mariadb() {
+        SERVERS.settle(row, flavor, NOT_THERE);
+        return;
+    }
+    let options = ServerOptions { gtid: false, ..ServerOptions::default() };
+    let mut site = Site::start_with(flavor, options).await;
+    site.write("before").await;
+    site.captured(&["before"]).await;
+    renamed(&mut site).await;
+    let words = site.until_stopped().await;
+    assert!(words.contains("answers now") && words.contains("no GTIDs"), "{words}");
+    site.stop_capture().await;
+    SERVERS.settle(row, flavor, REFUSED);
+}
+
+async fn another_reader_with_our_server_id_is_named_and_not_fought(flavor: Flavor) {
+    const ROW: &str = "another reader with the same server id";
+    let mut site = Site::without_capture(flavor, ServerOptions::default()).await;
+    let patient = |mut options: headwater::capture::Options| {
+        options.backoff_max = Duration::from_mins(5);
+        options
+    };
+    site.follow_with(patient(site.options())).await;
+    let folder = TempDir::new().unwrap();
+    let other = Capturing::start(patient(site.options()), &folder).await;
+    if flavor == Flavor::Mysql56 {
+        // It serves both readers, because neither says that it is a replica.
+        site.write("one").await;
+        site.captured(&["one"]).await;
+        assert_eq!(names(&other, 1).await, ["one"]);
+        other.stop().await;
+        site.stop_capture().await;
+        SERVERS.settle(ROW, flavor, EXACT);
+        return;
+    }
+    let words = site.until_stopped().await;
+    for part in ["server id", "[capture] server_id"] {
+        assert!(words.contains(part), "{words}");
+    }
+    // It waits before it tries again, and leaves the log to the other meanwhile.
+    site.write("one").await;
+    assert_eq!(names(&other, 1).await, ["one"]);
+    assert_eq!(other.state.borrow().doing, Doing::Following);
+    other.stop().await;
+    site.stop_capture().await;
+    // With an id of its own each follows.
+    let mut options = site.options();
+    options.server_id += 1;
+    let other = Capturing::start(options, &folder).await;
+    site.follow().await;
+    site.write("two").await;
+    site.captured(&["one", "two"]).await;
+    assert_eq!(names(&other, 2).await, ["one", "two"]);
+    other.stop().await;
+    site.stop_capture().await;
+    SERVERS.settle(ROW, flavor, WAITS);
+}
+
+/// A dead link and a server that does not know us look alike to nobody.
+async fn a_wrong_address_is_waited_for(flavor: Flavor) {
+    let mut site = Site::start(flavor).await;
+    site.server.kill9();
+    site.until_waits("cannot reach the database").await;
+    edge::sleep(Duration::from_millis(100)).await;
+    site.server.restart().await.unwrap();
+    site.until_follows().await;
+    // What was waited for is over, for `headwater status` too.
+    while site.capturing().spool.note("capture.waits").await.unwrap().as_deref() != Some(b"") {
+        edge::sleep(Duration::from_millis(20)).await;
+    }
+    site.stop_capture().await;
+    let folder = TempDir::new().unwrap();
+    let mut options = site.options();
+    options.database = options.database.with_database("nowhere");
+    let capturing = Capturing::start_only(options, &folder);
+    let words = until_stopped(&capturing).await;
+    assert!(words.contains("no database 'nowhere'"), "{words}");
+    capturing.stop().await;
+    SERVERS.settle("gone for a while", flavor, WAITS);
+}
+
+on_all!(
+    restarted_it_is_followed_on,
+    killed_while_it_writes_all_that_it_kept_is_captured,
+    frozen_it_is_noticed_within_three_heartbeats,
+    upgraded_in_place_it_is_followed_on_or_named,
+    under_another_id_it_is_followed_by_gtid_or_named,
+    another_reader_with_our_server_id_is_named_and_not_fought,
+    a_wrong_address_is_waited_for,
+);

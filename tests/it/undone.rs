@@ -1,0 +1,121 @@
+//! What a transaction did to identities holds from its end on, and not at all if it has none: rows
+//! read again after a stop or a power cut are named by what they were called then.
+
+use std::sync::Arc;
+
+use headwater::capture::Doing;
+use headwater::change::{Identity, Kind};
+use headwater::record::IdentityBytes;
+use headwater::schema_map::MapFile;
+use headwater::value::{Name, Value};
+use headwater_rig::{Flavor, Server, ServerOptions};
+use tempfile::TempDir;
+
+use crate::support::{Capturing, capture_options, on_both};
+
+const DATABASE: &str = "clinic";
+const MAP: &str = "version = 1\n[defaults]\nidentity = \"uuid\"\n[classes.all]\ndirection = \"up\"\n\
+    [tables]\nperson = { class = \"all\" }\n\
+    patient = { class = \"all\", identity = { borrowed = \"person\" } }\n";
+const TABLES: &str = "
+    CREATE TABLE person (person_id INT AUTO_INCREMENT PRIMARY KEY, uuid CHAR(38) NOT NULL UNIQUE,
+      text VARCHAR(200)) ENGINE = InnoDB;
+    CREATE TABLE patient (patient_id INT PRIMARY KEY,
+      FOREIGN KEY (patient_id) REFERENCES person (person_id)) ENGINE = InnoDB;
+    INSERT INTO person (uuid) VALUES ('p-1'), ('p-2');
+    INSERT INTO patient VALUES (1), (2);";
+
+async fn server(flavor: Flavor) -> (Server, Arc<MapFile>) {
+    let server = Server::start(flavor, ServerOptions::default()).await.unwrap();
+    server.sql(&format!("CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4")).await.unwrap();
+    server.sql_in(DATABASE, TABLES).await.unwrap();
+    (server, Arc::new(MapFile::parse(MAP, "undone.toml").unwrap()))
+}
+
+/// What the index says persons are called.
+fn persons(capturing: &Capturing, locals: &[i64]) -> Vec<Option<Vec<u8>>> {
+    capturing.spool.index_reader().unwrap().get_many(&Name::from("person"), locals).unwrap()
+}
+
+fn called(uuid: &str) -> Option<Vec<u8>> {
+    let identity = Identity::One(Value::Text(uuid.to_owned().into()));
+    Some(IdentityBytes::new(&identity).as_slice().to_vec())
+}
+
+async fn a_transaction_that_is_refused_has_done_nothing_to_identities(flavor: Flavor) {
+    let (server, map) = server(flavor).await;
+    let folder = TempDir::new().unwrap();
+    let mut options = capture_options(&server, DATABASE, map);
+    let capturing = Capturing::start(options.clone(), &folder).await;
+    // Its rows are read before the refusal, and there is time to store what they did.
+    let refused = "INSERT INTO person (uuid) VALUES ('p-3');
+        XA START 'x'; DELETE FROM patient WHERE patient_id = 1; DELETE FROM person WHERE person_id = 1;
+        UPDATE person SET uuid = 'p-0' WHERE person_id = 2; INSERT INTO person (uuid) VALUES ('p-4');
+        XA END 'x'; XA PREPARE 'x'";
+    server.sql_in(DATABASE, refused).await.unwrap();
+    let state = capturing.until(|state| matches!(state.doing, Doing::Stopped(_))).await;
+    capturing.until_head(1).await;
+    assert_eq!(persons(&capturing, &[1, 3, 4]), [called("p-1"), called("p-3"), None]);
+    assert_ne!(persons(&capturing, &[2]), [called("p-0")]);
+    capturing.stop().await;
+
+    // Rolled back by the operator, given up, and gone on after it with the names that hold.
+    server
+        .sql_in(DATABASE, "XA ROLLBACK 'x'; DELETE FROM patient WHERE patient_id = 1;")
+        .await
+        .unwrap();
+    let Doing::Stopped(words) = state.doing else { unreachable!() };
+    let place = words.split("accept = [\"").nth(1).and_then(|rest| rest.split('"').next());
+    options.accepted = vec![place.unwrap().to_owned()];
+    let capturing = Capturing::start_only(options, &folder);
+    let last = capturing.transactions(2).await.pop().unwrap();
+    let [change] = last.changes.as_slice() else { panic!("{:?}", last.changes) };
+    assert_eq!(change.kind, Kind::Delete);
+    assert_eq!(change.identity, Identity::One(Value::Text("p-1".into())));
+    assert_eq!(persons(&capturing, &[1, 4]), [called("p-1"), None]);
+    capturing.stop().await;
+}
+
+/// Statements that log what they rolled back: something in the transaction cannot be.
+fn rolled_back(rows: u32) -> String {
+    format!(
+        "SET SESSION cte_max_recursion_depth = 100000;
+         BEGIN; INSERT INTO person (uuid, text)
+           WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {rows})
+           SELECT CONCAT('r-', n), REPEAT('x', 150) FROM n;
+         DROP TEMPORARY TABLE IF EXISTS x; ROLLBACK;
+         INSERT INTO person (uuid) VALUES ('after {rows}')"
+    )
+}
+
+async fn a_transaction_rolled_back_in_the_log_leaves_no_trace(flavor: Flavor) {
+    let (server, map) = server(flavor).await;
+    let folder = TempDir::new().unwrap();
+    let capturing = Capturing::start(capture_options(&server, DATABASE, map), &folder).await;
+    // Few rows; and so many that parts of the transaction are stored before its end is read.
+    for (count, rows) in [(1, 5), (2, 60_000)] {
+        let sql = rolled_back(rows);
+        let sql = match flavor {
+            // Its limit is another, and high enough.
+            Flavor::Mariadb1011 | Flavor::Mariadb118 => sql.split_once(';').unwrap().1.to_owned(),
+            Flavor::Mysql97 | Flavor::Mysql56 => sql,
+        };
+        server.sql_in(DATABASE, &sql).await.unwrap();
+        let last = capturing.transactions(count).await.pop().unwrap();
+        let [change] = last.changes.as_slice() else { panic!("{} changes", last.changes.len()) };
+        assert_eq!(change.identity, Identity::One(Value::Text(format!("after {rows}").into())));
+    }
+    assert_eq!(persons(&capturing, &[3, 4, 5, 20_000]), [None, None, None, None]);
+    assert_eq!(capturing.state.borrow().doing, Doing::Following);
+    if flavor == Flavor::Mariadb1011 {
+        let log = server.ask(DATABASE, "SHOW BINARY LOGS").await.unwrap();
+        let told = server.data().join(log.unwrap_or_default());
+        assert!(told.metadata().unwrap().len() > 5_000_000, "it was not logged");
+    }
+    capturing.stop().await;
+}
+
+on_both!(
+    a_transaction_that_is_refused_has_done_nothing_to_identities,
+    a_transaction_rolled_back_in_the_log_leaves_no_trace,
+);

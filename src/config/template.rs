@@ -54,7 +54,7 @@ url = "mysql://headwater@127.0.0.1:3306/openmrs"
 # The password stands in a file of its own (mode 0600), or in the environment as
 # HEADWATER_DATABASE_PASSWORD. The file wins. The accounts' rights: headwater grants
 #password_file = "database-password"
-# What travels. Later files add to the first and override it.
+# What travels. Several files add up; no table may be in two of them.
 maps = ["schema-maps/openmrs-2.x.toml"]
 # The schema of headwater's own tables in the same server: watermarks, parked and quarantined changes.
 #state_schema = "headwater"

@@ -234,7 +234,7 @@ fn writing(server: &Server) -> Vec<Check> {
             "max_allowed_packet",
             Doubtful,
             format!("{} MiB", bytes >> 20),
-            "A row larger than this cannot be written, and its change is quarantined.",
+            "A row larger than this cannot be written: the link to the child that sends it stops there.",
             "SET GLOBAL max_allowed_packet = 1073741824;  -- and in the server's configuration",
         ));
     }

@@ -338,7 +338,7 @@ impl Client {
             }
         }
         self.contact(None).await.map_err(Ended::Fatal)?;
-        self.hand_over(&welcome.wanted).await?;
+        self.hand_over(&welcome.wanted)?;
         Ok(start)
     }
 
@@ -356,15 +356,27 @@ impl Client {
         })
     }
 
-    async fn hand_over(&self, wanted: &RowList) -> Result<(), Ended> {
+    fn hand_over(&self, wanted: &RowList) -> Result<(), Ended> {
         let rows = wanted
             .rows()
             .ok_or_else(|| Ended::Failed("the parent's list of rows cannot be read".to_owned()))?;
-        if !rows.is_empty() && self.wanted.send(rows).await.is_err() {
-            // Whoever looks rows up has ended, so the node is stopping.
-            return Err(Ended::Stopped);
+        if rows.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        match self.wanted.try_send(rows) {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(rows)) => {
+                // The database they are looked up in is away. What waits is not kept from going up;
+                // the parent asks for these again.
+                tracing::debug!(
+                    rows = rows.len(),
+                    "rows that the parent lacks are not looked up now"
+                );
+                Ok(())
+            }
+            // Whoever looks rows up has ended, so the node is stopping.
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(Ended::Stopped),
+        }
     }
 
     /// Sends what there is, then waits for more, for as long as the connection lives. Returns when
@@ -384,7 +396,7 @@ impl Client {
             self.spool.set_note(OFFERED, offered).await?;
             match self.send_batch(connection, &batch, held).await? {
                 Sent::Acknowledged { through, wanted } => {
-                    self.hand_over(&wanted).await?;
+                    self.hand_over(&wanted)?;
                     self.spool.acknowledge(&self.link, through.min(self.spool.head())).await?;
                     self.backoff.succeeded();
                     (cursor, moved) = (through, true);

@@ -77,9 +77,13 @@ async fn a_transaction_that_is_refused_has_done_nothing_to_identities(flavor: Fl
 }
 
 /// Statements that log what they rolled back: something in the transaction cannot be.
-fn rolled_back(rows: u32) -> String {
+fn rolled_back(flavor: Flavor, rows: u32) -> String {
+    let limit = match flavor {
+        Flavor::Mariadb1011 | Flavor::Mariadb118 => "max_recursive_iterations",
+        Flavor::Mysql97 | Flavor::Mysql56 => "cte_max_recursion_depth",
+    };
     format!(
-        "SET SESSION cte_max_recursion_depth = 100000;
+        "SET SESSION {limit} = 100000;
          BEGIN; INSERT INTO person (uuid, text)
            WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {rows})
            SELECT CONCAT('r-', n), REPEAT('x', 150) FROM n;
@@ -94,13 +98,7 @@ async fn a_transaction_rolled_back_in_the_log_leaves_no_trace(flavor: Flavor) {
     let capturing = Capturing::start(capture_options(&server, DATABASE, map), &folder).await;
     // Few rows; and so many that parts of the transaction are stored before its end is read.
     for (count, rows) in [(1, 5), (2, 60_000)] {
-        let sql = rolled_back(rows);
-        let sql = match flavor {
-            // Its limit is another, and high enough.
-            Flavor::Mariadb1011 | Flavor::Mariadb118 => sql.split_once(';').unwrap().1.to_owned(),
-            Flavor::Mysql97 | Flavor::Mysql56 => sql,
-        };
-        server.sql_in(DATABASE, &sql).await.unwrap();
+        server.sql_in(DATABASE, &rolled_back(flavor, rows)).await.unwrap();
         let last = capturing.transactions(count).await.pop().unwrap();
         let [change] = last.changes.as_slice() else { panic!("{} changes", last.changes.len()) };
         assert_eq!(change.identity, Identity::One(Value::Text(format!("after {rows}").into())));

@@ -20,6 +20,9 @@ use crate::position::Position;
 use crate::schema_map::{BoundIdentity, BoundMap, BoundTable, ConditionalRule};
 use crate::value::{Name, Value};
 
+/// A server sends a transaction's rows before its own readers see them. What comes after them in the
+/// spool must not be older than they are, so it is read behind the locks of who commits.
+const SETTLED: &str = " LOCK IN SHARE MODE";
 /// How many local keys on either side of a missing one are asked for with it: neighbours in a
 /// table are usually needed together.
 const NEIGHBOURS: i64 = 128;
@@ -123,7 +126,7 @@ impl Fetcher {
     ) -> Result<Option<String>, Error> {
         let Some(decider) = map.tables.get(&rule.decider) else { return Ok(None) };
         let Some(column) = decider.column(&rule.column) else { return Ok(None) };
-        let condition = format!("{} = ?", quoted(decider, key_column(decider)?)?);
+        let condition = format!("{} = ?{SETTLED}", quoted(decider, key_column(decider)?)?);
         let rows = self.rows(decider, &[column], &condition, vec![local.into()]).await?;
         Ok(rows.into_iter().next().and_then(|row| match row.values.get(&column) {
             Some(Value::Text(text)) => Some(text.to_string()),
@@ -142,6 +145,7 @@ impl Fetcher {
             return Ok(None);
         };
         let columns: Vec<usize> = (0..table.columns.len()).collect();
+        let condition = condition + SETTLED;
         let rows = self.rows(table, &columns, &condition, parameters).await?;
         Ok(rows.into_iter().next())
     }

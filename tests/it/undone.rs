@@ -2,13 +2,16 @@
 //! read again after a stop or a power cut are named by what they were called then.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use headwater::capture::Doing;
-use headwater::change::{Identity, Kind};
+use headwater::change::{Identity, Kind, Sequence};
 use headwater::record::IdentityBytes;
 use headwater::schema_map::MapFile;
+use headwater::transport::Wanted;
 use headwater::value::{Name, Value};
 use headwater_rig::{Flavor, Server, ServerOptions};
+use mysql_async::prelude::Queryable as _;
 use tempfile::TempDir;
 
 use crate::support::{Capturing, capture_options, on_both};
@@ -113,7 +116,30 @@ async fn a_transaction_rolled_back_in_the_log_leaves_no_trace(flavor: Flavor) {
     capturing.stop().await;
 }
 
+async fn a_whole_row_is_not_older_than_what_is_being_committed(flavor: Flavor) {
+    let (server, map) = server(flavor).await;
+    let folder = TempDir::new().unwrap();
+    let capturing = Capturing::start(capture_options(&server, DATABASE, map), &folder).await;
+    let mut conn = server.conn(DATABASE).await.unwrap();
+    conn.query_drop("BEGIN; UPDATE person SET text = 'new' WHERE person_id = 1").await.unwrap();
+    let identity = Identity::One(Value::Text("p-1".into()));
+    let wanted = Wanted { table: Name::from("person"), identity };
+    capturing.wanted.send(vec![wanted]).await.unwrap();
+    // Long enough for a reader that does not wait.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(capturing.spool.head() < Sequence(2));
+    conn.query_drop("COMMIT").await.unwrap();
+    let changes = capturing.transactions(2).await;
+    let whole = changes.iter().flat_map(|transaction| &transaction.changes);
+    let whole = whole.filter(|change| change.kind == Kind::Insert).collect::<Vec<_>>();
+    assert_eq!(whole.len(), 1);
+    assert!(whole[0].values.contains(&Value::Text("new".into())), "{whole:?}");
+    conn.disconnect().await.unwrap();
+    capturing.stop().await;
+}
+
 on_both!(
+    a_whole_row_is_not_older_than_what_is_being_committed,
     a_transaction_that_is_refused_has_done_nothing_to_identities,
     a_transaction_rolled_back_in_the_log_leaves_no_trace,
 );

@@ -192,6 +192,16 @@ impl Capture {
         Ok(position)
     }
 
+    fn settings(&self, server: &Server) -> Settings {
+        Settings {
+            database: self.options.database.database.clone(),
+            ignores_case: server.number("lower_case_table_names").is_some_and(|value| value > 0),
+            state_schema: self.options.state_schema.clone(),
+            accepted: self.options.accepted.clone(),
+            inflated_bytes_max: self.options.inflated_bytes_max,
+        }
+    }
+
     /// One connection's worth of capture.
     async fn session(&mut self, by_offset: bool, watch: &mut Watch) -> Result<Never, Error> {
         // What a former connection left unfinished will be sent again from its beginning.
@@ -214,9 +224,7 @@ impl Capture {
             };
             resume::may_see(&mut connection, &self.options.map, definitions.names()).await?;
             let mut position = self.resumed(&mut connection, &server, position, &began).await?;
-            if by_offset || !start::resumes_by_gtids(&server) {
-                position.gtids = None;
-            }
+            position.gtids.take_if(|_| by_offset || !start::resumes_by_gtids(&server));
             (position, definitions)
         } else {
             let map = LiveSchema::read(&mut connection, database).await?;
@@ -237,20 +245,13 @@ impl Capture {
             Request { server_id: self.options.server_id, heartbeat: self.options.heartbeat };
         let stream = Stream::open(&self.options.database, &request, &position).await?;
         tracing::info!(%position, server = %position.server, "capture follows the log");
-        let settings = Settings {
-            database: self.options.database.database.clone(),
-            ignores_case: server.number("lower_case_table_names").is_some_and(|value| value > 0),
-            state_schema: self.options.state_schema.clone(),
-            accepted: self.options.accepted.clone(),
-            inflated_bytes_max: self.options.inflated_bytes_max,
-        };
         let follower = Follower::new(
             definitions,
             Place::new(&position)?,
             Assembly::new(self.spool.head()),
             identities,
             fetcher,
-            settings,
+            self.settings(&server),
         );
         self.state.send_modify(|state| state.position = Some(position.clone()));
         self.teller().doing(Doing::Following).await;

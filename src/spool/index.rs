@@ -234,7 +234,7 @@ pub(super) fn look_up(
     let Some(row) = rows.next()? else { return Ok(None) };
     for column in 0..2 {
         let bytes = row.get_ref(column)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
-        if let Some(found) = run::find(bytes.unwrap_or_default(), slot)? {
+        if let Some((_, found)) = run::find(bytes.unwrap_or_default(), slot)? {
             return Ok(found.map(<[u8]>::to_vec));
         }
     }

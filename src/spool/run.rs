@@ -43,11 +43,11 @@ impl<'b> Entries<'b> {
 }
 
 /// What a run says of a slot; `None` if nothing.
-pub(super) fn find(bytes: &[u8], slot: u8) -> Result<Option<Option<&[u8]>>, Error> {
+pub(super) fn find(bytes: &[u8], slot: u8) -> Result<Option<Entry<'_>>, Error> {
     let mut entries = Entries(bytes);
-    while let Some((found, identity)) = entries.next()? {
-        if found == slot {
-            return Ok(Some(identity));
+    while let Some(entry) = entries.next()? {
+        if entry.0 == slot {
+            return Ok(Some(entry));
         }
     }
     Ok(None)
@@ -156,7 +156,8 @@ mod tests {
                     prop_assert_eq!(count as usize, expected.len());
                 }
                 for slot in 0..32 {
-                    let found = find(&run, slot).unwrap().map(|found| found.map(<[u8]>::to_vec));
+                    let found = find(&run, slot).unwrap();
+                    let found = found.map(|(_, found)| found.map(<[u8]>::to_vec));
                     let known = expected.get(&slot).cloned();
                     prop_assert_eq!(found, known.map(|known| known.map(String::into_bytes)));
                 }

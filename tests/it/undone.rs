@@ -40,9 +40,9 @@ fn persons(capturing: &Capturing, locals: &[i64]) -> Vec<Option<Vec<u8>>> {
     capturing.spool.index_reader().unwrap().get_many(&Name::from("person"), locals).unwrap()
 }
 
-fn called(uuid: &str) -> Option<Vec<u8>> {
+fn called(uuid: &str) -> Vec<u8> {
     let identity = Identity::One(Value::Text(uuid.to_owned().into()));
-    Some(IdentityBytes::new(&identity).as_slice().to_vec())
+    IdentityBytes::new(&identity).as_slice().to_vec()
 }
 
 async fn a_transaction_that_is_refused_has_done_nothing_to_identities(flavor: Flavor) {
@@ -58,8 +58,8 @@ async fn a_transaction_that_is_refused_has_done_nothing_to_identities(flavor: Fl
     server.sql_in(DATABASE, refused).await.unwrap();
     let state = capturing.until(|state| matches!(state.doing, Doing::Stopped(_))).await;
     capturing.until_head(1).await;
-    assert_eq!(persons(&capturing, &[1, 3, 4]), [called("p-1"), called("p-3"), None]);
-    assert_ne!(persons(&capturing, &[2]), [called("p-0")]);
+    assert_eq!(persons(&capturing, &[1, 3, 4]), [Some(called("p-1")), Some(called("p-3")), None]);
+    assert_ne!(persons(&capturing, &[2]), [Some(called("p-0"))]);
     capturing.stop().await;
 
     // Rolled back by the operator, given up, and gone on after it with the names that hold.
@@ -75,7 +75,7 @@ async fn a_transaction_that_is_refused_has_done_nothing_to_identities(flavor: Fl
     let [change] = last.changes.as_slice() else { panic!("{:?}", last.changes) };
     assert_eq!(change.kind, Kind::Delete);
     assert_eq!(change.identity, Identity::One(Value::Text("p-1".into())));
-    assert_eq!(persons(&capturing, &[1, 4]), [called("p-1"), None]);
+    assert_eq!(persons(&capturing, &[1, 4]), [Some(called("p-1")), None]);
     capturing.stop().await;
 }
 
@@ -109,9 +109,10 @@ async fn a_transaction_rolled_back_in_the_log_leaves_no_trace(flavor: Flavor) {
     assert_eq!(persons(&capturing, &[3, 4, 5, 20_000]), [None, None, None, None]);
     assert_eq!(capturing.state.borrow().doing, Doing::Following);
     if flavor == Flavor::Mariadb1011 {
-        let log = server.ask(DATABASE, "SHOW BINARY LOGS").await.unwrap();
-        let told = server.data().join(log.unwrap_or_default());
-        assert!(told.metadata().unwrap().len() > 5_000_000, "it was not logged");
+        let files = std::fs::read_dir(server.data()).unwrap().map(Result::unwrap);
+        let log = files.filter(|file| file.file_name().to_string_lossy().starts_with("binlog.0"));
+        let bytes: u64 = log.map(|file| file.metadata().unwrap().len()).sum();
+        assert!(bytes > 5_000_000, "what was rolled back is not in the log of {bytes} bytes");
     }
     capturing.stop().await;
 }

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// Measured in docs/figures.md.
-const LIMITS: [(&str, &str); 2] = [
+const LIMITS: [(&str, &str); 3] = [
     // The C library keeps a pool for every thread; one for all does the same work in less.
     ("MALLOC_ARENA_MAX", "1"),
-    // The driver keeps up to 128 buffers, each as large as the largest packet it held, up to this.
-    ("MYSQL_ASYNC_BUFFER_SIZE_CAP", "65536"),
+    // The driver keeps 128 buffers, each as large as the largest packet it held, up to 4 MiB. Large
+    // ones are worth keeping, for each statement fills one; a few of them do.
+    ("MYSQL_ASYNC_BUFFER_POOL_CAP", "8"),
+    ("MYSQL_ASYNC_BUFFER_SIZE_CAP", "2097152"),
 ];
 
 /// Starts this program again in its place, with the limits, unless the environment names them. It

@@ -92,6 +92,7 @@ fn value<'a>(
 }
 
 /// A temporal column's text; `None` of other columns.
+#[inline]
 fn printed(content: &[u8], column: ColumnType) -> Result<Option<Printed>, DecodeError> {
     Ok(Some(match column {
         ColumnType::Date => temporal::date(content)?,

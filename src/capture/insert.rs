@@ -156,12 +156,6 @@ fn value(
         writer.value(&Value::Null);
         return Ok(true);
     }
-    if matches!(carried, Carried::Plain)
-        && let Some(text) = row.temporal(column)?
-    {
-        writer.temporal(text.as_str());
-        return Ok(true);
-    }
     let value = row.value(column)?;
     if matches!(carried, Carried::Plain) || ReferenceRule::is_no_row(&value) {
         writer.value(&value);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Error;
-use super::decode::{ColumnFacts, DecodeError, MapColumn, Printed, RawColumn, TableMapEvent};
+use super::decode::{ColumnFacts, DecodeError, MapColumn, RawColumn, TableMapEvent};
 use super::identities::{Identities, TableNumber};
 use super::insert::Inserts;
 use super::translate::RowValues;
@@ -169,16 +169,6 @@ pub(super) struct Image<'a, 'r> {
 }
 
 impl Image<'_, '_> {
-    /// The text of a temporal value; `None` of others and of NULL.
-    pub(super) fn temporal(&self, column: usize) -> Result<Option<Printed>, Error> {
-        let (Some(raw), Some(described)) =
-            (self.columns.get(column), self.plan.columns.get(column))
-        else {
-            return Ok(None);
-        };
-        raw.temporal(described.column).map_err(|source| self.plan.unreadable(column, source))
-    }
-
     /// Whether the other image has another value in a column.
     pub(super) fn differs(&self, other: &Image<'_, '_>, column: usize) -> bool {
         self.columns.get(column) != other.columns.get(column)

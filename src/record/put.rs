@@ -122,7 +122,7 @@ pub(super) fn put_reference(bytes: &mut Vec<u8>, names: &Names, table: &Name) {
     put_varint(bytes, u64::from(names.number(table).unwrap_or(u32::MAX)));
 }
 
-pub(super) fn put_tagged(bytes: &mut Vec<u8>, tag: u8, content: &[u8]) {
+fn put_tagged(bytes: &mut Vec<u8>, tag: u8, content: &[u8]) {
     bytes.push(tag);
     put_bytes(bytes, content);
 }

@@ -6,10 +6,8 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use super::names::Names;
-use super::put::{
-    put_bytes, put_identity, put_reference, put_tagged, put_value, put_varint, zigzag,
-};
-use super::tag::{BEGIN, DELETE, END, INSERT, NAME, ONE, SHAPE, TEMPORAL, UPDATE};
+use super::put::{put_bytes, put_identity, put_reference, put_value, put_varint, zigzag};
+use super::tag::{BEGIN, DELETE, END, INSERT, NAME, ONE, SHAPE, UPDATE};
 use super::{End, Record};
 use crate::change::{Change, Fingerprint, Identity, Kind, Sequence, Shape};
 use crate::value::{Name, Value};
@@ -126,11 +124,6 @@ impl SegmentWriter {
     /// that the change was started with, and mention no others.
     pub fn value(&mut self, value: &Value<'_>) {
         put_value(&mut self.bytes, &self.names, value);
-    }
-
-    /// The next part of a change started: a [`Value::Temporal`].
-    pub fn temporal(&mut self, text: &str) {
-        put_tagged(&mut self.bytes, TEMPORAL, text.as_bytes());
     }
 
     /// The next part of a change started: a reference to a row of one of its tables, whose

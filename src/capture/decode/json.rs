@@ -169,9 +169,9 @@ impl Printer {
                 self.out.push_str(&decimal::text(digits, *precision, *scale)?);
                 return Ok(());
             }
-            10 => temporal::packed(bytes, Packed::Date)?.as_str().to_owned(),
-            7 | 12 => temporal::packed(bytes, Packed::DateTime)?.as_str().to_owned(),
-            11 => temporal::packed(bytes, Packed::Time)?.as_str().to_owned(),
+            10 => temporal::packed(bytes, Packed::Date)?,
+            7 | 12 => temporal::packed(bytes, Packed::DateTime)?,
+            11 => temporal::packed(bytes, Packed::Time)?,
             other => {
                 let encoded = base64::engine::general_purpose::STANDARD.encode(bytes);
                 format!("base64:type{other}:{encoded}")

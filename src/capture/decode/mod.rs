@@ -45,4 +45,3 @@ pub use payload::{PayloadReader, TransactionPayload};
 pub use rows::{RawColumn, Row, RowKind, RowReader, RowsEvent};
 pub use statement::{Query, XaPrepare, Xid};
 pub use table_map::{MapColumn, TableMapEvent};
-pub(in crate::capture) use temporal::Printed;

@@ -17,43 +17,22 @@ struct Moment {
     micros: u64,
 }
 
-/// The most bytes that a temporal value takes: a date and a time with six digits of a fraction.
-const PRINTED_BYTES: usize = 26;
-
-/// A temporal value as the server prints it, without memory of its own: every row has some.
-#[derive(Debug, Clone, Copy, Default)]
-pub(in crate::capture) struct Printed {
-    bytes: [u8; PRINTED_BYTES],
-    length: usize,
-}
-
-impl Printed {
-    /// The text.
-    #[inline]
-    pub(in crate::capture) fn as_str(&self) -> &str {
-        self.bytes.get(..self.length).and_then(|text| str::from_utf8(text).ok()).unwrap_or_default()
-    }
-
-    fn push(&mut self, text: &[u8]) {
-        for byte in text {
-            if let Some(place) = self.bytes.get_mut(self.length) {
-                *place = *byte;
-                self.length += 1;
-            }
-        }
-    }
-}
-
 /// The last two digits. Dividing by a constant is what makes this fast.
-#[inline]
-fn two(number: u64) -> [u8; 2] {
+fn push_two(text: &mut String, number: u64) {
     let number = (number % 100) as u8;
-    [b'0' + number / 10, b'0' + number % 10]
+    text.push(char::from(b'0' + number / 10));
+    text.push(char::from(b'0' + number % 10));
 }
 
-/// How much of the digits of a second are shown, the point included.
-fn fraction_length(digits: u8) -> usize {
-    if digits == 0 { 0 } else { 1 + usize::from(digits.min(6)) }
+fn push_fraction(text: &mut String, micros: u64, digits: u8) {
+    if digits > 0 {
+        text.push('.');
+        let start = text.len();
+        push_two(text, micros / 10_000);
+        push_two(text, micros / 100);
+        push_two(text, micros);
+        text.truncate(start + usize::from(digits));
+    }
 }
 
 impl Moment {
@@ -68,37 +47,27 @@ impl Moment {
         if possible { Ok(self) } else { Err(DecodeError::malformed("an impossible date or time")) }
     }
 
-    /// Date and time with all six digits of a fraction, of which `length` bytes are meant. All at
-    /// once, because each row has some of them.
-    #[inline]
-    fn printed(&self, length: usize) -> Printed {
-        let mut bytes = *b"0000-00-00 00:00:00.000000";
-        let digits = [
-            (0, self.year / 100),
-            (2, self.year),
-            (5, self.month),
-            (8, self.day),
-            (11, self.hour),
-            (14, self.minute),
-            (17, self.second),
-            (20, self.micros / 10_000),
-            (22, self.micros / 100),
-            (24, self.micros),
-        ];
-        for (place, number) in digits {
-            if let Some(pair) = bytes.get_mut(place..place + 2) {
-                pair.copy_from_slice(&two(number));
-            }
-        }
-        Printed { bytes, length }
+    fn date(&self) -> String {
+        let mut text = String::with_capacity(26);
+        push_two(&mut text, self.year / 100);
+        push_two(&mut text, self.year);
+        text.push('-');
+        push_two(&mut text, self.month);
+        text.push('-');
+        push_two(&mut text, self.day);
+        text
     }
 
-    fn date(&self) -> Printed {
-        self.printed(10)
-    }
-
-    fn date_time(&self, fraction: u8) -> Printed {
-        self.printed(19 + fraction_length(fraction))
+    fn date_time(&self, fraction: u8) -> String {
+        let mut text = self.date();
+        text.push(' ');
+        push_two(&mut text, self.hour);
+        text.push(':');
+        push_two(&mut text, self.minute);
+        text.push(':');
+        push_two(&mut text, self.second);
+        push_fraction(&mut text, self.micros, fraction);
+        text
     }
 
     /// From the form that MySQL 5.6 and later compute with: year and month, day, hour, minute and
@@ -136,7 +105,7 @@ fn split(content: &[u8], whole_bytes: usize) -> Result<(u64, &[u8]), DecodeError
 }
 
 /// `DATE`.
-pub(super) fn date(content: &[u8]) -> Result<Printed, DecodeError> {
+pub(super) fn date(content: &[u8]) -> Result<String, DecodeError> {
     let packed = little(content);
     let moment = Moment {
         year: packed >> 9,
@@ -148,7 +117,7 @@ pub(super) fn date(content: &[u8]) -> Result<Printed, DecodeError> {
 }
 
 /// `DATETIME(fraction)`.
-pub(super) fn date_time(content: &[u8], fraction: u8) -> Result<Printed, DecodeError> {
+pub(super) fn date_time(content: &[u8], fraction: u8) -> Result<String, DecodeError> {
     let (whole, rest) = split(content, 5)?;
     let whole = whole
         .checked_sub(0x80_0000_0000)
@@ -157,17 +126,17 @@ pub(super) fn date_time(content: &[u8], fraction: u8) -> Result<Printed, DecodeE
 }
 
 /// `TIMESTAMP(fraction)`, in UTC.
-pub(super) fn timestamp(content: &[u8], fraction: u8) -> Result<Printed, DecodeError> {
+pub(super) fn timestamp(content: &[u8], fraction: u8) -> Result<String, DecodeError> {
     let (seconds, rest) = split(content, 4)?;
     from_seconds(seconds, micros(rest), fraction)
 }
 
 /// `TIMESTAMP` from before MySQL 5.6.
-pub(super) fn old_timestamp(content: &[u8]) -> Result<Printed, DecodeError> {
+pub(super) fn old_timestamp(content: &[u8]) -> Result<String, DecodeError> {
     from_seconds(little(content), 0, 0)
 }
 
-fn from_seconds(seconds: u64, micros: u64, fraction: u8) -> Result<Printed, DecodeError> {
+fn from_seconds(seconds: u64, micros: u64, fraction: u8) -> Result<String, DecodeError> {
     if seconds == 0 && micros == 0 {
         return Ok(Moment::default().date_time(fraction));
     }
@@ -203,7 +172,7 @@ fn civil(days: u32) -> (u64, u64, u64) {
 }
 
 /// `TIME(fraction)`: a number that sorts, so negative ones count down to their fraction.
-pub(super) fn time(content: &[u8], fraction: u8) -> Result<Printed, DecodeError> {
+pub(super) fn time(content: &[u8], fraction: u8) -> Result<String, DecodeError> {
     let bits = content.len() * 8;
     if !(24..=48).contains(&bits) {
         return Err(DecodeError::malformed("a temporal value cut short"));
@@ -222,14 +191,14 @@ pub(super) fn time(content: &[u8], fraction: u8) -> Result<Printed, DecodeError>
 }
 
 /// `TIME` from before MySQL 5.6: the digits of hours, minutes and seconds as one number.
-pub(super) fn old_time(content: &[u8]) -> Result<Printed, DecodeError> {
+pub(super) fn old_time(content: &[u8]) -> Result<String, DecodeError> {
     let signed = (little(content) << 40).cast_signed() >> 40;
     let number = signed.unsigned_abs();
     clock(signed < 0, [number / 10_000, number / 100 % 100, number % 100], 0, 0)
 }
 
 /// `DATETIME` from before MySQL 5.6: all its digits as one number.
-pub(super) fn old_date_time(content: &[u8]) -> Result<Printed, DecodeError> {
+pub(super) fn old_date_time(content: &[u8]) -> Result<String, DecodeError> {
     let number = little(content);
     let (date, time) = (number / 1_000_000, number % 1_000_000);
     let moment = Moment {
@@ -249,33 +218,29 @@ fn clock(
     [hour, minute, second]: [u64; 3],
     micros: u64,
     fraction: u8,
-) -> Result<Printed, DecodeError> {
+) -> Result<String, DecodeError> {
     if hour > 838 || minute > 59 || second > 59 || micros > 999_999 {
         return Err(DecodeError::malformed("an impossible time"));
     }
-    let mut text = Printed::default();
+    let mut text = String::with_capacity(17);
     if negative {
-        text.push(b"-");
+        text.push('-');
     }
     if hour > 99 {
-        text.push(&[b'0' + (hour / 100 % 10) as u8]);
+        text.push(char::from(b'0' + (hour / 100 % 10) as u8));
     }
-    for (number, before) in [(hour, &b""[..]), (minute, b":"), (second, b":")] {
-        text.push(before);
-        text.push(&two(number));
-    }
-    text.push(b".");
-    let end = text.length - 1 + fraction_length(fraction);
-    for number in [micros / 10_000, micros / 100, micros] {
-        text.push(&two(number));
-    }
-    text.length = end;
+    push_two(&mut text, hour);
+    text.push(':');
+    push_two(&mut text, minute);
+    text.push(':');
+    push_two(&mut text, second);
+    push_fraction(&mut text, micros, fraction);
     Ok(text)
 }
 
 /// The 64-bit form in which JSON holds a date (`DATE`), a date and time, or a time, with all six
 /// fractional digits.
-pub(super) fn packed(content: &[u8], kind: Packed) -> Result<Printed, DecodeError> {
+pub(super) fn packed(content: &[u8], kind: Packed) -> Result<String, DecodeError> {
     let content: [u8; 8] = content.try_into().map_err(|_error| {
         DecodeError::malformed("a temporal value in JSON that is not 8 bytes long")
     })?;
@@ -311,39 +276,39 @@ mod tests {
     fn negative_times_with_fractions() {
         // -00:00:01.10, TIME(2): 0x800000 - 1 - a tenth.
         let stored = (0x8000_0000_u64 - 0x10A).to_be_bytes();
-        assert_eq!(time(&stored[4..], 2).unwrap().as_str(), "-00:00:01.10");
+        assert_eq!(time(&stored[4..], 2).unwrap(), "-00:00:01.10");
         let stored = (0x8000_0000_0000_u64 - 1).to_be_bytes();
-        assert_eq!(time(&stored[2..], 6).unwrap().as_str(), "-00:00:00.000001");
+        assert_eq!(time(&stored[2..], 6).unwrap(), "-00:00:00.000001");
         // 838 hours, 59 minutes, 59 seconds, at bits 12, 6 and 0.
         let hours = 0x34_6EFB_u64;
         let stored = (0x80_0000_u64 + hours).to_be_bytes();
-        assert_eq!(time(&stored[5..], 0).unwrap().as_str(), "838:59:59");
+        assert_eq!(time(&stored[5..], 0).unwrap(), "838:59:59");
     }
 
     #[test]
     fn zero_and_partly_zero_dates() {
-        assert_eq!(date(&[0, 0, 0]).unwrap().as_str(), "0000-00-00");
+        assert_eq!(date(&[0, 0, 0]).unwrap(), "0000-00-00");
         let packed = (2026_u32 << 9).to_le_bytes();
-        assert_eq!(date(&packed[..3]).unwrap().as_str(), "2026-00-00");
-        assert_eq!(timestamp(&[0, 0, 0, 0, 0], 1).unwrap().as_str(), "0000-00-00 00:00:00.0");
-        assert_eq!(date_time(&[0x80, 0, 0, 0, 0], 0).unwrap().as_str(), "0000-00-00 00:00:00");
+        assert_eq!(date(&packed[..3]).unwrap(), "2026-00-00");
+        assert_eq!(timestamp(&[0, 0, 0, 0, 0], 1).unwrap(), "0000-00-00 00:00:00.0");
+        assert_eq!(date_time(&[0x80, 0, 0, 0, 0], 0).unwrap(), "0000-00-00 00:00:00");
     }
 
     #[test]
     fn timestamps_are_utc() {
-        assert_eq!(timestamp(&[0, 0, 0, 1], 0).unwrap().as_str(), "1970-01-01 00:00:01");
+        assert_eq!(timestamp(&[0, 0, 0, 1], 0).unwrap(), "1970-01-01 00:00:01");
         let last = 0x7fff_ffff_u32.to_be_bytes();
-        assert_eq!(timestamp(&last, 0).unwrap().as_str(), "2038-01-19 03:14:07");
+        assert_eq!(timestamp(&last, 0).unwrap(), "2038-01-19 03:14:07");
         let leap = 951_782_400_u32.to_be_bytes();
-        assert_eq!(timestamp(&leap, 0).unwrap().as_str(), "2000-02-29 00:00:00");
-        assert_eq!(timestamp(&[0x7f, 0xff, 0xff, 0xff, 0x27, 0x0f], 4).unwrap().as_str().len(), 24);
+        assert_eq!(timestamp(&leap, 0).unwrap(), "2000-02-29 00:00:00");
+        assert_eq!(timestamp(&[0x7f, 0xff, 0xff, 0xff, 0x27, 0x0f], 4).unwrap().len(), 24);
     }
 
     #[test]
     fn old_formats() {
-        assert_eq!(old_time(&(-8_385_959_i32).to_le_bytes()[..3]).unwrap().as_str(), "-838:59:59");
+        assert_eq!(old_time(&(-8_385_959_i32).to_le_bytes()[..3]).unwrap(), "-838:59:59");
         let number = 20_261_122_012_003_u64.to_le_bytes();
-        assert_eq!(old_date_time(&number).unwrap().as_str(), "2026-11-22 01:20:03");
+        assert_eq!(old_date_time(&number).unwrap(), "2026-11-22 01:20:03");
         assert!(old_date_time(&u64::MAX.to_le_bytes()).is_err());
     }
 }

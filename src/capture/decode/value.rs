@@ -13,7 +13,6 @@ use super::cursor::{Cursor, big, little};
 use super::error::{DecodeError, Refusal};
 use super::facts::{ColumnFacts, Special};
 use super::rows::RawColumn;
-use super::temporal::Printed;
 use super::{decimal, json, payload, temporal, text};
 
 /// The year that a stored 1 is.
@@ -35,18 +34,6 @@ impl<'a> RawColumn<'a> {
             },
         }
     }
-
-    /// The text of a temporal value, which [`RawColumn::value`] would keep in memory of its own;
-    /// `None` of others and of NULL.
-    pub(in crate::capture) fn temporal(
-        self,
-        column: ColumnType,
-    ) -> Result<Option<Printed>, DecodeError> {
-        match self {
-            RawColumn::Bytes(content) => printed(content, column),
-            RawColumn::Absent | RawColumn::Null => Ok(None),
-        }
-    }
 }
 
 fn value<'a>(
@@ -66,16 +53,13 @@ fn value<'a>(
             0 => Value::UInt(0),
             years => Value::UInt(years.saturating_add(YEAR_BASE)),
         },
-        ColumnType::Date
-        | ColumnType::Time { .. }
-        | ColumnType::DateTime { .. }
-        | ColumnType::Timestamp { .. }
-        | ColumnType::OldTime
-        | ColumnType::OldDateTime
-        | ColumnType::OldTimestamp => {
-            let text = printed(content, column)?.unwrap_or_default();
-            Value::Temporal(Cow::Owned(text.as_str().to_owned()))
-        }
+        ColumnType::Date => printed(temporal::date(content)?),
+        ColumnType::Time { fraction } => printed(temporal::time(content, fraction)?),
+        ColumnType::DateTime { fraction } => printed(temporal::date_time(content, fraction)?),
+        ColumnType::Timestamp { fraction } => printed(temporal::timestamp(content, fraction)?),
+        ColumnType::OldTime => printed(temporal::old_time(content)?),
+        ColumnType::OldDateTime => printed(temporal::old_date_time(content)?),
+        ColumnType::OldTimestamp => printed(temporal::old_timestamp(content)?),
         ColumnType::Char { bytes_max } => fixed(content, bytes_max, facts)?,
         ColumnType::VarChar { .. } | ColumnType::Blob { .. } => text::value(content, facts.charset),
         ColumnType::Enum { .. } => member(little(content), facts)?,
@@ -91,19 +75,8 @@ fn value<'a>(
     })
 }
 
-/// A temporal column's text; `None` of other columns.
-#[inline]
-fn printed(content: &[u8], column: ColumnType) -> Result<Option<Printed>, DecodeError> {
-    Ok(Some(match column {
-        ColumnType::Date => temporal::date(content)?,
-        ColumnType::Time { fraction } => temporal::time(content, fraction)?,
-        ColumnType::DateTime { fraction } => temporal::date_time(content, fraction)?,
-        ColumnType::Timestamp { fraction } => temporal::timestamp(content, fraction)?,
-        ColumnType::OldTime => temporal::old_time(content)?,
-        ColumnType::OldDateTime => temporal::old_date_time(content)?,
-        ColumnType::OldTimestamp => temporal::old_timestamp(content)?,
-        _ => return Ok(None),
-    }))
+fn printed<'a>(text: String) -> Value<'a> {
+    Value::Temporal(Cow::Owned(text))
 }
 
 #[inline]

@@ -163,6 +163,11 @@ impl Assembly {
         self.open.is_some()
     }
 
+    /// Whether parts of the open transaction have been cut: they are in the store, or about to be.
+    pub(super) fn is_cut(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.part > 0)
+    }
+
     /// Whether the open transaction shares the writer with whole ones before it.
     pub(super) fn shares(&self) -> bool {
         self.open.is_some() && self.gathered.first.is_some()

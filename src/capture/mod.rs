@@ -28,6 +28,7 @@ mod row;
 mod run;
 mod start;
 mod statement;
+mod storing;
 mod stream;
 mod tables;
 mod teller;

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use mysql_async::Conn;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 
 use super::assembly::{Assembly, Cut};
 use super::fetch::Fetcher;
@@ -15,6 +14,7 @@ use super::follow::{Follower, Settings, Told};
 use super::identities::Identities;
 use super::place::{Place, Spot};
 use super::resume::{self, Began};
+use super::storing::{HandOver, Storing};
 use super::stream::{RawEvents, Request, Stream};
 use super::tables::Tables;
 use super::teller::Teller;
@@ -26,7 +26,7 @@ use crate::database::schema::LiveSchema;
 use crate::database::server::Server;
 use crate::position::Position;
 use crate::schema_map::{BoundMap, MapFile};
-use crate::spool::{Append, IndexChange, Segment, Spool};
+use crate::spool::{Append, Spool};
 use crate::transport::Wanted;
 
 /// Handed over at once when this much has been gathered; less is handed over as soon as the store
@@ -41,8 +41,6 @@ const LONE_INDEX_CHANGES_MAX: usize = 20 * INDEX_CHANGES_MAX;
 /// How often something that a person has to mend is tried again, unless the longest wait after
 /// an error is shorter.
 const STOPPED_RETRY: Duration = Duration::from_secs(30);
-/// How often a store that had no room is tried again.
-const ROOM_RETRY: Duration = Duration::from_secs(2);
 
 /// What capture works with.
 #[derive(Debug, Clone)]
@@ -297,12 +295,6 @@ enum Why {
     Ending,
 }
 
-/// What is being written to the store while the log is read on.
-struct Storing {
-    task: JoinHandle<Result<(), crate::spool::Error>>,
-    position: Option<Position>,
-}
-
 impl Session<'_> {
     async fn follow(mut self) -> Result<Never, Error> {
         let Err(error) = self.steps().await;
@@ -327,7 +319,7 @@ impl Session<'_> {
                     self.read(group).await?;
                     self.watch().await?;
                 }
-                stored = done(&mut storing) => self.stored(stored)?,
+                stored = Storing::done(&mut storing) => self.stored(stored)?,
                 wanted = self.capture.wanted.recv(), if !self.follower.assembly.is_open() => {
                     self.storing = storing;
                     // The link that wants rows is gone with the node itself.
@@ -422,7 +414,7 @@ impl Session<'_> {
     async fn wait_for_store(&mut self) -> Result<(), Error> {
         let mut storing = self.storing.take();
         if storing.is_some() {
-            let stored = done(&mut storing).await;
+            let stored = Storing::done(&mut storing).await;
             self.stored(stored)?;
         }
         Ok(())
@@ -489,97 +481,15 @@ impl Session<'_> {
         }
         self.moved_at = now;
         self.written = position.clone();
-        let index = self.follower.identities.hand_over_settled();
-        let has_parts = segments.last().is_some_and(|cut| !cut.is_complete());
-        let open_index = if has_parts { self.follower.identities.hand_over() } else { Vec::new() };
+        let Follower { identities, assembly, definitions, .. } = &mut self.follower;
+        let index = identities.hand_over_settled();
+        let open = assembly.is_cut().then(|| identities.hand_over());
         // Parts of a transaction are stored without a position for definitions to belong to.
-        let moves = segments.is_empty() || segments.iter().any(Cut::is_complete);
-        let tables = moves.then(|| self.follower.definitions.for_store()).flatten();
-        let teller = self.capture.teller();
-        let place = position.clone();
+        let moves = open.is_none() || segments.iter().any(Cut::is_complete);
+        let tables = moves.then(|| definitions.for_store()).flatten();
         let began = begun.then(|| self.began.clone());
-        let task = tokio::spawn(async move {
-            if let Some(began) = began {
-                store(&teller, Write::Began(began)).await?;
-            }
-            for append in appends(segments, place, tables, index, open_index) {
-                store(&teller, Write::Append(Arc::new(append))).await?;
-            }
-            Ok(())
-        });
-        self.storing = Some(Storing { task, position: Some(position) });
+        let work = HandOver { cuts: segments, position, tables, index, open, began };
+        self.storing = Some(Storing::start(self.capture.teller(), work));
         Ok(())
-    }
-}
-
-/// Whole transactions move the position, and what they did to the index holds; parts of a
-/// transaction still open come after, alone, with what it did so far.
-fn appends(
-    cuts: Vec<Cut>,
-    position: Position,
-    tables: Option<String>,
-    index: Vec<IndexChange>,
-    open_index: Vec<IndexChange>,
-) -> Vec<Append> {
-    let ended = cuts.iter().rposition(Cut::is_complete).map_or(0, |last| last + 1);
-    let mut segments: Vec<Segment> = cuts.into_iter().map(Cut::compress).collect();
-    let parts = segments.split_off(ended);
-    let whole = Append { segments, position: Some(position), tables, index };
-    if parts.is_empty() {
-        return vec![whole];
-    }
-    let parts = Append { segments: parts, index: open_index, ..Append::default() };
-    // While there are parts of it in the store, the position stays where it is.
-    if whole.segments.is_empty() && whole.index.is_empty() {
-        vec![parts]
-    } else {
-        vec![whole, parts]
-    }
-}
-
-/// What is written to the store.
-enum Write {
-    Began(Began),
-    Append(Arc<Append>),
-}
-
-/// Writes to the store; when there is no room, waits until there is. The log keeps what is not
-/// read meanwhile.
-async fn store(teller: &Teller, write: Write) -> Result<(), crate::spool::Error> {
-    let mut waits = false;
-    loop {
-        let written = match &write {
-            Write::Began(began) => began.store(&teller.spool).await,
-            Write::Append(append) => teller.spool.append(Arc::clone(append)).await,
-        };
-        match written {
-            Err(error) if error.next() == crate::spool::Next::Wait => {
-                if !waits {
-                    tracing::warn!(%error, "capture waits for room in the store");
-                    teller.doing(Doing::Retrying(error.to_string())).await;
-                    waits = true;
-                }
-                sleep(ROOM_RETRY).await;
-            }
-            result => {
-                if waits && result.is_ok() {
-                    tracing::info!("there is room in the store again, and capture goes on");
-                    teller.doing(Doing::Following).await;
-                }
-                return result;
-            }
-        }
-    }
-}
-
-/// Waits until the store has written; never ends while nothing is being written.
-async fn done(storing: &mut Option<Storing>) -> Result<Option<Position>, Error> {
-    let Some(Storing { task, position }) = storing else { return std::future::pending().await };
-    let result = task.await;
-    let position = position.take();
-    *storing = None;
-    match result {
-        Ok(result) => result.map(|()| position).map_err(Error::from),
-        Err(_) => Err(Error::Spool(crate::spool::Error::Closed)),
     }
 }

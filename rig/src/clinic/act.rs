@@ -417,7 +417,7 @@ impl Clinic {
             sql.push_str(&format!(
                 "SET @n = (SELECT COALESCE(MAX(note_id), 0) + 1 FROM note);\n\
                  INSERT INTO note (note_id, uuid, note_type, patient_id, encounter_id, text, creator, \
-                 date_created) VALUES (@n, '{}', 'TODO', @p, @e, {}, {user}, {now});\n",
+                 date_created) VALUES (@n, '{}', 'reminder', @p, @e, {}, {user}, {now});\n",
                 self.uuid(),
                 text(self.word(words::REMARKS)),
             ));

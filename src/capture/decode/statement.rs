@@ -23,9 +23,8 @@ pub struct Query<'a> {
     pub sql_mode: Option<u64>,
     /// The thread of the session, which temporary tables belong to.
     pub thread: u32,
-    /// The databases that a statement in the place of rows changed, also through triggers and
-    /// functions. `None` if the server does not tell (`MariaDB`), or if they are too many.
-    pub databases: Option<Vec<Cow<'a, str>>>,
+    /// What [`Query::databases`] reads, each name with a zero after it.
+    databases: Option<&'a [u8]>,
 }
 
 /// The number of the storage engine's commit.
@@ -49,7 +48,7 @@ pub struct XaPrepare<'a> {
 struct Session<'a> {
     client_collation: Option<u16>,
     sql_mode: Option<u64>,
-    databases: Option<Vec<Cow<'a, str>>>,
+    databases: Option<&'a [u8]>,
 }
 
 /// What stands between a `LOAD DATA`'s fixed part and its session's variables: where in the statement
@@ -96,6 +95,13 @@ impl<'a> Query<'a> {
         Ok(query)
     }
 
+    /// The databases that a statement in the place of rows changed, also through triggers and
+    /// functions. `None` if the server does not tell (`MariaDB`), or if they are too many.
+    pub fn databases(&self) -> Option<impl Iterator<Item = Cow<'_, str>>> {
+        let names = self.databases?.split_inclusive(|byte| *byte == 0);
+        Some(names.map(|name| String::from_utf8_lossy(until_zero(name))))
+    }
+
     /// The statement as text, for telling BEGIN from COMMIT from DDL; what isn't UTF-8 is replaced.
     pub fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.sql)
@@ -130,19 +136,17 @@ fn status(bytes: &[u8]) -> Session<'_> {
     session
 }
 
-/// Their number, and each name with a zero after it.
-fn databases<'a>(cursor: &mut Cursor<'a>) -> Result<Option<Vec<Cow<'a, str>>>, DecodeError> {
+/// Their number, and each name with a zero after it. Every BEGIN has them, so they are only passed.
+fn databases<'a>(cursor: &mut Cursor<'a>) -> Result<Option<&'a [u8]>, DecodeError> {
     let count = cursor.u8()?;
     if count == TOO_MANY_DATABASES {
         return Ok(None);
     }
-    let mut names = Vec::new();
+    let start = cursor.rest();
     for _ in 0..count {
-        let name = until_zero(cursor.rest());
-        cursor.take(name.len() + 1)?;
-        names.push(String::from_utf8_lossy(name));
+        cursor.take(until_zero(cursor.rest()).len() + 1)?;
     }
-    Ok(Some(names))
+    Ok(start.get(..start.len() - cursor.rest().len()))
 }
 
 fn counted(cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {

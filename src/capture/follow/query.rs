@@ -103,8 +103,8 @@ impl Follower {
         let database = &self.settings.database;
         let mentions = Mentions::read(sql, &query.schema, database);
         let named = self.map.tables.keys().find(|table| mentions.table(table));
-        let inside = query.databases.as_ref().map_or(mentions.database, |databases| {
-            databases.iter().any(|name| name.to_lowercase() == database.to_lowercase())
+        let inside = query.databases().map_or(mentions.database, |mut databases| {
+            databases.any(|name| name.to_lowercase() == database.to_lowercase())
         });
         let table = match named {
             Some(table) => format!("table {table}"),

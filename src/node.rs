@@ -146,6 +146,7 @@ impl Node {
             parked_retry: self.config.apply.parked_retry,
             applier,
             state,
+            clock: Arc::clone(&self.clock),
         };
         parts.add(keeper.keep(stopping));
         let result = tokio::select! {
@@ -350,6 +351,7 @@ struct Keeper {
     parked_retry: Duration,
     applier: Option<Arc<Applier>>,
     state: watch::Receiver<capture::State>,
+    clock: SharedClock,
 }
 
 impl Keeper {
@@ -387,7 +389,8 @@ impl Keeper {
                 .set(link.waiting_transactions as f64);
         }
         let state = self.state.borrow().clone();
-        metrics::gauge!("headwater_capture_lag_seconds").set(state.lag_seconds as f64);
+        let lag = state.lag(self.clock.now());
+        metrics::gauge!("headwater_capture_lag_seconds").set(lag.as_secs() as f64);
         let following = state.doing == Doing::Following;
         metrics::gauge!("headwater_capture_following").set(f64::from(u8::from(following)));
         if let Some(applier) = &self.applier

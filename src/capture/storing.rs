@@ -10,7 +10,7 @@ use super::assembly::Cut;
 use super::resume::Began;
 use super::run::Doing;
 use super::teller::Teller;
-use crate::clock::sleep;
+use crate::clock::{Timestamp, sleep};
 use crate::position::Position;
 use crate::spool::{self, Append, IndexChange, Next, Segment};
 
@@ -24,6 +24,8 @@ pub(super) struct HandOver {
     pub(super) cuts: Vec<Cut>,
     /// The end of the last whole transaction.
     pub(super) position: Position,
+    /// When that was committed; `None` if nothing has been read to its end.
+    pub(super) read_to: Option<Timestamp>,
     /// The definitions there, where they are not as before.
     pub(super) tables: Option<String>,
     /// What whole transactions did to the index.
@@ -45,6 +47,7 @@ impl HandOver {
         let whole = moves.then_some(Append {
             segments,
             position: Some(self.position),
+            read_to: self.read_to,
             tables: self.tables,
             index: self.index,
         });

@@ -5,7 +5,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
 use serde::Serialize;
 
-use crate::capture::WAITS;
+use crate::capture::{READ_ALL, WAITS};
 use crate::clock::{SharedClock, Timestamp};
 use crate::config::Config;
 use crate::database;
@@ -48,7 +48,8 @@ pub struct CaptureState {
     pub gtids: Option<String>,
     /// Where the log ends now.
     pub log_end: Option<String>,
-    /// 0 at the log's end; otherwise how long ago the position last moved.
+    /// 0 at the log's end, and only there; otherwise how long ago the last transaction that was
+    /// captured was committed, or, if nothing was after that, how long ago the end was left.
     pub lag_seconds: Option<u64>,
     /// What capture waits for, if it does.
     pub waits_for: Option<String>,
@@ -113,7 +114,7 @@ struct Asked {
 struct Stored {
     epoch: String,
     position: Option<Position>,
-    position_at: Option<Timestamp>,
+    read_to: Option<Timestamp>,
     usage: Usage,
     waits_for: Option<String>,
 }
@@ -169,11 +170,14 @@ fn stored(config: &Config) -> Result<Stored, spool::Error> {
     // The position first: what was captured up to there is in the usage read after it.
     let position = peek.position()?;
     let waits_for = peek.note(WAITS)?.filter(|words| !words.is_empty());
+    let read_all = peek.note(READ_ALL)?.and_then(|bytes| bytes.try_into().ok());
+    let read_all = read_all.map(|bytes| Timestamp(i64::from_le_bytes(bytes)));
     Ok(Stored {
         waits_for: waits_for.map(|words| String::from_utf8_lossy(&words).into_owned()),
         epoch: peek.epoch()?.to_string(),
         position,
-        position_at: peek.position_at()?,
+        // A log that ended there then was captured up to then.
+        read_to: peek.read_to()?.max(read_all),
         usage: peek.usage()?,
     })
 }
@@ -330,10 +334,10 @@ impl Look<'_> {
 
     fn capture(&self) -> CaptureState {
         let position = self.stored.as_ref().and_then(|stored| stored.position.as_ref());
-        let moved = self.stored.as_ref().and_then(|stored| stored.position_at);
-        let lag = match (self.at_end, &self.asked, moved) {
+        let read_to = self.stored.as_ref().and_then(|stored| stored.read_to);
+        let lag = match (self.at_end, &self.asked, read_to) {
             (true, _, _) => Some(0),
-            (false, Some(_), Some(moved)) => Some(self.now.since(moved).as_secs()),
+            (false, Some(_), Some(read_to)) => Some(self.now.since(read_to).as_secs().max(1)),
             (false, _, _) => None,
         };
         let end = self.asked.as_ref().and_then(|asked| asked.end.as_ref());

@@ -82,6 +82,8 @@ pub struct Append {
     pub segments: Vec<Segment>,
     /// Where capture resumes after them: the end of a transaction. `None` leaves it where it is.
     pub position: Option<Position>,
+    /// When what ends there was committed; `None` leaves that as it is, which is now at first.
+    pub read_to: Option<Timestamp>,
     /// How the tables are defined at that position, where it is not as before.
     pub tables: Option<String>,
     /// What happened to the identity index, in the order of the binary log. While the transaction
@@ -378,6 +380,12 @@ impl Spool {
     pub async fn set_note(&self, name: &str, value: impl Into<Vec<u8>>) -> Result<(), Error> {
         let (name, value) = (name.to_owned(), value.into());
         self.call(move |store| store.set_note(&name, &value)).await
+    }
+
+    /// Writes a note that a power cut may take back.
+    pub async fn set_note_soon(&self, name: &str, value: impl Into<Vec<u8>>) -> Result<(), Error> {
+        let (name, value) = (name.to_owned(), value.into());
+        self.call(move |store| store.set_note_soon(&name, &value)).await
     }
 
     async fn call<T: Send + 'static>(

@@ -204,7 +204,7 @@ impl Store {
                 log::set_head(transaction, after.head)?;
             }
             if append.position.is_some() {
-                log::set_position(transaction, append.position.as_ref(), now)?;
+                log::set_position(transaction, append.position.as_ref(), append.read_to, now)?;
             }
             if let Some(tables) = &append.tables {
                 log::set_tables(transaction, tables)?;
@@ -262,7 +262,9 @@ impl Store {
             return Err(Error::Unfinished(unfinished));
         }
         let now = self.clock.now();
-        self.transact(Durable::Now, |transaction| log::set_position(transaction, position, now))
+        self.transact(Durable::Now, |transaction| {
+            log::set_position(transaction, position, None, now)
+        })
     }
 
     /// Reads, changes and writes back one link.
@@ -373,7 +375,15 @@ impl Store {
     }
 
     pub(super) fn set_note(&mut self, name: &str, value: &[u8]) -> Result<(), Error> {
-        self.transact(Durable::Now, |transaction| {
+        self.write_note(Durable::Now, name, value)
+    }
+
+    pub(super) fn set_note_soon(&mut self, name: &str, value: &[u8]) -> Result<(), Error> {
+        self.write_note(Durable::Soon, name, value)
+    }
+
+    fn write_note(&mut self, durable: Durable, name: &str, value: &[u8]) -> Result<(), Error> {
+        self.transact(durable, |transaction| {
             transaction
                 .prepare_cached(
                     "INSERT INTO note (name, value) VALUES (?1, ?2)

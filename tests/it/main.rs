@@ -22,6 +22,7 @@ mod cli;
 mod complaints;
 mod decode;
 mod definitions;
+mod doctor;
 mod map;
 mod nodes;
 mod redefined;

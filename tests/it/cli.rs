@@ -53,7 +53,7 @@ impl Desk {
 /// A child: it captures.
 pub(crate) const CHILD: &str = "[parent]\nurl = \"https://127.0.0.1:1\"";
 /// A middle tier: it captures and applies.
-const TIER: &str =
+pub(crate) const TIER: &str =
     "[parent]\nurl = \"https://127.0.0.1:1\"\n[listen]\naddress = \"127.0.0.1:1\"\nnames = [\"n\"]";
 
 pub(crate) fn headwater(config: &Path, arguments: &[&str]) -> Output {
@@ -479,6 +479,9 @@ async fn equal_databases_with_other_ids_are_in_step_and_each_difference_is_named
     let mended = compare(&[]);
     assert_eq!(mended.status.code(), Some(0), "{}", printed(&mended));
 
+    tables_and_columns_of_one_end_are_named(&server, &compare).await;
+    rows_without_a_key_are_counted(&server, &compare).await;
+
     // What only the parent has is a difference, unless the child is to be a part of it.
     let more = "INSERT INTO location (name, uuid, creator, date_created) VALUES ('Else', 'location-9', 7001, '2020-01-01')";
     server.sql_in("centre", &format!("SET sql_mode = ''; {more}")).await.unwrap();
@@ -489,4 +492,72 @@ async fn equal_databases_with_other_ids_are_in_step_and_each_difference_is_named
     assert_eq!(subset.status.code(), Some(0));
     let report: serde_json::Value = serde_json::from_slice(&subset.stdout).unwrap();
     assert_eq!((&report["differences"], &report["beyond"]), (&0.into(), &1.into()), "{report}");
+}
+
+async fn tables_and_columns_of_one_end_are_named(
+    server: &Server,
+    compare: &impl Fn(&[&str]) -> Output,
+) {
+    let run = async |database: &str, statement: &str| {
+        let statement = format!("SET foreign_key_checks = 0; {statement}");
+        server.sql_in(database, &statement).await.unwrap();
+    };
+    for (lacks, table, strict, subset, expected) in [
+        // Nothing is missing of a table without rows.
+        ("centre", "role_role", 0, 0, "role_role: there is no such mapped table there"),
+        (
+            "centre",
+            "user_role",
+            1,
+            1,
+            "user_role: there is no such mapped table there, 2 missing there\n  user-1 + ",
+        ),
+        ("clinic", "user_role", 1, 0, "user_role: there is no such mapped table here, 2 "),
+    ] {
+        run(lacks, &format!("RENAME TABLE {table} TO away")).await;
+        for (more, code) in [(&[][..], strict), (&["--subset"][..], subset)] {
+            let output = compare(more);
+            let text = printed(&output);
+            assert_eq!(output.status.code(), Some(code), "{lacks} lacks {table}: {text}");
+            assert!(text.contains(expected), "{expected}\nin {text}");
+        }
+        run(lacks, &format!("RENAME TABLE away TO {table}")).await;
+    }
+    run("centre", "ALTER TABLE location ADD COLUMN bed INT").await;
+    run("clinic", "ALTER TABLE location ADD COLUMN cot INT").await;
+    let output = compare(&[]);
+    assert_eq!(output.status.code(), Some(0));
+    let expected = "location: 2 rows equal (not compared, only here: cot) \
+                    (not compared, only there: bed)";
+    assert!(printed(&output).contains(expected), "{}", printed(&output));
+    run("centre", "ALTER TABLE location DROP COLUMN bed").await;
+    run("clinic", "ALTER TABLE location DROP COLUMN cot").await;
+}
+
+async fn rows_without_a_key_are_counted(server: &Server, compare: &impl Fn(&[&str]) -> Output) {
+    for (database, id) in [("clinic", 100), ("centre", 7_000)] {
+        let rows = format!(
+            "SET foreign_key_checks = 0, sql_mode = '';
+             INSERT INTO concept_name_tag (concept_name_tag_id, tag, uuid, date_created)
+               VALUES ({id}, 'preferred', 'tag-1', '2020-01-01');
+             INSERT INTO concept_proposal (concept_proposal_id, original_text, locale, uuid, date_created)
+               VALUES ({id}, 'toux', 'fr', 'proposal-1', '2020-01-01');
+             INSERT INTO concept_proposal_tag_map VALUES ({id}, {id}), ({id}, {id})"
+        );
+        server.sql_in(database, &rows).await.unwrap();
+    }
+    let said = |output: &Output, code: i32, words: &str| {
+        let text = printed(output);
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(text.contains(words), "{words}\nin {text}");
+    };
+    said(&compare(&[]), 0, "concept_proposal_tag_map: 2 rows equal");
+    let once = "INSERT INTO concept_proposal_tag_map VALUES (7000, 7000)";
+    server.sql_in("centre", once).await.unwrap();
+    said(&compare(&[]), 1, "proposal-1 + tag-1 is missing here");
+    let twice = "DELETE FROM concept_proposal_tag_map LIMIT 2";
+    server.sql_in("centre", twice).await.unwrap();
+    said(&compare(&["--subset"]), 1, "concept_proposal_tag_map: 1 rows equal, 1 missing there");
+    server.sql_in("centre", once).await.unwrap();
+    said(&compare(&[]), 0, "concept_proposal_tag_map: 2 rows equal");
 }

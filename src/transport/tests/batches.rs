@@ -46,24 +46,29 @@ async fn a_flipped_bit_is_noticed_and_the_batch_sent_again() {
     let parent = Parent::start().await;
     let child = Child::joined(&parent, "clinic").await;
     capture(&child.spool, 3, 2000).await;
-    let batch = child.batch(0, 3, Codec::Plain).await;
-    let good = batch.content.read_at(0, usize::MAX).unwrap();
     let (mut connection, _) = child.greet().await.unwrap();
-    for at in [0, 10, 300, good.len() - 1] {
-        let mut bad = good.clone();
-        bad[at] ^= 0x10;
-        // Once as one piece, once in two, which the parent keeps in its store.
-        for cut in [bad.len(), 1000] {
-            let mut answer = send(&mut connection, &batch, 0, bad[..cut].to_vec()).await;
-            if cut < bad.len() {
-                assert!(matches!(answer, Ok(PieceAnswer::Held { held: 1000 })), "{answer:?}");
-                answer = send(&mut connection, &batch, 1000, bad[cut..].to_vec()).await;
+    let mut batch = child.batch(0, 3, Codec::Plain).await;
+    for codec in [Codec::Plain, Codec::Lz4] {
+        batch = child.batch(0, 3, codec).await;
+        let good = batch.content.read_at(0, usize::MAX).unwrap();
+        assert!(good.len() > 4_000, "{codec:?}: {}", good.len());
+        // In each 97th byte, a different bit of each; and the last.
+        for at in (0..good.len()).step_by(97).chain([good.len() - 1]) {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            // Once as one piece, once in two, which the parent keeps in its store.
+            for cut in [bad.len(), 1000] {
+                let mut answer = send(&mut connection, &batch, 0, bad[..cut].to_vec()).await;
+                if cut < bad.len() {
+                    assert!(matches!(answer, Ok(PieceAnswer::Held { held: 1000 })), "{answer:?}");
+                    answer = send(&mut connection, &batch, 1000, bad[cut..].to_vec()).await;
+                }
+                let code = answer.unwrap_err().code();
+                assert_eq!(code, Some(Code::Checksum), "{codec:?}: byte {at}, cut at {cut}");
             }
-            let code = answer.unwrap_err().code();
-            assert_eq!(code, Some(Code::Checksum), "byte {at}, cut at {cut}");
         }
+        assert!(parent.target.transactions().is_empty());
     }
-    assert!(parent.target.transactions().is_empty());
     let (mut connection, welcome) = child.greet().await.unwrap();
     assert_eq!(welcome.unfinished, None);
     assert_eq!(through(send_whole(&mut connection, &batch).await), 3);

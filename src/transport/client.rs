@@ -39,6 +39,8 @@ const READ_BYTES: u64 = 4 << 20;
 const HELLOS_MAX: u32 = 3;
 /// The note under which the store remembers how far it ever offered to send.
 const OFFERED: &str = "link.offered";
+/// A connection that lasted so long before it was closed was a good one: it is dialled anew soon.
+const GOOD_CONNECTION: Duration = Duration::from_mins(1);
 /// An answer of "being applied" that came sooner than this is waited out, not asked again at once.
 const POLL_AT_MOST_EVERY: Duration = Duration::from_millis(250);
 
@@ -68,6 +70,10 @@ pub struct ClientOptions {
     pub compression: Compression,
     /// A silence of so long ends the connection. Default 30 s.
     pub patience: Duration,
+    /// A connection that lasts says hello again at least so often, also while there is nothing to
+    /// send: a parent that was restored from a backup, or that lacks rows, tells it only there.
+    /// Default 15 min.
+    pub hello_every: Duration,
     /// The waits between tries.
     pub backoff: BackoffLimits,
     /// The bounds of pieces and batches.
@@ -87,6 +93,7 @@ impl ClientOptions {
             schedule: Schedule::Continuous,
             compression: Compression::Auto,
             patience: Duration::from_secs(30),
+            hello_every: Duration::from_mins(15),
             backoff: BackoffLimits::default(),
             pace: PaceLimits::default(),
             memory_bytes_max: 4 << 20,
@@ -184,6 +191,7 @@ pub async fn run(
         meter: Meter::default(),
         backoff: Backoff::default(),
         tls: None,
+        hello_due: Duration::ZERO,
         options,
         spool,
         clock,
@@ -204,6 +212,8 @@ struct Client {
     parent: Option<NodeId>,
     meter: Meter,
     backoff: Backoff,
+    /// When hello is to be said again, in monotonic time.
+    hello_due: Duration,
     tls: Option<(Vec<CertificateDer<'static>>, Arc<ClientConfig>)>,
 }
 
@@ -211,6 +221,7 @@ impl Client {
     async fn keep(mut self) -> Result<(), ClientError> {
         loop {
             let mut stop = self.stop.clone();
+            let begun = self.clock.monotonic();
             let ended = tokio::select! {
                 ended = self.connect_and_talk() => ended,
                 () = stopped(&mut stop) => Ended::Stopped,
@@ -218,7 +229,17 @@ impl Client {
             let (words, wait) = match ended {
                 Ended::Stopped => return Ok(()),
                 Ended::Fatal(error) => return Err(error),
-                Ended::Closed => continue,
+                Ended::Closed => {
+                    // One that is closed again and again at once must not be dialled without a pause.
+                    if self.clock.monotonic().saturating_sub(begun) >= GOOD_CONNECTION {
+                        self.backoff.succeeded();
+                    }
+                    let wait = self.backoff.after_failure(&self.options.backoff, rand::random());
+                    tokio::select! {
+                        () = sleep(wait) => continue,
+                        () = stopped(&mut stop) => return Ok(()),
+                    }
+                }
                 Ended::Failed(words) => {
                     let wait = self.backoff.after_failure(&self.options.backoff, rand::random());
                     tracing::info!(link = %self.link, seconds = wait.as_secs(), "{words}; trying again");
@@ -324,6 +345,9 @@ impl Client {
             patience_seconds: self.options.patience.as_secs(),
         };
         let welcome: Welcome = connection.ask(path::HELLO, &hello, "saying hello").await?;
+        // Not all children in the same second.
+        let again = self.options.hello_every.mul_f64(1.0 - rand::random::<f64>() / 4.0);
+        self.hello_due = self.clock.monotonic().saturating_add(again);
         let log = self.log().await?;
         let start = session::start(log, &hello, &welcome)?;
         match start.acknowledged {
@@ -380,13 +404,17 @@ impl Client {
     }
 
     /// Sends what there is, then waits for more, for as long as the connection lives. Returns when
-    /// the two ends have to meet again, with whether anything got through.
+    /// the two ends have to meet again, with whether that is as it should be: something got through,
+    /// or it is time.
     async fn send_all(&mut self, connection: &mut Connection, start: Start) -> Result<bool, Ended> {
         let (mut cursor, mut resume) = (start.cursor, start.resume);
         let mut moved = false;
         loop {
+            if self.clock.monotonic() >= self.hello_due {
+                return Ok(true);
+            }
             let Some((batch, held)) = self.next_batch(cursor, resume.take()).await? else {
-                self.wait_for_work(cursor).await;
+                self.wait_for_work(connection, cursor).await?;
                 if connection.is_closed() {
                     return Err(Ended::Closed);
                 }
@@ -516,18 +544,31 @@ impl Client {
         }
     }
 
-    /// Returns when there may be something to send, or the connection may have ended.
-    async fn wait_for_work(&mut self, cursor: Sequence) {
+    /// Returns when there may be something to send, or hello is to be said, or the connection may
+    /// have ended.
+    async fn wait_for_work(
+        &mut self,
+        connection: &Connection,
+        cursor: Sequence,
+    ) -> Result<(), Ended> {
         match self.options.schedule {
             Schedule::Continuous => {
-                let grown = self.heads.wait_for(|head| *head > cursor).await;
-                if grown.is_err() {
-                    // The store is closed; the next call to it says so.
-                    tracing::debug!("the store has been closed");
+                let due = self.hello_due.saturating_sub(self.clock.monotonic());
+                tokio::select! {
+                    grown = self.heads.wait_for(|head| *head > cursor) => {
+                        if grown.is_ok() {
+                            return Ok(());
+                        }
+                    }
+                    () = connection.closed() => return Ok(()),
+                    () = sleep(due) => return Ok(()),
                 }
+                // The store is closed, and the next call to it says so.
+                self.spool.usage().await?;
             }
             Schedule::Every(interval) => sleep(interval).await,
         }
+        Ok(())
     }
 
     /// Has the certificate made out anew while the old one is still good. A failure is only

@@ -95,17 +95,47 @@ async fn a_parent_restored_from_a_backup_is_sent_again_what_it_forgot() {
     capture(&child.spool, 5, 10).await;
     eventually("acknowledged", || async { child.acknowledged().await == 5 }).await;
     running.stop().await;
-    parent.target.with(|memory| {
-        for watermark in memory.watermarks.values_mut() {
-            *watermark = Sequence(2);
-        }
-        memory.transactions.truncate(2);
-    });
+    parent.target.rewind(2);
     let running = child.run(child.options());
     eventually("it has all of it again", || async { parent.target.transactions().len() == 5 })
         .await;
     eventually("acknowledged", || async { child.acknowledged().await == 5 }).await;
     assert_eq!(parent.target.transactions(), [1, 2, 3, 4, 5]);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_with_nothing_to_send_learns_that_its_parent_was_restored() {
+    let parent = Parent::start().await;
+    let mut child = Child::joined(&parent, "clinic").await;
+    let proxy = Proxy::start(parent.address).await;
+    child.parent = proxy.url();
+    let mut options = child.options();
+    options.hello_every = Duration::from_millis(300);
+    let running = child.run(options);
+    capture(&child.spool, 5, 10).await;
+    eventually("acknowledged", || async { child.acknowledged().await == 5 }).await;
+    parent.target.rewind(2);
+    eventually("it has all of it again", || async { parent.target.transactions().len() == 5 })
+        .await;
+    assert_eq!(proxy.connections.load(Ordering::SeqCst), 1, "hello needs no new connection");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_with_nothing_to_send_notices_that_its_parent_stopped() {
+    let parent = Parent::start().await;
+    let child = Child::joined(&parent, "clinic").await;
+    let running = child.run(child.options());
+    capture(&child.spool, 1, 10).await;
+    eventually("acknowledged", || async { child.acknowledged().await == 1 }).await;
+    let (data_dir, target, port) = parent.stop().await;
+    eventually("the loss is noticed", || async { child.last_error().await.is_some() }).await;
+    target.rewind(0);
+    let parent = Parent::start_in(data_dir, target, port, |_| {}).await;
+    eventually("it has it again", || async { parent.target.transactions() == [1] }).await;
+    eventually("acknowledged", || async { child.acknowledged().await == 1 }).await;
+    assert!(child.last_error().await.is_none());
     running.stop().await;
 }
 

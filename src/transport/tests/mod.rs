@@ -92,6 +92,15 @@ impl MemoryTarget {
     fn applies(&self) -> u64 {
         self.0.lock().unwrap().applies
     }
+    /// As a restored backup has it.
+    fn rewind(&self, to: u64) {
+        self.with(|memory| {
+            for watermark in memory.watermarks.values_mut() {
+                *watermark = Sequence(to);
+            }
+            memory.transactions.retain(|(sequence, _)| sequence.0 <= to);
+        });
+    }
     fn with<R>(&self, work: impl FnOnce(&mut Memory) -> R) -> R {
         work(&mut self.0.lock().unwrap())
     }

@@ -26,6 +26,7 @@ mod map;
 mod nodes;
 mod servers;
 mod servers_fail;
+mod standing;
 mod support;
 mod surprises;
 mod types;

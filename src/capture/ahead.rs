@@ -79,7 +79,7 @@ fn note(
     spot: &Spot,
 ) {
     let effect = effect(sql);
-    if !defines_tables(sql) || effect == Effect::Nothing {
+    if !defines_tables(sql) || effect <= Effect::Keys {
         return;
     }
     let all = drops_database(sql, &options.database);

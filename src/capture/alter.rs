@@ -1,5 +1,5 @@
-//! What an `ALTER TABLE` can do to the reading of a table's rows: nothing (indexes, keys, options),
-//! something to what columns hold, or to which columns there are. Only this is read of it; what is
+//! What an `ALTER TABLE` can do to the reading of a table's rows: nothing (indexes, options), something
+//! to what columns refer to, to what they hold, or to which columns there are. Only this is read of it; what is
 //! not recognised can do anything.
 
 use super::words::{Word, words};
@@ -9,6 +9,8 @@ use super::words::{Word, words};
 pub(super) enum Effect {
     /// Rows before and after it are read alike.
     Nothing,
+    /// Columns stay as they are, but may refer to something else.
+    Keys,
     /// Columns keep their names and places, but may hold something else.
     Contents,
     /// There may be other columns, or in another order.
@@ -17,28 +19,41 @@ pub(super) enum Effect {
 
 /// The effect of a statement that defines a table.
 pub(super) fn effect(sql: &str) -> Effect {
+    let most = |all: Vec<Vec<String>>| all.iter().map(|one| specification(one)).max();
+    specifications(sql).and_then(most).unwrap_or(Effect::Columns)
+}
+
+/// Whether columns that keep their names may hold something else after a statement.
+pub(super) fn recasts(sql: &str) -> bool {
+    specifications(sql).is_none_or(|all| {
+        all.iter().any(|one| match specification(one) {
+            Effect::Nothing | Effect::Keys => false,
+            Effect::Contents => true,
+            Effect::Columns => !matches!(one.first().map(String::as_str), Some("ADD" | "DROP")),
+        })
+    })
+}
+
+/// The words of each specification of an `ALTER TABLE`. `None` of anything else, and of what could
+/// be read otherwise: in a comment, a string or a name in quotation marks could be anything.
+fn specifications(sql: &str) -> Option<Vec<Vec<String>>> {
     let mut head = words(sql);
     let alters = head.next().is_some_and(|word| word.is("ALTER"))
         && head.next().is_some_and(|word| word.is("TABLE"));
-    // A comment could hide anything from a reader of words.
-    if !alters || sql.contains("/*") || sql.contains("--") || sql.contains('#') {
-        return Effect::Columns;
+    if !alters || ["/*", "--", "#", "\"", "\\"].iter().any(|part| sql.contains(part)) {
+        return None;
     }
     let specifications = split(sql);
-    specifications
-        .iter()
-        .enumerate()
-        .map(|(place, text)| {
-            let mut words: Vec<String> = words(text).map(|word| keyword(&word)).collect();
-            if place == 0 {
-                // ALTER TABLE [database.]table comes before the first.
-                let name = if is_qualified(text) { 4 } else { 3 };
-                words.drain(..name.min(words.len()));
-            }
-            specification(&words)
-        })
-        .max()
-        .unwrap_or(Effect::Columns)
+    let worded = specifications.iter().enumerate().map(|(place, text)| {
+        let mut words: Vec<String> = words(text).map(|word| keyword(&word)).collect();
+        if place == 0 {
+            // ALTER TABLE [database.]table comes before the first.
+            let name = if is_qualified(text) { 4 } else { 3 };
+            words.drain(..name.min(words.len()));
+        }
+        words
+    });
+    Some(worded.collect())
 }
 
 /// A word in capitals; a quoted one is a name, whatever it says.
@@ -72,12 +87,13 @@ fn specification(words: &[String]) -> Effect {
     let moves = words.iter().any(|word| word == "FIRST" || word == "AFTER");
     match word(0) {
         "ADD" => match word(1) {
-            "UNIQUE" | "INDEX" | "KEY" | "CONSTRAINT" | "PRIMARY" | "FOREIGN" | "FULLTEXT"
-            | "SPATIAL" | "CHECK" => Effect::Nothing,
+            "CONSTRAINT" | "PRIMARY" | "FOREIGN" => Effect::Keys,
+            "UNIQUE" | "INDEX" | "KEY" | "FULLTEXT" | "SPATIAL" | "CHECK" => Effect::Nothing,
             _ => Effect::Columns,
         },
         "DROP" => match word(1) {
-            "INDEX" | "KEY" | "CONSTRAINT" | "PRIMARY" | "FOREIGN" | "CHECK" => Effect::Nothing,
+            "CONSTRAINT" | "PRIMARY" | "FOREIGN" => Effect::Keys,
+            "INDEX" | "KEY" | "CHECK" => Effect::Nothing,
             _ => Effect::Columns,
         },
         "RENAME" if matches!(word(1), "INDEX" | "KEY") => Effect::Nothing,
@@ -130,9 +146,11 @@ mod tests {
             ("ALTER TABLE obs ADD INDEX i (a, b)", Effect::Nothing),
             (
                 "alter table `my-db`.`a.b` add constraint c foreign key (a) references t (b)",
-                Effect::Nothing,
+                Effect::Keys,
             ),
-            ("ALTER TABLE obs DROP FOREIGN KEY f, DROP INDEX f", Effect::Nothing),
+            ("ALTER TABLE obs DROP FOREIGN KEY f, DROP INDEX f", Effect::Keys),
+            ("ALTER TABLE obs DROP PRIMARY KEY, ADD PRIMARY KEY (a)", Effect::Keys),
+            ("ALTER TABLE obs ADD FOREIGN KEY (a) REFERENCES t (b), DROP c", Effect::Columns),
             ("ALTER TABLE obs ENGINE = InnoDB", Effect::Contents),
             ("ALTER TABLE openmrs.obs AUTO_INCREMENT = 7", Effect::Nothing),
             ("ALTER TABLE obs ALTER COLUMN a SET DEFAULT ', ADD b INT'", Effect::Nothing),
@@ -149,12 +167,36 @@ mod tests {
             ("ALTER TABLE obs CHANGE a b INT", Effect::Columns),
             ("ALTER TABLE obs RENAME TO old", Effect::Columns),
             ("ALTER TABLE obs /*!50000 ADD a INT */", Effect::Columns),
+            (r#"ALTER TABLE "obs" CHANGE comment remark TEXT"#, Effect::Columns),
+            (r"ALTER TABLE obs COMMENT 'C:\', CHANGE a b INT, COMMENT 'x'", Effect::Columns),
             ("ALTER IGNORE TABLE obs ADD INDEX i (a)", Effect::Columns),
             ("CREATE TABLE obs (a INT)", Effect::Columns),
             ("RENAME TABLE a TO obs", Effect::Columns),
             ("ALTER TABLE", Effect::Columns),
         ] {
             assert_eq!(effect(sql), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn columns_that_come_and_go_leave_the_others_as_they_are() {
+        for sql in [
+            "ALTER TABLE obs ADD a INT, DROP COLUMN b",
+            "ALTER TABLE obs ADD FOREIGN KEY (a) REFERENCES t (b)",
+            "ALTER TABLE obs ADD INDEX (a)",
+        ] {
+            assert!(!recasts(sql), "{sql}");
+        }
+        for sql in [
+            "ALTER TABLE obs ADD a INT, MODIFY b TEXT",
+            "ALTER TABLE obs MODIFY a TEXT FIRST",
+            "ALTER TABLE obs CHANGE a a TEXT",
+            "ALTER TABLE obs CONVERT TO CHARACTER SET latin1",
+            "CREATE TABLE obs (a INT)",
+            "RENAME TABLE a TO obs",
+            "ALTER TABLE obs ADD a INT COMMENT \"x\"",
+        ] {
+            assert!(recasts(sql), "{sql}");
         }
     }
 }

@@ -8,13 +8,13 @@ use std::time::Duration;
 use mysql_async::Conn;
 use tokio::sync::{mpsc, watch};
 
-use super::assembly::{Assembly, Cut};
+use super::assembly::Assembly;
 use super::fetch::Fetcher;
 use super::follow::{Follower, Settings, Told};
 use super::identities::Identities;
 use super::place::{Place, Spot};
 use super::resume::{self, Began};
-use super::storing::{HandOver, Storing};
+use super::storing::{HandOver, Storing, moves};
 use super::stream::{RawEvents, Request, Stream};
 use super::tables::Tables;
 use super::teller::Teller;
@@ -342,12 +342,13 @@ impl Session<'_> {
         }
         let deadline = self.capture.options.heartbeat.saturating_mul(3);
         let asked = tokio::time::timeout(deadline, self.follower.fetcher.log_end(&self.server));
-        let end =
-            asked.await.map_err(|_elapsed| Error::Silent { seconds: deadline.as_secs() })??;
+        let silent = || Error::Silent { seconds: deadline.as_secs() };
+        let end = asked.await.map_err(|_elapsed| silent())??;
         let here = self.follower.place.spot();
         let there = Spot::new(&end.file, end.offset);
         if self.watch.sends_all(there, &here, self.follower.told.events) {
-            return Ok(());
+            let checked = tokio::time::timeout(deadline, self.follower.check_definitions(&end));
+            return checked.await.map_err(|_elapsed| silent())?;
         }
         // The next connection tells what has become of the log.
         let reason = format!("the server's log ends at {end}, and it sends none after {here}");
@@ -480,13 +481,15 @@ impl Session<'_> {
             return Ok(());
         }
         self.moved_at = now;
-        self.written = position.clone();
         let Follower { identities, assembly, definitions, .. } = &mut self.follower;
         let index = identities.hand_over_settled();
         let open = assembly.is_cut().then(|| identities.hand_over());
-        // Parts of a transaction are stored without a position for definitions to belong to.
-        let moves = open.is_none() || segments.iter().any(Cut::is_complete);
-        let tables = moves.then(|| definitions.for_store()).flatten();
+        let position = moves(&segments, &index, open.as_deref()).then_some(position);
+        // Definitions belong to a position.
+        let tables = position.as_ref().and_then(|_| definitions.for_store());
+        if let Some(position) = &position {
+            self.written = position.clone();
+        }
         let began = begun.then(|| self.began.clone());
         let work = HandOver { cuts: segments, position, tables, index, open, began };
         self.storing = Some(Storing::start(self.capture.teller(), work));

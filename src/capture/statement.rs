@@ -56,7 +56,8 @@ fn kind(words: Words<'_>) -> Statement {
         ("SAVEPOINT" | "RELEASE", _) => Statement::Savepoint,
         ("XA", _) => Statement::Xa,
         ("TRUNCATE", _) => Statement::Rowless,
-        ("ALTER", _) if takes_rows(words) => Statement::Rowless,
+        ("ALTER", _) if takes_rows(words.clone()) => Statement::Rowless,
+        ("CREATE", _) if fills(words) => Statement::InPlaceOfRows,
         // A function that a query or an assignment calls is logged as a query.
         (
             "INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "LOAD" | "WITH" | "SELECT" | "DO" | "CALL",
@@ -89,6 +90,24 @@ fn takes_rows(words: Words<'_>) -> bool {
     ignores || moves.next().is_some()
 }
 
+/// Whether a `CREATE TABLE` also fills the table. A log of rows has the definition alone.
+fn fills(words: Words<'_>) -> bool {
+    let head: Vec<_> = words.clone().skip(1).take(3).collect();
+    if !head.iter().any(|word| word.is("TABLE")) || head.iter().any(|word| word.is("TEMPORARY")) {
+        return false;
+    }
+    let mut before_is_values = false;
+    for word in words.skip_while(|word| !word.is("TABLE")).skip(1) {
+        // As in VALUES ROW(1), but not in VALUES LESS THAN (1), nor in VALUES IN (1).
+        let rows = before_is_values && !word.is("LESS") && !word.is("IN");
+        if rows || word.is("SELECT") || word.is("TABLE") {
+            return true;
+        }
+        before_is_values = word.is("VALUES");
+    }
+    before_is_values
+}
+
 /// Whether a statement mentions a table of `database`, by itself or as `database.table`.
 pub fn mentions(sql: &str, schema: &str, database: &str, table: &str) -> bool {
     Mentions::read(sql, schema, database).table(table)
@@ -102,18 +121,22 @@ pub(super) fn defines_tables(sql: &str) -> bool {
         let first = words.next();
         // As in CREATE OR REPLACE TABLE, or ALTER ONLINE IGNORE TABLE.
         let head: Vec<_> = words.take(3).collect();
+        let noun = |word: &Word<'_>| is(word, &["TABLE", "TABLES", "DATABASE", "SCHEMA"]);
+        // A table may be called so too.
+        let mut before = head.iter().take_while(|word| !noun(word));
         first.is_some_and(|first| is(&first, &["ALTER", "CREATE", "DROP", "RENAME"]))
-            && head.iter().any(|word| is(word, &["TABLE", "TABLES", "DATABASE", "SCHEMA"]))
-            && !head.iter().any(|word| word.is("TEMPORARY"))
+            && head.iter().any(noun)
+            && !before.any(|word| word.is("TEMPORARY"))
     })
 }
 
 /// Whether a statement takes all tables of a database away.
 pub(super) fn drops_database(sql: &str, database: &str) -> bool {
-    let mut words = words(sql);
-    words.next().is_some_and(|word| word.is("DROP"))
-        && words.next().is_some_and(|word| word.is("DATABASE") || word.is("SCHEMA"))
-        && words.any(|word| word.names(database))
+    readings(sql).any(|mut words| {
+        words.next().is_some_and(|word| word.is("DROP"))
+            && words.next().is_some_and(|word| word.is("DATABASE") || word.is("SCHEMA"))
+            && words.any(|word| word.names(database))
+    })
 }
 
 /// Which transaction an `XA COMMIT` ends, as [`xid`] writes it.
@@ -135,9 +158,9 @@ pub(super) fn xid(format: u32, global: &[u8], branch: &[u8]) -> String {
 /// Whether a statement's rows follow it in the same transaction, as those of MySQL's
 /// `CREATE TABLE ... SELECT` do.
 pub(super) fn starts_transaction(sql: &str) -> bool {
-    let end: Vec<&str> = sql.split_ascii_whitespace().rev().take(2).collect();
-    matches!(end.as_slice(), [last, before] if last.eq_ignore_ascii_case("TRANSACTION")
-        && before.eq_ignore_ascii_case("START"))
+    let end = words(sql)
+        .fold([false; 2], |[_, start], word| [start && word.is("TRANSACTION"), word.is("START")]);
+    end == [true, false]
 }
 
 #[cfg(test)]
@@ -179,6 +202,19 @@ mod tests {
             ("SELECT `openmrs`.`f`()", Statement::InPlaceOfRows),
             ("LOAD DATA INFILE 'x' INTO TABLE obs", Statement::InPlaceOfRows),
             ("ANALYZE UPDATE obs SET a = 1", Statement::InPlaceOfRows),
+            ("CREATE TABLE a SELECT * FROM obs", Statement::InPlaceOfRows),
+            ("create or replace table a (b int) as select 1", Statement::InPlaceOfRows),
+            ("CREATE TABLE a (`select` INT) VALUES ROW(1)", Statement::InPlaceOfRows),
+            ("CREATE TABLE a AS VALUES (1)", Statement::InPlaceOfRows),
+            ("CREATE TABLE a AS TABLE obs", Statement::InPlaceOfRows),
+            ("CREATE TABLE `a` (\n  `select` int\n) START TRANSACTION", Statement::Definition),
+            ("CREATE TABLE a LIKE obs", Statement::Definition),
+            (
+                "CREATE TABLE a (b INT) PARTITION BY RANGE (b) (PARTITION p VALUES LESS THAN (1))",
+                Statement::Definition,
+            ),
+            ("CREATE TEMPORARY TABLE a SELECT * FROM obs", Statement::Definition),
+            ("CREATE VIEW v AS SELECT * FROM obs", Statement::Definition),
             ("ANALYZE TABLE obs", Statement::Definition),
             ("/*!40000 ALTER TABLE obs */", Statement::Definition),
             ("", Statement::Definition),
@@ -208,6 +244,7 @@ mod tests {
             "CREATE OR REPLACE TABLE obs (x INT)",
             "rename table a to obs",
             "DROP DATABASE openmrs",
+            "ALTER TABLE temporary RENAME TO obs",
             "ALTER ONLINE IGNORE TABLE obs FORCE",
             "SET STATEMENT lock_wait_timeout = 1 FOR ALTER TABLE obs ADD a INT",
             "-- a note\nALTER TABLE obs ADD a INT",
@@ -243,6 +280,7 @@ mod tests {
         assert!(drops_database("DROP DATABASE IF EXISTS `openmrs`", "openmrs"));
         assert!(drops_database("/* x */ drop schema openmrs", "openmrs"));
         assert!(!drops_database("DROP TABLE openmrs.obs", "openmrs"));
+        assert!(drops_database("DROP DATABASE \"openmrs\"", "openmrs"));
         assert!(!drops_database("DROP DATABASE other", "openmrs"));
     }
 
@@ -250,5 +288,6 @@ mod tests {
     fn rows_follow_a_table_created_from_a_query() {
         assert!(starts_transaction("CREATE TABLE `a` (\n `b` int\n) START TRANSACTION"));
         assert!(!starts_transaction("CREATE TABLE a (b int)"));
+        assert!(!starts_transaction("CREATE TABLE a (b int) -- START TRANSACTION"));
     }
 }

@@ -22,9 +22,9 @@ const ROOM_RETRY: Duration = Duration::from_secs(2);
 pub(super) struct HandOver {
     /// Segments of whole transactions, then parts of the one that is open.
     pub(super) cuts: Vec<Cut>,
-    /// The end of the last whole transaction.
-    pub(super) position: Position,
-    /// The definitions there, where they are not as before.
+    /// The end of the last whole transaction, if the store [`moves`] to it.
+    pub(super) position: Option<Position>,
+    /// The definitions at the position, where they are not as before.
     pub(super) tables: Option<String>,
     /// What whole transactions did to the index.
     pub(super) index: Vec<IndexChange>,
@@ -34,20 +34,23 @@ pub(super) struct HandOver {
     pub(super) began: Option<Began>,
 }
 
+/// Whether the position moves with what is handed over: whole transactions move it, and so does what
+/// they did to the index. Parts of an open transaction do not, and nothing moves for nothing while
+/// there are some in the store.
+pub(super) fn moves(cuts: &[Cut], index: &[IndexChange], open: Option<&[IndexChange]>) -> bool {
+    open.is_none() || !index.is_empty() || cuts.iter().any(Cut::is_complete)
+}
+
 impl HandOver {
-    /// Whole transactions move the position, and what they did to the index holds. Parts of a
-    /// transaction still open come after, alone; while there are some in the store, nothing moves.
+    /// Whole transactions go with the position, and with what they did to the index. Parts of a
+    /// transaction still open come after, alone.
     fn appends(self) -> Vec<Append> {
         let ended = self.cuts.iter().rposition(Cut::is_complete).map_or(0, |last| last + 1);
         let mut segments: Vec<Segment> = self.cuts.into_iter().map(Cut::compress).collect();
         let parts = segments.split_off(ended);
-        let moves = self.open.is_none() || !segments.is_empty() || !self.index.is_empty();
-        let whole = moves.then_some(Append {
-            segments,
-            position: Some(self.position),
-            tables: self.tables,
-            index: self.index,
-        });
+        let (tables, index) = (self.tables, self.index);
+        let move_to = |position| Append { segments, position: Some(position), tables, index };
+        let whole = self.position.map(move_to);
         let open = self.open.map(|index| Append { segments: parts, index, ..Append::default() });
         whole.into_iter().chain(open).collect()
     }
@@ -62,7 +65,7 @@ pub(super) struct Storing {
 impl Storing {
     /// Starts to write.
     pub(super) fn start(teller: Teller, work: HandOver) -> Storing {
-        let position = Some(work.position.clone());
+        let position = work.position.clone();
         Storing { task: tokio::spawn(write(teller, work)), position }
     }
 
@@ -141,6 +144,7 @@ mod tests {
         let position = Position { server, file: "b.1".to_owned(), offset: 9, gtids: None };
         let open = open.map(changes);
         let index = changes(index);
+        let position = moves(&cuts, &index, open.as_deref()).then_some(position);
         HandOver { cuts, position, tables: None, index, open, began: None }.appends()
     }
 

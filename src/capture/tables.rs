@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::alter::{Effect, effect};
+use super::alter::{Effect, effect, recasts};
 use super::decode::{ColumnFacts, MapColumn};
 use super::statement::{defines_tables, drops_database};
 use super::words::Mentions;
-use crate::database::schema::{LiveSchema, LiveTable};
+use crate::database::schema::{LiveColumn, LiveSchema, LiveTable};
 use crate::schema_map::{BoundMap, MapFile, TableRule};
 use crate::value::Name;
 
@@ -16,26 +16,44 @@ use crate::value::Name;
 pub(super) struct Tables {
     file: Arc<MapFile>,
     kept: Kept,
-    /// Tables whose rows an operator gave up until they are defined anew.
-    given_up: BTreeSet<Name>,
     /// The store does not have the present definitions yet.
     changed: bool,
 }
 
 /// What the store keeps.
-#[derive(Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 struct Kept {
     schema: LiveSchema,
     /// Mapped tables that a statement may have changed since: what the schema says of them is good
     /// enough for those that refer to them, not for reading their rows.
     doubtful: BTreeSet<Name>,
+    /// Of these, those whose columns may hold something else than they did, by the same names.
+    #[serde(default)]
+    recast: BTreeSet<Name>,
+    /// Tables whose columns are as known, but may refer to something else.
+    #[serde(default)]
+    rekeyed: BTreeSet<Name>,
+    /// Tables whose rows an operator gave up until they are defined anew.
+    #[serde(default)]
+    given_up: BTreeSet<Name>,
+}
+
+/// What may have become of a table since its definition was known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// Nothing.
+    None,
+    /// Its columns may refer to something else.
+    Keys,
+    /// Anything.
+    All,
 }
 
 impl Tables {
     /// The definitions where capture begins: what the database says at the log's end.
     pub(super) fn at_end(file: Arc<MapFile>, live: LiveSchema) -> Tables {
-        let kept = Kept { schema: live, doubtful: BTreeSet::new() };
-        Tables { file, kept, given_up: BTreeSet::new(), changed: true }
+        let kept = Kept { schema: live, ..Kept::default() };
+        Tables { file, kept, changed: true }
     }
 
     /// The definitions where capture resumes, as the store kept them: `None` if it has none of this
@@ -45,25 +63,31 @@ impl Tables {
         // Some servers have the database in small letters, whatever it is called by.
         let same = |known: &str| known.to_lowercase() == database.to_lowercase();
         let kept = kept.filter(|kept| same(&kept.schema.database))?;
-        Some(Tables { file, kept, given_up: BTreeSet::new(), changed: false })
+        Some(Tables { file, kept, changed: false })
     }
 
     /// The definitions where capture resumes, of which nothing is known but what the tables are
     /// like now.
     pub(super) fn unknown(file: Arc<MapFile>, live: LiveSchema) -> Tables {
         let doubtful = live.tables.keys().cloned().collect();
-        let kept = Kept { schema: live, doubtful };
-        Tables { file, kept, given_up: BTreeSet::new(), changed: false }
+        let kept = Kept { schema: live, doubtful, ..Kept::default() };
+        Tables { file, kept, changed: false }
     }
 
-    /// Whether a statement may have changed a table since its definition was known.
-    pub(super) fn is_doubtful(&self, table: &str) -> bool {
-        self.kept.doubtful.contains(table)
+    /// What a statement may have changed of a table since its definition was known.
+    pub(super) fn doubt_of(&self, table: &str) -> Doubt {
+        if self.kept.doubtful.contains(table) {
+            Doubt::All
+        } else if self.kept.rekeyed.contains(table) {
+            Doubt::Keys
+        } else {
+            Doubt::None
+        }
     }
 
     /// Whether an operator gave up the rows of a table until it is defined anew.
     pub(super) fn is_given_up(&self, table: &str) -> bool {
-        self.given_up.contains(table)
+        self.kept.given_up.contains(table)
     }
 
     /// The tables of which something is known.
@@ -81,20 +105,47 @@ impl Tables {
         matches!(self.file.tables.get(table), Some(TableRule::Mapped(_)))
     }
 
-    /// A statement that defines something, run with `schema` as its database, has been read.
-    pub(super) fn doubt(&mut self, sql: &str, schema: &str) {
-        if !defines_tables(sql) || effect(sql) == Effect::Nothing {
-            return;
+    /// A statement that defines something, run with `schema` as its database, has been read. Whether
+    /// it may have changed a table. Tables that the map does not mention count: a later map may.
+    pub(super) fn doubt(&mut self, sql: &str, schema: &str) -> bool {
+        let effect = effect(sql);
+        if !defines_tables(sql) || effect == Effect::Nothing {
+            return false;
         }
         let database = &self.kept.schema.database;
         let all = drops_database(sql, database);
         let mentions = Mentions::read(sql, schema, database);
-        for table in self.file.tables.keys() {
-            if all || mentions.table(table) {
-                self.given_up.remove(table);
-                self.changed |= self.kept.doubtful.insert(table.clone());
+        let known = self.kept.schema.tables.keys().chain(self.file.tables.keys());
+        let touched: BTreeSet<&Name> = known.filter(|table| all || mentions.table(table)).collect();
+        let recasts = recasts(sql);
+        for &table in &touched {
+            self.changed |= self.kept.given_up.remove(table);
+            if effect == Effect::Keys {
+                self.changed |= self.kept.rekeyed.insert(table.clone());
+                continue;
             }
+            self.changed |= self.kept.doubtful.insert(table.clone());
+            self.changed |= recasts && self.kept.recast.insert(table.clone());
         }
+        !touched.is_empty()
+    }
+
+    /// Doubts the tables that are defined otherwise than is known of them, and tells which of these
+    /// are mapped.
+    pub(super) fn doubt_unlike(&mut self, live: &LiveSchema) -> Vec<Name> {
+        let unlike = |(name, known): (&Name, &LiveTable)| {
+            let settled = self.doubt_of(name) == Doubt::None;
+            let other = live.tables.get(name).is_some_and(|live| !is_read_alike(live, known));
+            (settled && other).then(|| name.clone())
+        };
+        let mut found: Vec<Name> = self.kept.schema.tables.iter().filter_map(unlike).collect();
+        for name in &found {
+            self.kept.doubtful.insert(name.clone());
+            self.kept.recast.insert(name.clone());
+            self.changed = true;
+        }
+        found.retain(|name| self.concern(name));
+        found
     }
 
     /// The mapped tables in doubt.
@@ -104,8 +155,8 @@ impl Tables {
 
     /// The mapped tables of which nothing is known but that a statement made them.
     pub(super) fn unseen(&self) -> Vec<Name> {
-        let unseen = |name: &&Name| !self.kept.schema.tables.contains_key(*name);
-        self.kept.doubtful.iter().filter(unseen).cloned().collect()
+        let unseen = |name: &Name| !self.kept.schema.tables.contains_key(name);
+        self.doubtful().into_iter().filter(unseen).collect()
     }
 
     /// What tables are like now, for those that refer to them.
@@ -116,29 +167,59 @@ impl Tables {
         }
     }
 
+    /// Nothing is known of the table again.
+    pub(super) fn forget(&mut self, table: &Name) {
+        self.changed |= self.kept.schema.tables.remove(table).is_some();
+    }
+
     /// From here on the table is defined like this.
     pub(super) fn define(&mut self, table: LiveTable) {
         self.changed |= self.kept.doubtful.remove(&table.name);
-        self.given_up.remove(&table.name);
+        self.changed |= self.kept.recast.remove(&table.name);
+        self.changed |= self.kept.rekeyed.remove(&table.name);
+        self.changed |= self.kept.given_up.remove(&table.name);
         if !self.last(&table.name).is_some_and(|last| alike(last, &table)) {
             self.changed = true;
             self.kept.schema.tables.insert(table.name.clone(), table);
         }
     }
 
+    /// Whether columns of a table may hold something else than its last known definition says.
+    pub(super) fn is_recast(&self, table: &str) -> bool {
+        self.kept.recast.contains(table)
+    }
+
+    /// What is known of a table, to go back to.
+    pub(super) fn known(&self, table: &Name) -> Known {
+        Known {
+            last: self.last(table).cloned(),
+            doubt: self.doubt_of(table),
+            recast: self.is_recast(table),
+            table: table.clone(),
+        }
+    }
+
     /// What the table is like from here on was not accepted: its definition is in doubt as before.
-    pub(super) fn doubt_again(&mut self, table: &str, former: Option<LiveTable>) {
-        match former {
-            Some(former) => self.kept.schema.tables.insert(table.into(), former),
-            None => self.kept.schema.tables.remove(table),
+    pub(super) fn doubt_again(&mut self, known: Known) {
+        let Known { table, last, doubt, recast } = known;
+        match last {
+            Some(last) => self.kept.schema.tables.insert(table.clone(), last),
+            None => self.kept.schema.tables.remove(&table),
         };
-        self.kept.doubtful.insert(table.into());
+        if recast {
+            self.kept.recast.insert(table.clone());
+        }
+        if doubt == Doubt::Keys {
+            self.kept.rekeyed.insert(table);
+        } else {
+            self.kept.doubtful.insert(table);
+        }
         self.changed = true;
     }
 
     /// The rows of the table are given up until it is defined anew.
     pub(super) fn give_up(&mut self, table: &str) {
-        self.given_up.insert(table.into());
+        self.changed |= self.kept.given_up.insert(table.into());
     }
 
     /// The map bound to these definitions.
@@ -160,6 +241,14 @@ impl Tables {
     }
 }
 
+/// What was known of a table before it was defined anew.
+pub(super) struct Known {
+    pub(super) table: Name,
+    pub(super) last: Option<LiveTable>,
+    doubt: Doubt,
+    recast: bool,
+}
+
 /// Whether two definitions of a table mean the same to whoever reads its rows.
 fn alike(one: &LiveTable, other: &LiveTable) -> bool {
     one.columns == other.columns
@@ -168,11 +257,29 @@ fn alike(one: &LiveTable, other: &LiveTable) -> bool {
         && one.engine == other.engine
 }
 
+/// Whether rows are read alike with two definitions, where the second may have keys of former ones.
+fn is_read_alike(live: &LiveTable, known: &LiveTable) -> bool {
+    let columns = live.columns.len() == known.columns.len()
+        && live.columns.iter().zip(&known.columns).all(|(live, known)| {
+            live.name == known.name && is_same_content(live, known) && live.extra == known.extra
+        });
+    columns
+        && live.engine == known.engine
+        && live.foreign_keys.iter().all(|key| known.foreign_keys.contains(key))
+}
+
+/// Whether two columns hold the same.
+fn is_same_content(one: &LiveColumn, other: &LiveColumn) -> bool {
+    (&one.data_type, &one.charset, one.unsigned, &one.members)
+        == (&other.data_type, &other.charset, other.unsigned, &other.members)
+}
+
 /// Whether all columns of a definition hold what they held in another, where neither the log's rows
-/// (`logged`, if they are at hand) nor the type itself says what they hold.
+/// (`logged`, if they are at hand) nor the type itself says what they hold. Without a definition
+/// before it to hold it against, only these say it.
 pub(super) fn same_contents(
     now: &LiveTable,
-    before: &LiveTable,
+    before: Option<&LiveTable>,
     logged: Option<&[MapColumn]>,
 ) -> bool {
     now.columns.iter().enumerate().all(|(place, column)| {
@@ -186,11 +293,9 @@ pub(super) fn same_contents(
         if only_one_meaning || logged.and_then(|logged| logged.get(place)).is_some_and(says) {
             return true;
         }
-        let same = before.columns.iter().find(|same| same.name == column.name);
-        same.is_some_and(|same| {
-            (&same.data_type, &same.charset, same.unsigned, &same.members)
-                == (&column.data_type, &column.charset, column.unsigned, &column.members)
-        })
+        let mut before = before.into_iter().flat_map(|before| &before.columns);
+        let same = before.find(|same| same.name == column.name);
+        same.is_some_and(|same| is_same_content(same, column))
     })
 }
 
@@ -212,6 +317,11 @@ pub(super) fn described(logged: &[MapColumn], known: &[&LiveTable]) -> Option<Li
         .map(|column| column.definition(known.iter().flat_map(|table| &table.columns)))
         .collect::<Option<_>>()?;
     Some(with_keys_of(table, known))
+}
+
+/// A table whose columns are as they were, and refer to what they refer to now.
+pub(super) fn with_columns_of(now: LiveTable, before: &LiveTable) -> LiveTable {
+    with_keys_of(LiveTable { columns: before.columns.clone(), ..now }, &[before])
 }
 
 /// A table with the keys that it had: a copy put in its place by renaming has no foreign keys, and

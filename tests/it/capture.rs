@@ -76,11 +76,11 @@ pub(crate) fn text(value: &str) -> Value<'static> {
     Value::Text(value.to_owned().into())
 }
 
-fn one(value: &str) -> Identity<'static> {
+pub(crate) fn one(value: &str) -> Identity<'static> {
     Identity::One(text(value))
 }
 
-fn reference(table: &str, uuid: &str) -> Value<'static> {
+pub(crate) fn reference(table: &str, uuid: &str) -> Value<'static> {
     Value::Reference(Box::new(Reference { table: table.into(), identity: one(uuid) }))
 }
 

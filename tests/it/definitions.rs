@@ -12,14 +12,14 @@ use crate::surprises::SURPRISES;
 
 /// What the log says of its columns beyond their types.
 #[derive(Debug, Clone, Copy)]
-enum Names {
+pub(crate) enum Names {
     Logged,
     Missing,
 }
 
 impl Names {
     /// What the server can be told.
-    fn of(flavor: Flavor) -> &'static [Names] {
+    pub(crate) fn of(flavor: Flavor) -> &'static [Names] {
         match flavor {
             Flavor::Mysql56 => &[Names::Missing],
             Flavor::Mysql97 | Flavor::Mariadb1011 | Flavor::Mariadb118 => {
@@ -28,7 +28,7 @@ impl Names {
         }
     }
 
-    fn options(self, flavor: Flavor) -> ServerOptions {
+    pub(crate) fn options(self, flavor: Flavor) -> ServerOptions {
         let metadata = match (self, flavor) {
             (_, Flavor::Mysql56) => return ServerOptions::default(),
             (Names::Logged, _) => "FULL",
@@ -40,7 +40,7 @@ impl Names {
 }
 
 /// Runs statements while capture is stopped, then starts it on what they left behind.
-async fn behind(site: Site, statements: &str) -> Site {
+pub(crate) async fn behind(site: Site, statements: &str) -> Site {
     let Site { server, folder, capturing } = site;
     capturing.stop().await;
     server.sql_in("openmrs", statements).await.unwrap();
@@ -49,7 +49,7 @@ async fn behind(site: Site, statements: &str) -> Site {
     Site { server, folder, capturing }
 }
 
-async fn refusal(site: &Site) -> String {
+pub(crate) async fn refusal(site: &Site) -> String {
     let state = site.capturing.until(|state| matches!(state.doing, Doing::Stopped(_))).await;
     let Doing::Stopped(words) = state.doing else { unreachable!("waited for it") };
     words

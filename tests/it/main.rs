@@ -24,6 +24,7 @@ mod decode;
 mod definitions;
 mod map;
 mod nodes;
+mod redefined;
 mod servers;
 mod servers_fail;
 mod standing;

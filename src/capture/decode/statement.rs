@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
+use super::charset::Charset;
 use super::cursor::Cursor;
 use super::error::DecodeError;
 use super::event::until_zero;
-use super::payload;
+use super::{payload, text};
 
 /// A statement and what of its session matters for reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,9 +103,18 @@ impl<'a> Query<'a> {
         Some(names.map(|name| String::from_utf8_lossy(until_zero(name))))
     }
 
-    /// The statement as text, for telling BEGIN from COMMIT from DDL; what isn't UTF-8 is replaced.
+    /// The statement as text, for telling BEGIN from COMMIT from DDL. What is not UTF-8, as servers
+    /// log what they write themselves, is in the session's character set; what is not that either is
+    /// replaced.
     pub fn text(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(&self.sql)
+        let session = || {
+            let charset = Charset::of_collation(self.client_collation?.into()).ok()?;
+            text::decode(&self.sql, charset)
+        };
+        match std::str::from_utf8(&self.sql) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => session().unwrap_or_else(|| String::from_utf8_lossy(&self.sql)),
+        }
     }
 }
 
@@ -164,5 +174,26 @@ impl<'a> XaPrepare<'a> {
         let global = cursor.take_u64(global_bytes)?;
         let branch = cursor.take_u64(branch_bytes)?;
         Ok(XaPrepare { one_phase, format, global, branch })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A statement run by a client with this collation.
+    fn body(collation: u8, sql: &[u8]) -> Vec<u8> {
+        let fixed = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 0, 4, collation, 0, 33, 0, 33, 0, 0];
+        [&fixed, sql].concat()
+    }
+
+    #[test]
+    fn a_name_is_read_in_the_session_s_character_set() {
+        let latin1 = body(8, b"TRUNCATE m\xE9dicament");
+        assert_eq!(Query::read(&latin1).unwrap().text(), "TRUNCATE m\u{e9}dicament");
+        let utf8 = body(8, "TRUNCATE m\u{e9}dicament".as_bytes());
+        assert_eq!(Query::read(&utf8).unwrap().text(), "TRUNCATE m\u{e9}dicament");
+        let neither = body(45, b"TRUNCATE m\xE9dicament");
+        assert_eq!(Query::read(&neither).unwrap().text(), "TRUNCATE m\u{fffd}dicament");
     }
 }

@@ -8,9 +8,12 @@ use super::{Follower, Live, bound};
 use crate::capture::alter::Effect;
 use crate::capture::decode::{ColumnFacts, DecodeError, MapColumn, Refusal, TableMapEvent};
 use crate::capture::place::Spot;
-use crate::capture::tables::{described, fits, same_contents, with_keys_of};
+use crate::capture::tables::{
+    Doubt, Known, described, fits, same_contents, with_columns_of, with_keys_of,
+};
 use crate::capture::{Error, ahead};
 use crate::database::schema::{LiveSchema, LiveTable};
+use crate::schema_map::BoundMap;
 use crate::value::Name;
 
 impl Follower {
@@ -25,29 +28,29 @@ impl Follower {
             return Ok(false);
         }
         let logged = event.columns().map_err(|error| at(start, &error))?;
-        if !self.definitions.is_doubtful(event.table)
-            && self.definitions.last(event.table).is_some_and(|known| fits(&logged, known))
-        {
+        let doubt = self.definitions.doubt_of(event.table);
+        let fits = self.definitions.last(event.table).is_some_and(|known| fits(&logged, known));
+        if doubt == Doubt::None && fits {
             return Ok(true);
         }
+        let only_keys = doubt == Doubt::Keys && fits;
         // All in doubt are asked for together: looking ahead in the log once does for all of them.
         let mut doubtful = self.definitions.doubtful();
         if !doubtful.iter().any(|name| **name == *event.table) {
             doubtful.push(event.table.into());
         }
-        let found = self.fetcher.definitions(&doubtful).await?;
-        let mut live = match self.live.take() {
-            Some(live) => live.schema,
-            None => self.fetcher.schema().await?,
+        let live = self.live_now(&doubtful).await?;
+        let found = if only_keys {
+            Ok(self.with_keys_now(event.table, &live))
+        } else {
+            self.definition(&logged, event.table, &doubtful, &live, start).await?
         };
-        for name in &doubtful {
-            live.tables.remove(name);
-        }
-        live.tables.extend(found.into_iter().map(|live| (live.name.clone(), live)));
-        let former = self.definitions.last(event.table).cloned();
-        let travelled = self.map.tables.contains_key(event.table) || former.is_none();
-        match self.definition(&logged, event.table, &doubtful, &live, start).await? {
-            Ok(tables) => tables.into_iter().for_each(|table| self.definitions.define(table)),
+        match found {
+            Ok(tables) => {
+                if !self.bind_anew(event.table, tables, &live, start)? {
+                    return Ok(false);
+                }
+            }
             Err(why) if self.is_accepted(start) => {
                 tracing::warn!(table = event.table, place = %start, "rows given up: {why}");
                 self.definitions.give_up(event.table);
@@ -61,17 +64,6 @@ impl Follower {
                 return Err(refused(start, &format!("table {}: {why}", event.table), &remedy));
             }
         }
-        // Others may refer to tables made meanwhile whose rows have not been seen yet.
-        let unseen = self.definitions.unseen();
-        let made = unseen.iter().filter_map(|name| live.tables.get(name)).cloned();
-        self.definitions.glimpse(made);
-        self.map = Arc::new(bound(self.definitions.bind()));
-        if travelled && !self.map.tables.contains_key(event.table) && !self.is_accepted(start) {
-            let error = self.cannot_travel(event.table, start);
-            // Read again, it is to be refused again.
-            self.definitions.doubt_again(event.table, former);
-            return Err(error);
-        }
         self.live = Some(Live::new(&self.definitions, live));
         self.plans.clear();
         self.bindings += 1;
@@ -79,13 +71,69 @@ impl Follower {
         Ok(true)
     }
 
-    /// The table was defined so that its rows cannot travel any more: nothing is left out silently.
-    fn cannot_travel(&self, table: &str, start: &Spot) -> Error {
-        let problem = self.map.problems.iter().find(|problem| *problem.table == *table);
-        let why = problem.map_or("it does not fit the map", |problem| &problem.message);
-        let what = format!("table {table} was defined so that its rows cannot travel: {why}");
-        let remedy = format!("Change the table or the schema map. {}", given_up(start));
-        refused(start, &what, &remedy)
+    /// All tables as they are now; those in doubt are asked for in any case.
+    async fn live_now(&mut self, doubtful: &[Name]) -> Result<LiveSchema, Error> {
+        let Some(live) = self.live.take() else { return self.fetcher.schema().await };
+        let mut live = live.schema;
+        for name in doubtful {
+            live.tables.remove(name);
+        }
+        let found = self.fetcher.definitions(doubtful).await?;
+        live.tables.extend(found.into_iter().map(|table| (table.name.clone(), table)));
+        Ok(live)
+    }
+
+    /// A table of which only what its columns refer to may have changed.
+    fn with_keys_now(&self, table: &str, now: &LiveSchema) -> Vec<LiveTable> {
+        let Some(last) = self.definitions.last(table) else { return Vec::new() };
+        let now = now.tables.get(table).unwrap_or(last).clone();
+        vec![with_columns_of(now, last)]
+    }
+
+    /// Binds the map to what has become known with the definition of `table`. Refuses what would
+    /// leave out rows that travelled so far; where it was accepted, it is false, the rows of this
+    /// place are given up, and the table's next rows are refused again.
+    fn bind_anew(
+        &mut self,
+        table: &str,
+        tables: Vec<LiveTable>,
+        live: &LiveSchema,
+        start: &Spot,
+    ) -> Result<bool, Error> {
+        let former: Vec<Known> =
+            tables.iter().map(|table| self.definitions.known(&table.name)).collect();
+        let made = former.iter().filter(|known| *known.table == *table && known.last.is_none());
+        let mut travelled: Vec<Name> = made.map(|known| known.table.clone()).collect();
+        travelled.extend(self.map.tables.keys().cloned());
+        tables.into_iter().for_each(|table| self.definitions.define(table));
+        // Others may refer to tables made meanwhile whose rows have not been seen yet.
+        let unseen = self.definitions.unseen();
+        self.definitions.glimpse(unseen.iter().filter_map(|name| live.tables.get(name)).cloned());
+        let mut map = self.definitions.bind();
+        let lost = |map: &BoundMap| travelled.iter().any(|name| !map.tables.contains_key(name));
+        let (own, others): (Vec<_>, Vec<_>) =
+            former.into_iter().partition(|known| *known.table == *table);
+        if lost(&map) && !others.is_empty() {
+            // Perhaps by what others are like now, whose own rows will tell.
+            others.into_iter().for_each(|known| self.definitions.doubt_again(known));
+            map = self.definitions.bind();
+        }
+        // Of these their own rows will tell.
+        for name in unseen.iter().filter(|name| !map.tables.contains_key(*name)) {
+            self.definitions.forget(name);
+        }
+        if lost(&map) {
+            let lost = travelled.iter().filter(|name| !map.tables.contains_key(*name));
+            let mut lost: Vec<&Name> = lost.collect();
+            // The table itself first: others may be lost by it.
+            lost.sort_by_key(|name| (***name != *table, *name));
+            lost.dedup();
+            let error = cannot_travel(table, &lost, &map, start);
+            own.into_iter().for_each(|known| self.definitions.doubt_again(known));
+            return if self.is_accepted(start) { Ok(false) } else { Err(error) };
+        }
+        self.map = Arc::new(bound(map));
+        Ok(true)
     }
 
     /// The definition behind a description in the log, or why it is not known. Definitions of other
@@ -118,15 +166,14 @@ impl Follower {
         let ahead = ahead::definitions(options, &from, start, doubtful, bytes_max).await?;
         // Names and places of columns stay, and what they hold is known if it is as it was.
         let harmless = |name: &str| match ahead.get(name) {
-            None | Some((_, Effect::Nothing)) => true,
+            None | Some((_, Effect::Nothing | Effect::Keys)) => true,
             Some((_, Effect::Columns)) => false,
             Some((_, Effect::Contents)) => {
-                match (self.definitions.last(name), now.tables.get(name)) {
-                    (Some(last), Some(live)) => {
-                        same_contents(live, last, (name == table).then_some(logged))
-                    }
-                    (None, _) | (_, None) => false,
-                }
+                // Changed before and again after the row, they could have held anything in between.
+                let before = self.definitions.last(name);
+                let before = before.filter(|_| !self.definitions.is_recast(name));
+                let logged = (name == table).then_some(logged);
+                now.tables.get(name).is_some_and(|now| same_contents(now, before, logged))
             }
         };
         if let Some((place, _)) = ahead.get(table).filter(|_| !harmless(table)) {
@@ -144,6 +191,28 @@ impl Follower {
     }
 }
 
+/// The table was defined so that rows cannot travel any more: nothing is left out silently.
+fn cannot_travel(table: &str, lost: &[&Name], map: &BoundMap, start: &Spot) -> Error {
+    let reason = lost.iter().find_map(|lost| {
+        map.problems.iter().find(|problem| problem.fatal && problem.table == **lost)
+    });
+    let why = reason.map_or("it does not fit the map", |problem| &problem.message);
+    let of = reason.map_or(table, |problem| &problem.table);
+    let names: Vec<&str> = lost.iter().take(NAMED_MAX).map(|name| &***name).collect();
+    let others = match lost.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let what = format!(
+        "table {table} was defined so that rows of {}{others} cannot travel: {of}: {why}",
+        names.join(", ")
+    );
+    let remedy = format!("Change the table or the schema map. {}", given_up(start));
+    refused(start, &what, &remedy)
+}
+
+/// How many of the tables that cannot travel any more are named.
+const NAMED_MAX: usize = 5;
 const NAMELESS: &str = ", and its columns have no names in the log";
 
 /// The column that no definition would make readable, and why.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use self::refuse::{READ_AGAIN, given_up, refused};
+use self::unlogged::Unchecked;
 use self::xa::Prepared;
 use super::Error;
 use super::assembly::Assembly;
@@ -31,6 +32,7 @@ mod define;
 mod query;
 pub(in crate::capture) mod refuse;
 mod rows;
+mod unlogged;
 mod xa;
 
 /// The name of the table in the state schema whose row every transaction of headwater's own
@@ -44,6 +46,8 @@ pub(in crate::capture) struct Follower {
     /// `None` until there is something to ask.
     live: Option<Live>,
     pub(in crate::capture) definitions: Tables,
+    /// What is to be held against the database yet.
+    unchecked: Option<Unchecked>,
     /// How often the map has been bound anew: plans made before are made anew too.
     bindings: u32,
     pub(in crate::capture) place: Place,
@@ -144,6 +148,7 @@ impl Follower {
             map: Arc::new(bound(definitions.bind())),
             live: None,
             definitions,
+            unchecked: Some(Unchecked::All),
             bindings: 0,
             place,
             assembly,

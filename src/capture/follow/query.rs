@@ -43,15 +43,16 @@ impl Follower {
             Statement::Xa => self.xa(&sql, header, start)?,
             Statement::Rowless => {
                 self.rowless(query, &sql, start)?;
-                self.definitions.doubt(&sql, &query.schema);
+                self.doubt(query, &sql);
                 self.end_of_statement(header);
             }
             Statement::InPlaceOfRows => {
                 self.in_place_of_rows(query, &sql, header, start)?;
+                self.doubt(query, &sql);
                 self.end_of_statement(header);
             }
             Statement::Definition => {
-                self.definitions.doubt(&sql, &query.schema);
+                self.doubt(query, &sql);
                 if starts_transaction(&sql) {
                     // CREATE TABLE ... SELECT: its rows follow.
                     self.transaction.get_or_insert_default().began = true;
@@ -61,6 +62,14 @@ impl Follower {
             }
         }
         Ok(())
+    }
+
+    /// Notes what a statement may have defined anew.
+    fn doubt(&mut self, query: &Query<'_>, sql: &str) {
+        if self.definitions.doubt(sql, &query.schema) {
+            // What the tables are like now is to be asked for again.
+            self.live = None;
+        }
     }
 
     /// A statement outside of BEGIN and COMMIT commits itself.

@@ -12,6 +12,7 @@ use crate::capture::decode::{
 use crate::capture::place::Spot;
 use crate::capture::plan::{Image, TablePlan};
 use crate::capture::row::Step;
+use crate::capture::tables::Doubt;
 use crate::capture::translate::{Pause, Translator};
 use crate::change::NodeId;
 use crate::record::SegmentWriter;
@@ -26,7 +27,7 @@ impl Follower {
         if let Some(Table::Mapped(plan)) = self.tables.get(&event.table_id)
             && plan.bindings == self.bindings
             && plan.fits(event)
-            && !self.definitions.is_doubtful(event.table)
+            && self.definitions.doubt_of(event.table) == Doubt::None
         {
             let name = &plan.bound.name;
             if let Some(open) = self.transaction.as_mut().filter(|open| open.table.is_none()) {

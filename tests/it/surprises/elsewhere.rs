@@ -13,7 +13,7 @@ use mysql_async::prelude::Queryable as _;
 
 use super::{DATABASE, MAP, SURPRISES, TABLES};
 use crate::support::ledger::{EXACT, NOT_THERE};
-use crate::support::{Capturing, capture_options, on_all};
+use crate::support::{Capturing, capture_options, on_all, skipped};
 use crate::types::ends::{Ends, shown};
 
 const WARD: &str = "CREATE TABLE ward (ward_id INT AUTO_INCREMENT PRIMARY KEY,
@@ -97,7 +97,7 @@ async fn an_encrypted_log_is_sent_in_clear(flavor: Flavor) {
     let server = match Server::start_with_encrypted_log(flavor, ServerOptions::default()).await {
         Ok(Some(server)) => server,
         Ok(None) => {
-            eprintln!("NOT TOLD ON {flavor}: it has no plugin that keeps keys");
+            skipped("plugin", &format!("{ROW} on {flavor}"));
             return;
         }
         Err(error) => panic!("{error:#}"),

@@ -1,0 +1,286 @@
+//! What columns refer to and what they hold may change without their names and types changing, by a
+//! map, or without the log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwater::capture::Doing;
+use headwater::schema_map::MapFile;
+use headwater::transport::Wanted;
+use headwater_rig::Flavor;
+
+use crate::capture::{Site, one, reference, text, told, value};
+use crate::definitions::{Names, behind, refusal};
+use crate::support::ledger::{EXACT, NOT_THERE, REFUSED};
+use crate::support::{Capturing, capture_options, on_all, openmrs_map};
+use crate::surprises::SURPRISES;
+
+const WARD: &str = "7f65d926-57d6-4402-ae10-a5b3bcbf7986";
+
+/// The place that a refusal names, as an operator accepts it.
+fn place(words: &str) -> String {
+    words.split("accept = [\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+}
+
+/// Starts capture again with other maps and accepted places.
+async fn again(site: Site, map: Arc<MapFile>, accepted: &[String]) -> Site {
+    let Site { server, folder, capturing } = site;
+    capturing.stop().await;
+    let mut options = capture_options(&server, "openmrs", map);
+    options.accepted = accepted.to_vec();
+    let capturing = Capturing::start_only(options, &folder);
+    Site { server, folder, capturing }
+}
+
+/// As an application's upgrade does it: a column, its contents, then its key.
+async fn a_column_given_a_foreign_key_refers_from_then_on(flavor: Flavor) {
+    for names in Names::of(flavor) {
+        let site = Site::start_with(flavor, names.options(flavor)).await;
+        site.sql(
+            "ALTER TABLE location ADD COLUMN near INT NULL;
+             UPDATE location SET name = 'before' WHERE location_id = 12;
+             ALTER TABLE location ADD CONSTRAINT f FOREIGN KEY (near) REFERENCES location (location_id);
+             UPDATE location SET near = 12 WHERE location_id = 12;",
+        )
+        .await;
+        let transactions = site.captured(2).await;
+        let ward = reference("location", WARD);
+        assert_eq!(value(&transactions[1].changes[0], "near"), ward, "{names:?}");
+        // Without its key it refers to the same rows.
+        let site = behind(
+            site,
+            "UPDATE location SET near = NULL WHERE location_id = 12;
+             ALTER TABLE location DROP FOREIGN KEY f;
+             UPDATE location SET near = 12 WHERE location_id = 12;",
+        )
+        .await;
+        let transactions = site.captured(4).await;
+        assert_eq!(value(&transactions[3].changes[0], "near"), ward, "{names:?}");
+        site.capturing.stop().await;
+    }
+    SURPRISES.settle("foreign key added, and dropped again", flavor, EXACT);
+}
+
+async fn rows_that_cannot_travel_any_more_are_refused_until_they_can(flavor: Flavor) {
+    let site = Site::start_with(flavor, Names::Missing.options(flavor)).await;
+    site.sql(
+        "CREATE TABLE ours (id INT PRIMARY KEY) ENGINE = InnoDB;
+         ALTER TABLE location ADD COLUMN ours INT NULL, ADD CONSTRAINT f FOREIGN KEY (ours) REFERENCES ours (id);
+         UPDATE location SET name = 'one' WHERE location_id = 12;
+         UPDATE location SET name = 'two' WHERE location_id = 12;",
+    )
+    .await;
+    let first = refusal(&site).await;
+    // What refers to it could not travel either.
+    for part in [
+        "table location was defined so that rows of location, ",
+        " more cannot travel: location: column ours refers to ours",
+    ] {
+        assert!(first.contains(part), "{first}");
+    }
+    // What is given up is the one place.
+    let site = again(site, openmrs_map(), &[place(&first)]).await;
+    let second = refusal(&site).await;
+    assert_ne!(place(&second), place(&first));
+    site.sql("ALTER TABLE location DROP FOREIGN KEY f, DROP COLUMN ours").await;
+    site.sql("UPDATE location SET name = 'three' WHERE location_id = 12").await;
+    let site = again(site, openmrs_map(), &[place(&first), place(&second)]).await;
+    let transactions = site.captured(1).await;
+    assert_eq!(told(&transactions), ["Update location"]);
+    assert_eq!(value(&transactions[0].changes[0], "name"), text("three"));
+    site.capturing.stop().await;
+    SURPRISES.settle("foreign key to a table outside of the map added", flavor, REFUSED);
+}
+
+/// The first kind is the number 1, whatever it is called.
+const KINDS: &str = "ALTER TABLE location ADD COLUMN kind ENUM('old', 'new') NULL;
+    UPDATE location SET kind = 'old' WHERE location_id = 12;";
+
+const THERE_AND_BACK: &str = "column defined otherwise and back while capture was behind";
+
+async fn what_was_redefined_there_and_back_is_read_by_what_the_log_says(flavor: Flavor) {
+    for names in Names::of(flavor) {
+        let site = Site::start_with(flavor, names.options(flavor)).await;
+        site.sql(KINDS).await;
+        site.captured(1).await;
+        let site = behind(
+            site,
+            "ALTER TABLE location MODIFY kind ENUM('new', 'old') NULL;
+             UPDATE location SET kind = 'new' WHERE location_id = 12;
+             ALTER TABLE location MODIFY kind ENUM('old', 'new') NULL;
+             UPDATE location SET kind = 'old' WHERE location_id = 12;",
+        )
+        .await;
+        if matches!(names, Names::Missing) {
+            let words = refusal(&site).await;
+            assert!(words.contains("it is defined anew at"), "{words}");
+        } else {
+            let transactions = site.captured(3).await;
+            let kinds =
+                transactions.iter().map(|it| format!("{:?}", value(&it.changes[0], "kind")));
+            let kinds: Vec<_> = kinds.collect();
+            assert!(kinds[1].contains("new") && kinds[2].contains("old"), "{kinds:?}");
+        }
+        site.capturing.stop().await;
+        let (row, outcome) = match names {
+            Names::Missing => (THERE_AND_BACK.to_owned(), REFUSED),
+            Names::Logged => (format!("{THERE_AND_BACK}, names in the log"), EXACT),
+        };
+        SURPRISES.settle(&row, flavor, outcome);
+    }
+    if flavor == Flavor::Mysql56 {
+        SURPRISES.settle(&format!("{THERE_AND_BACK}, names in the log"), flavor, NOT_THERE);
+    }
+}
+
+/// The core map without locations and what refers to them, or with.
+fn map_of(tables: &str) -> Arc<MapFile> {
+    let text = format!(
+        "version = 1\n[defaults]\nidentity = \"uuid\"\n[classes.all]\ndirection = \"up\"\n\
+         [tables]\n{tables}"
+    );
+    Arc::new(MapFile::parse(&text, "test.toml").unwrap())
+}
+
+async fn a_table_mapped_later_is_read_as_it_is_by_then(flavor: Flavor) {
+    let few = "concept_class = { class = \"all\", left_out = [\"creator\", \"retired_by\", \"changed_by\"] }\n";
+    let more = format!("{few}tag = {{ class = \"all\" }}\n");
+    let site = Site::start_with(flavor, Names::Missing.options(flavor)).await;
+    site.sql(
+        "CREATE TABLE tag (tag_id INT AUTO_INCREMENT PRIMARY KEY, uuid CHAR(38) NOT NULL UNIQUE,
+           kind ENUM('draft', 'paid') NULL) ENGINE = InnoDB",
+    )
+    .await;
+    // From the beginning without the table.
+    let Site { server, folder: _, capturing } = site;
+    capturing.stop().await;
+    let folder = tempfile::tempdir().unwrap();
+    let capturing =
+        Capturing::start(capture_options(&server, "openmrs", map_of(few)), &folder).await;
+    let site = Site { server, folder, capturing };
+    site.sql(
+        "ALTER TABLE tag MODIFY kind ENUM('draft', 'open', 'paid') NULL;
+         UPDATE concept_class SET name = 'read' WHERE concept_class_id = 3;",
+    )
+    .await;
+    site.captured(1).await;
+    let site = again(site, map_of(&more), &[]).await;
+    site.sql("INSERT INTO tag (uuid, kind) VALUES ('t-1', 'open'), ('t-2', 'paid')").await;
+    let transactions = site.captured(2).await;
+    let kinds = transactions[1].changes.iter().map(|it| format!("{:?}", value(it, "kind")));
+    let kinds: Vec<_> = kinds.collect();
+    assert!(kinds[0].contains("open") && kinds[1].contains("paid"), "{kinds:?}");
+    site.capturing.stop().await;
+    SURPRISES.settle("table defined anew before it was mapped", flavor, EXACT);
+}
+
+async fn what_was_defined_without_the_log_is_found_out(flavor: Flavor) {
+    let site = Site::start_with(flavor, Names::Missing.options(flavor)).await;
+    site.sql(KINDS).await;
+    site.captured(1).await;
+    let site = behind(
+        site,
+        "SET sql_log_bin = 0;
+         ALTER TABLE location MODIFY kind ENUM('new', 'old') NULL;",
+    )
+    .await;
+    site.capturing.until(|state| state.doing == Doing::Following).await;
+    // Looked at when the server has twice said that it has nothing more to send, which it does every
+    // two seconds.
+    for pause in 0_i64.. {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        site.sql("UPDATE location SET kind = NULL WHERE location_id = 12").await;
+        site.sql("UPDATE location SET kind = 'new' WHERE location_id = 12").await;
+        let count = u64::try_from(1 + 2 * (pause + 1)).unwrap();
+        let transactions = site.captured(count).await;
+        let last = format!("{:?}", value(&transactions.last().unwrap().changes[0], "kind"));
+        if last.contains("new") {
+            break;
+        }
+        assert!(pause < 10, "still {last}");
+    }
+    site.capturing.stop().await;
+    SURPRISES.settle("table defined anew without the log while capture was off", flavor, EXACT);
+}
+
+async fn tables_given_up_stay_so_over_a_restart(flavor: Flavor) {
+    let site = Site::start_with(flavor, Names::Missing.options(flavor)).await;
+    let site = behind(
+        site,
+        "ALTER TABLE location ADD COLUMN one INT NULL AFTER name;
+         ALTER TABLE concept_class ADD COLUMN one INT NULL AFTER name;
+         UPDATE location SET one = 1; UPDATE concept_class SET one = 1;
+         UPDATE location SET one = 2; UPDATE concept_class SET one = 2;
+         UPDATE location SET one = 3; UPDATE concept_class SET one = 3;
+         ALTER TABLE location DROP COLUMN one, ADD COLUMN other INT NULL AFTER name;
+         ALTER TABLE concept_class DROP COLUMN one, ADD COLUMN other INT NULL AFTER name;
+         UPDATE location SET other = 4; UPDATE concept_class SET other = 4;",
+    )
+    .await;
+    let first = refusal(&site).await;
+    assert!(first.contains("table location"), "{first}");
+    let site = again(site, openmrs_map(), &[place(&first)]).await;
+    let second = refusal(&site).await;
+    assert!(second.contains("table concept_class"), "{second}");
+    let site = again(site, openmrs_map(), &[place(&first), place(&second)]).await;
+    let transactions = site.captured(2).await;
+    assert_eq!(told(&transactions), ["Update location", "Update concept_class"]);
+    site.capturing.stop().await;
+}
+
+/// The definitions that questions go by are those of the moment.
+async fn a_row_asked_for_is_read_as_its_table_is_by_then(flavor: Flavor) {
+    let site = Site::start_with(flavor, Names::Missing.options(flavor)).await;
+    site.sql(
+        "ALTER TABLE location CONVERT TO CHARACTER SET latin1;
+         UPDATE location SET name = 'Caf\u{e9}' WHERE location_id = 12",
+    )
+    .await;
+    let ask = async |site: &Site| {
+        let wanted = Wanted { table: "location".into(), identity: one(WARD) };
+        site.capturing.wanted.send(vec![wanted]).await.unwrap();
+    };
+    ask(&site).await;
+    site.captured(2).await;
+    site.sql("ALTER TABLE location CONVERT TO CHARACTER SET utf8mb4").await;
+    site.sql("UPDATE person SET gender = 'M' WHERE person_id = 41").await;
+    site.captured(3).await;
+    ask(&site).await;
+    let transactions = site.captured(4).await;
+    let whole = &transactions[3].changes[0];
+    assert_eq!(value(whole, "name"), text("Caf\u{e9}"));
+    site.capturing.stop().await;
+}
+
+const FILLED: &str = "CREATE TABLE ... SELECT in statement format";
+
+async fn a_table_filled_by_a_statement_is_refused(flavor: Flavor) {
+    let site = Site::start_with(flavor, Names::Missing.options(flavor)).await;
+    let statement = "SET SESSION binlog_format = STATEMENT; SET foreign_key_checks = 0;
+         RENAME TABLE location TO location_old;
+         CREATE TABLE location (PRIMARY KEY (location_id), UNIQUE KEY (uuid)) ENGINE = InnoDB
+           SELECT * FROM location_old;";
+    if flavor == Flavor::Mysql56 {
+        // With GTIDs there is no such statement.
+        let error = site.server.sql_in("openmrs", statement).await.unwrap_err();
+        assert!(format!("{error:#}").contains("1786"), "{error:#}");
+        SURPRISES.settle(FILLED, flavor, NOT_THERE);
+    } else {
+        site.sql(statement).await;
+        let words = refusal(&site).await;
+        assert!(words.contains("statement format") && words.contains("location"), "{words}");
+        SURPRISES.settle(FILLED, flavor, REFUSED);
+    }
+    site.capturing.stop().await;
+}
+
+on_all!(
+    a_column_given_a_foreign_key_refers_from_then_on,
+    rows_that_cannot_travel_any_more_are_refused_until_they_can,
+    what_was_redefined_there_and_back_is_read_by_what_the_log_says,
+    a_table_mapped_later_is_read_as_it_is_by_then,
+    what_was_defined_without_the_log_is_found_out,
+    tables_given_up_stay_so_over_a_restart,
+    a_row_asked_for_is_read_as_its_table_is_by_then,
+    a_table_filled_by_a_statement_is_refused,
+);

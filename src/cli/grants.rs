@@ -41,12 +41,11 @@ pub(super) async fn run(
                 out.line(format!("-- {line}"))?;
             }
             // The account is not there yet: the server says what it is to anybody.
-            match greeting(options).await {
-                Some(flavor) => vec![flavor],
-                None => {
-                    out.line("-- so here is what either kind of server wants; run one of the two")?;
-                    vec![Flavor::Mysql, Flavor::Mariadb]
-                }
+            if let Some(flavor) = greeting(options).await {
+                vec![flavor]
+            } else {
+                out.line("-- so here is what either kind of server wants; run one of the two")?;
+                vec![Flavor::Mysql, Flavor::Mariadb]
             }
         }
     };
@@ -68,12 +67,11 @@ pub(super) async fn run(
 async fn greeting(options: &Options) -> Option<Flavor> {
     let mut words = [0; 64];
     let reading = async {
-        match &options.socket {
-            Some(path) => UnixStream::connect(path).await.ok()?.read_exact(&mut words).await.ok(),
-            None => {
-                let server = (options.host.as_str(), options.port);
-                TcpStream::connect(server).await.ok()?.read_exact(&mut words).await.ok()
-            }
+        if let Some(path) = &options.socket {
+            UnixStream::connect(path).await.ok()?.read_exact(&mut words).await.ok()
+        } else {
+            let server = (options.host.as_str(), options.port);
+            TcpStream::connect(server).await.ok()?.read_exact(&mut words).await.ok()
         }
     };
     tokio::time::timeout(options.connect_timeout, reading).await.ok()??;

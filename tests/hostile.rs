@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use targets::{TARGETS, check};
 
 /// No input may take longer. Most take a few microseconds; the rest is for a busy machine.
@@ -43,9 +45,13 @@ fn names(folder: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-/// Feeds a file to a target, on a thread with the stack that the product's threads have.
+/// Feeds a file to a target.
 fn replay(target: &'static str, file: &Path) {
-    let bytes = fs::read(file).expect("a readable file");
+    feed(target, &file.display().to_string(), fs::read(file).expect("a readable file"));
+}
+
+/// Feeds bytes to a target, on a thread with the stack that the product's threads have.
+fn feed(target: &'static str, name: &str, bytes: Vec<u8>) {
     let (done, wait) = mpsc::sync_channel(1);
     let run = std::thread::spawn(move || {
         check(target, &bytes);
@@ -54,10 +60,10 @@ fn replay(target: &'static str, file: &Path) {
     match wait.recv_timeout(PATIENCE) {
         Ok(()) => run.join().expect("it has ended"),
         Err(mpsc::RecvTimeoutError::Timeout) => {
-            panic!("{} is still read after {PATIENCE:?}", file.display())
+            panic!("{name} is still read after {PATIENCE:?}")
         }
         Err(mpsc::RecvTimeoutError::Disconnected) => {
-            panic!("{} breaks `{target}`: see above", file.display())
+            panic!("{name} breaks `{target}`: see above")
         }
     }
 }
@@ -73,6 +79,38 @@ fn nothing_that_was_ever_found_breaks_a_parser() {
         let files = found.iter().map(|name| corpus.join(name));
         for file in files.chain(names(&broke).iter().map(|name| broke.join(name))) {
             replay(target.name, &file);
+        }
+    }
+}
+
+/// The fuzzers' inputs are short. Here are long ones: those that were found, one behind the other in any
+/// order, and some of their bytes changed.
+#[test]
+fn what_is_longer_than_any_fuzzed_input_breaks_no_parser() {
+    const LENGTHS: [usize; 4] = [10_000, 66_000, 300_000, 1_100_000];
+    let _alone = alone();
+    let seed = std::env::var("HEADWATER_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed: u64 = seed.unwrap_or_else(|| rand::rng().random());
+    println!("HEADWATER_SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    for target in &TARGETS {
+        let corpus = folder("corpus").join(target.name);
+        let found: Vec<Vec<u8>> = names(&corpus)
+            .iter()
+            .map(|name| fs::read(corpus.join(name)).expect("a readable file"))
+            .filter(|bytes| !bytes.is_empty())
+            .collect();
+        for (number, length) in LENGTHS.iter().cycle().take(12).enumerate() {
+            let mut bytes = Vec::new();
+            while bytes.len() < *length {
+                bytes.extend(&found[random.random_range(0..found.len())]);
+            }
+            // The first as they were found, so that the beginning is sound.
+            for _ in 0..number {
+                let place = random.random_range(0..bytes.len());
+                bytes[place] = random.random();
+            }
+            feed(target.name, &format!("input {number} of HEADWATER_SEED={seed}"), bytes);
         }
     }
 }

@@ -67,11 +67,11 @@ fn plugin(
     Ok(Some(installed.clone()))
 }
 
-/// Where a server's plugins may be: in its own system, in this one, or fetched into the cache.
+/// Where a server's plugins may be: in its own system, fetched into the cache, or in this system.
 fn plugins(installed: &Installed) -> Vec<PathBuf> {
     let fetched = edge::cache_folder().join(format!("plugins-{}", installed.flavor));
     let mut folders: Vec<PathBuf> = installed.plugins().into_iter().collect();
-    folders.push(PathBuf::from("/usr/lib/mysql/plugin"));
     folders.push(fetched);
+    folders.push(PathBuf::from("/usr/lib/mysql/plugin"));
     folders
 }

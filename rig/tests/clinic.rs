@@ -84,6 +84,7 @@ async fn leaves_a_sound_database(flavor: Flavor) {
         "patient_state",
         "user_role",
         "user_property",
+        "concept_proposal_tag_map",
     ] {
         let rows =
             child.ask("openmrs", &format!("SELECT COUNT(*) FROM {table}")).await.unwrap().unwrap();

@@ -41,4 +41,4 @@ pub use place::{canonical, reaches};
 pub use run::{Capture, Doing, Options, State, run};
 pub use start::log_end;
 pub use statement::{Statement, mentions};
-pub(crate) use teller::WAITS;
+pub(crate) use teller::{READ_ALL, WAITS};

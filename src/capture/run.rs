@@ -89,8 +89,10 @@ pub struct State {
     pub doing: Doing,
     /// The position in the store.
     pub position: Option<Position>,
-    /// How far behind the server's clock the last event read was; 0 when the log's end is reached.
-    pub lag_seconds: u64,
+    /// All that was committed up to this moment has been captured.
+    pub read_to: Option<Timestamp>,
+    /// The server had nothing more to send.
+    pub read_all: bool,
     /// Rows read since the start, of mapped tables.
     pub rows: u64,
     /// Transactions captured since the start.
@@ -99,6 +101,20 @@ pub struct State {
     pub nameless: u64,
     /// When the server was last heard of.
     pub heard_at: Option<Timestamp>,
+}
+
+impl State {
+    /// How far capture is behind: 0 at the log's end, otherwise the time since the last transaction
+    /// captured was committed.
+    pub fn lag(&self, now: Timestamp) -> Duration {
+        match self.read_to {
+            None => Duration::ZERO,
+            Some(read_to) if self.doing != Doing::Following => now.since(read_to),
+            Some(_) if self.read_all => Duration::ZERO,
+            // What there is comes at once: a server that sends nothing has nothing.
+            Some(read_to) => self.heard_at.unwrap_or(now).since(read_to),
+        }
+    }
 }
 
 /// The ends of capture's connections with the rest of the node.
@@ -233,7 +249,8 @@ impl Capture {
             let live = LiveSchema::read(&mut connection, database).await?;
             let mut definitions = Tables::at_end(file, live);
             let tables = definitions.for_store();
-            let begun = Append { position: Some(position.clone()), tables, ..Append::default() };
+            let (begun, read_to) = (Some(position.clone()), Some(self.clock.now()));
+            let begun = Append { position: begun, read_to, tables, ..Append::default() };
             self.spool.append(begun).await?;
             tracing::info!(%position, "capture begins at the log's present end");
             (position, definitions)
@@ -346,9 +363,14 @@ impl Session<'_> {
         let end = asked.await.map_err(|_elapsed| silent())??;
         let here = self.follower.place.spot();
         let there = Spot::new(&end.file, end.offset);
+        let at_end = there == here;
         if self.watch.sends_all(there, &here, self.follower.told.events) {
             let checked = tokio::time::timeout(deadline, self.follower.check_definitions(&end));
-            return checked.await.map_err(|_elapsed| silent())?;
+            checked.await.map_err(|_elapsed| silent())??;
+            if at_end && self.storing.is_none() && self.follower.position() == self.written {
+                self.capture.teller().read_all(self.capture.clock.now()).await;
+            }
+            return Ok(());
         }
         // The next connection tells what has become of the log.
         let reason = format!("the server's log ends at {end}, and it sends none after {here}");
@@ -426,12 +448,7 @@ impl Session<'_> {
         self.follower.identities.committed();
         let told = &self.follower.told;
         let now = self.capture.clock.now();
-        let lag = if told.caught_up || told.event_seconds == 0 {
-            0
-        } else {
-            let event = i64::from(told.event_seconds).saturating_mul(1_000_000);
-            now.since(Timestamp(event)).as_secs()
-        };
+        let (read_to, read_all) = (told.committed_at, told.caught_up);
         let (rows, transactions, nameless) = (
             told.rows - self.base.rows,
             told.transactions - self.base.transactions,
@@ -440,7 +457,8 @@ impl Session<'_> {
         self.base = told.clone();
         self.capture.state.send_modify(|state| {
             state.position = position.or_else(|| state.position.take());
-            state.lag_seconds = lag;
+            state.read_to = read_to.or(state.read_to);
+            state.read_all = read_all;
             state.rows += rows;
             state.transactions += transactions;
             state.nameless += nameless;
@@ -491,7 +509,8 @@ impl Session<'_> {
             self.written = position.clone();
         }
         let began = begun.then(|| self.began.clone());
-        let work = HandOver { cuts: segments, position, tables, index, open, began };
+        let read_to = self.follower.told.committed_at;
+        let work = HandOver { cuts: segments, position, read_to, tables, index, open, began };
         self.storing = Some(Storing::start(self.capture.teller(), work));
         Ok(())
     }

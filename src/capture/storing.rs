@@ -10,7 +10,7 @@ use super::assembly::Cut;
 use super::resume::Began;
 use super::run::Doing;
 use super::teller::Teller;
-use crate::clock::sleep;
+use crate::clock::{Timestamp, sleep};
 use crate::position::Position;
 use crate::spool::{self, Append, IndexChange, Next, Segment};
 
@@ -24,6 +24,8 @@ pub(super) struct HandOver {
     pub(super) cuts: Vec<Cut>,
     /// The end of the last whole transaction, if the store [`moves`] to it.
     pub(super) position: Option<Position>,
+    /// When that was committed; `None` if nothing has been read to its end.
+    pub(super) read_to: Option<Timestamp>,
     /// The definitions at the position, where they are not as before.
     pub(super) tables: Option<String>,
     /// What whole transactions did to the index.
@@ -48,8 +50,9 @@ impl HandOver {
         let ended = self.cuts.iter().rposition(Cut::is_complete).map_or(0, |last| last + 1);
         let mut segments: Vec<Segment> = self.cuts.into_iter().map(Cut::compress).collect();
         let parts = segments.split_off(ended);
-        let (tables, index) = (self.tables, self.index);
-        let move_to = |position| Append { segments, position: Some(position), tables, index };
+        let (read_to, tables, index) = (self.read_to, self.tables, self.index);
+        let move_to =
+            |position| Append { segments, position: Some(position), read_to, tables, index };
         let whole = self.position.map(move_to);
         let open = self.open.map(|index| Append { segments: parts, index, ..Append::default() });
         whole.into_iter().chain(open).collect()
@@ -145,7 +148,8 @@ mod tests {
         let open = open.map(changes);
         let index = changes(index);
         let position = moves(&cuts, &index, open.as_deref()).then_some(position);
-        HandOver { cuts, position, tables: None, index, open, began: None }.appends()
+        let (read_to, tables, began) = (None, None, None);
+        HandOver { cuts, position, read_to, tables, index, open, began }.appends()
     }
 
     /// Segments of so many whole transactions, and a part of the open one.

@@ -2,7 +2,7 @@
 
 use super::arguments;
 use super::{Error, Outcome, Output};
-use crate::compare::{self, Difference, Report, TableReport, What, Wish};
+use crate::compare::{self, Difference, Place, Report, TableReport, What, Wish};
 use crate::config::Config;
 
 /// Values are cut to this many characters where they are shown.
@@ -18,7 +18,9 @@ pub(super) async fn run(
         Wish { subset: arguments.subset, tables: arguments.tables.clone(), show: arguments.show };
     let mut printed = Ok(());
     let report = compare::compare(config, &other, &wish, |table| {
-        if !arguments.json && printed.is_ok() && (table.here > 0 || table.there > 0) {
+        let columns = table.columns_only_here.len() + table.columns_only_there.len();
+        let told = table.here > 0 || table.there > 0 || table.only.is_some() || columns > 0;
+        if !arguments.json && printed.is_ok() && told {
             printed = out.line(described(table, arguments.subset));
         }
     })
@@ -28,9 +30,6 @@ pub(super) async fn run(
     if arguments.json {
         out.json(&report)?;
     } else {
-        for table in &report.only_on_one_side {
-            out.line(format!("{table}: in one of the databases only; not compared"))?;
-        }
         if report.beyond > 0 {
             out.line(format!("{} rows are only in {}", report.beyond, other.node.name))?;
         }
@@ -62,7 +61,11 @@ fn verdict(report: &Report) -> String {
 }
 
 fn described(table: &TableReport, subset: bool) -> String {
-    let mut text = format!("{}: {} rows equal", table.table, table.equal);
+    let mut text = match table.only {
+        Some(Place::Here) => format!("{}: there is no such mapped table there", table.table),
+        Some(Place::There) => format!("{}: there is no such mapped table here", table.table),
+        None => format!("{}: {} rows equal", table.table, table.equal),
+    };
     let counts = [
         (table.differing, "differ"),
         (table.missing_there, "missing there"),
@@ -73,8 +76,9 @@ fn described(table: &TableReport, subset: bool) -> String {
             text.push_str(&format!(", {count} {what}"));
         }
     }
-    if !table.columns_left_out.is_empty() {
-        text.push_str(&format!(" (not in both: {})", table.columns_left_out.join(", ")));
+    let alone = [(&table.columns_only_here, "here"), (&table.columns_only_there, "there")];
+    for (columns, place) in alone.into_iter().filter(|(columns, _)| !columns.is_empty()) {
+        text.push_str(&format!(" (not compared, only {place}: {})", columns.join(", ")));
     }
     for example in &table.examples {
         text.push_str("\n  ");

@@ -14,7 +14,7 @@ use crate::schema_map::BoundMap;
 use crate::schema_map::check::Report;
 use crate::schema_map::explain::explain;
 use crate::schema_map::file::{self, MapFile};
-use crate::schema_map::fits;
+use crate::schema_map::fits::{self, End};
 use crate::schema_map::generate::generate;
 
 /// What can be done with schema maps.
@@ -110,9 +110,11 @@ pub async fn run(
             let database = &options.database;
             writeln!(out, "Database {database} on {server} at {}:", options.address())?;
             if let Some(other) = other {
-                let (there, server) = bound_at(other).await?;
-                writeln!(out, "Held against {}, on {server}:", other.display())?;
-                report.add_disagreements(fits::disagreements(&bound, &there));
+                let (there, theirs, their_server) = bound_at(other).await?;
+                writeln!(out, "Held against {}, on {their_server}:", other.display())?;
+                let here = End { map: &bound, schema: &schema, server: &server };
+                let there = End { map: &there, schema: &theirs, server: &their_server };
+                report.add_disagreements(fits::disagreements(here, there));
             }
             write!(out, "{report}")?;
             !report.is_fatal()
@@ -124,7 +126,7 @@ pub async fn run(
 }
 
 /// The map of another node held against its own database, and the server it is on.
-async fn bound_at(configuration: &Path) -> Result<(BoundMap, Server), MapError> {
+async fn bound_at(configuration: &Path) -> Result<(BoundMap, LiveSchema, Server), MapError> {
     let config = Config::load(configuration)?;
     let map = MapFile::load(&config.database.maps)?;
     let options = &config.database.options;
@@ -132,5 +134,5 @@ async fn bound_at(configuration: &Path) -> Result<(BoundMap, Server), MapError> 
     let schema = LiveSchema::read(&mut connection, &options.database).await?;
     let server = Server::read(&mut connection).await?;
     drop(connection.disconnect().await);
-    Ok((BoundMap::bind(&map, &schema), server))
+    Ok((BoundMap::bind(&map, &schema), schema, server))
 }

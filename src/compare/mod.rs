@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::database::Error as DatabaseError;
 use crate::schema_map::file::Error as MapError;
-use crate::schema_map::{Direction, Role};
+use crate::schema_map::{BoundTable, Direction, Role};
 use crate::value::Name;
 use project::Projection;
 use rows::{Passage, Side};
@@ -44,7 +44,7 @@ pub struct Wish {
 pub struct Report {
     /// The tables compared, by name; those that are empty on both sides included.
     pub tables: Vec<TableReport>,
-    /// Tables that are mapped in one of the databases only.
+    /// Tables that are mapped in one of the databases only. Their rows are missing in the other.
     pub only_on_one_side: Vec<String>,
     /// Rows that are equal in both.
     pub equal: u64,
@@ -59,6 +59,8 @@ pub struct Report {
 pub struct TableReport {
     /// Its name.
     pub table: String,
+    /// The only database in which it is there and mapped; `None` if it is in both.
+    pub only: Option<Place>,
     /// Rows in the first database.
     pub here: u64,
     /// Rows in the second.
@@ -71,10 +73,22 @@ pub struct TableReport {
     pub missing_there: u64,
     /// Rows that the first lacks.
     pub missing_here: u64,
-    /// Travelling columns that only one of the databases has; they are not compared.
-    pub columns_left_out: Vec<String>,
+    /// Travelling columns that only the first database has; they are not compared.
+    pub columns_only_here: Vec<String>,
+    /// Travelling columns that only the second has; they are not compared either.
+    pub columns_only_there: Vec<String>,
     /// The first differing rows.
     pub examples: Vec<Difference>,
+}
+
+/// One of the two databases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// The first.
+    Here,
+    /// The second.
+    There,
 }
 
 /// One row that is not the same.
@@ -155,11 +169,10 @@ pub async fn compare(
     };
     for name in names {
         let table = table(&mut here, &mut there, &name, wish).await?;
-        let Some(table) = table else {
-            report.only_on_one_side.push(name.to_string());
-            continue;
-        };
         done(&table);
+        if table.only.is_some() {
+            report.only_on_one_side.push(name.to_string());
+        }
         report.equal = report.equal.saturating_add(table.equal);
         report.differences =
             report.differences.saturating_add(table.differing).saturating_add(table.missing_there);
@@ -193,59 +206,66 @@ fn chosen(here: &Side, there: &Side, wish: &Wish) -> Result<BTreeSet<Name>, Erro
     Ok(all.into_iter().filter(asked).collect())
 }
 
-/// Compares one table; `None` if only one of the databases has it.
+/// Compares one table. Where only one of the databases has it, its rows are missing in the other.
 async fn table(
     here: &mut Side,
     there: &mut Side,
     name: &Name,
     wish: &Wish,
-) -> Result<Option<TableReport>, Error> {
-    let (Some(ours), Some(theirs)) = (here.map.tables.get(name), there.map.tables.get(name)) else {
-        return Ok(None);
+) -> Result<TableReport, Error> {
+    let ours = here.map.tables.get(name).cloned();
+    let theirs = there.map.tables.get(name).cloned();
+    let (our_columns, their_columns) = (travelling(ours.as_deref()), travelling(theirs.as_deref()));
+    let only_in = |some: &BTreeSet<Name>, others: &BTreeSet<Name>| -> Vec<String> {
+        some.difference(others).map(ToString::to_string).collect()
     };
-    let (both, left_out) = common_columns(ours, theirs);
-    let our_projection = Projection::of(&here.map, ours, &both);
-    let their_projection = Projection::of(&there.map, theirs, &both);
-    let mut report = TableReport {
-        table: name.to_string(),
-        columns_left_out: left_out,
-        ..TableReport::default()
+    let mut report = TableReport { table: name.to_string(), ..TableReport::default() };
+    let compared: Vec<Name> = match (&ours, &theirs) {
+        (Some(_), Some(_)) => {
+            report.columns_only_here = only_in(&our_columns, &their_columns);
+            report.columns_only_there = only_in(&their_columns, &our_columns);
+            our_columns.intersection(&their_columns).cloned().collect()
+        }
+        (_, None) => {
+            report.only = Some(Place::Here);
+            our_columns.into_iter().collect()
+        }
+        (None, _) => {
+            report.only = Some(Place::There);
+            their_columns.into_iter().collect()
+        }
     };
+    let ours = ours.map(|table| Projection::of(&here.map, &table, &compared));
+    let theirs = theirs.map(|table| Projection::of(&there.map, &table, &compared));
     let rows = here.rows_estimate(name).max(there.rows_estimate(name));
     let shares = rows / ROWS_HELD_MAX + 1;
     for share in 0..shares {
         let mut tally = Tally::new(share, shares);
-        here.read(&our_projection, |row| tally.here(row)).await?;
-        there.read(&their_projection, |row| tally.there(row)).await?;
+        here.read(ours.as_ref(), |row| tally.here(row)).await?;
+        there.read(theirs.as_ref(), |row| tally.there(row)).await?;
         tally.count(&mut report);
         if tally.is_even(wish.subset) || report.examples.len() >= wish.show {
             continue;
         }
         let mut passage = Passage::new(tally, wish.subset, wish.show);
-        here.read(&our_projection, |row| passage.here(row)).await?;
-        there.read(&their_projection, |row| passage.there(row)).await?;
-        report.examples.extend(passage.differences(&our_projection));
+        here.read(ours.as_ref(), |row| passage.here(row)).await?;
+        there.read(theirs.as_ref(), |row| passage.there(row)).await?;
+        if let Some(projection) = ours.as_ref().or(theirs.as_ref()) {
+            report.examples.extend(passage.differences(projection));
+        }
         report.examples.truncate(wish.show);
     }
-    Ok(Some(report))
+    Ok(report)
 }
 
-/// The value columns that travel in both, and those that travel in one only.
-fn common_columns(
-    ours: &crate::schema_map::BoundTable,
-    theirs: &crate::schema_map::BoundTable,
-) -> (Vec<Name>, Vec<String>) {
-    let travelling = |table: &crate::schema_map::BoundTable| -> BTreeSet<Name> {
-        table
-            .value_columns()
-            .into_iter()
-            .filter_map(|index| table.columns.get(index))
-            .filter(|column| matches!(column.role, Role::Plain | Role::Reference(_)))
-            .map(|column| Arc::clone(&column.name))
-            .collect()
-    };
-    let (ours, theirs) = (travelling(ours), travelling(theirs));
-    let both = ours.intersection(&theirs).cloned().collect();
-    let left_out = ours.symmetric_difference(&theirs).map(ToString::to_string).collect();
-    (both, left_out)
+/// The value columns of a table that travel.
+fn travelling(table: Option<&BoundTable>) -> BTreeSet<Name> {
+    let Some(table) = table else { return BTreeSet::new() };
+    table
+        .value_columns()
+        .into_iter()
+        .filter_map(|index| table.columns.get(index))
+        .filter(|column| matches!(column.role, Role::Plain | Role::Reference(_)))
+        .map(|column| Arc::clone(&column.name))
+        .collect()
 }

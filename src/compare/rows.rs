@@ -55,12 +55,14 @@ impl Side {
         self.schema.tables.get(table).map_or(0, |table| table.rows_estimate)
     }
 
-    /// Reads every row that travels, one at a time.
+    /// Reads every row that travels, one at a time; none without a projection, of a table that is not
+    /// there.
     pub(super) async fn read(
         &mut self,
-        projection: &Projection,
+        projection: Option<&Projection>,
         mut row: impl FnMut(&Canonical),
     ) -> Result<(), Error> {
+        let Some(projection) = projection else { return Ok(()) };
         let read = async {
             // Prepared, so that floats come as their bits and not as rounded text.
             let mut rows = self.connection.exec_iter(&projection.statement, ()).await?;

@@ -6,6 +6,7 @@ use super::{Check, DatabaseFacts, Facts, MapFacts};
 use crate::database::schema::{ForeignKey, LiveTable};
 use crate::database::server::{Flavor, Server};
 use crate::schema_map::{BoundTable, Role, fits};
+use crate::value::Name;
 
 /// How many names a line lists before it says how many more there are.
 const NAMES_SHOWN: usize = 8;
@@ -46,12 +47,18 @@ fn map(facts: &Facts, found: &MapFacts) -> Vec<Check> {
         .map
         .problems
         .iter()
-        .map(|problem| Check {
-            name: NAME,
-            verdict: if problem.fatal { Bad } else { Doubtful },
-            found: format!("{}: {}", problem.table, problem.message),
-            meaning: problem.fatal.then(|| "This table does not travel at all.".to_owned()),
-            mend: None,
+        .map(|problem| {
+            let (verdict, meaning) = if problem.fatal {
+                (Bad, "This table does not travel at all.")
+            } else {
+                (Doubtful, "Rows may be mistaken for each other, slow to find, or left behind.")
+            };
+            let found = format!("{}: {}", problem.table, problem.found());
+            let mend = problem.mend.as_ref().map_or_else(
+                || format!("headwater map explain {}", problem.table),
+                |statement| format!("{statement};"),
+            );
+            Check::not_good(NAME, verdict, found, meaning, mend)
         })
         .collect();
     let count = found.map.tables.len();
@@ -89,9 +96,15 @@ fn mapped(found: &MapFacts) -> impl Iterator<Item = (&BoundTable, &LiveTable)> {
 
 fn engines(facts: &Facts, found: &MapFacts) -> Vec<Check> {
     const NAME: &str = "engines";
-    let checks: Vec<Check> = mapped(found)
-        .filter(|(_, live)| !live.engine.eq_ignore_ascii_case("InnoDB"))
-        .map(|(_, live)| {
+    // Those whose engine keeps them from travelling are among the problems.
+    let wanted = |live: &LiveTable| {
+        found.map.tables.contains_key(&live.name)
+            || found.map.problems.iter().any(|problem| problem.table == live.name)
+    };
+    let tables = found.schema.tables.values().filter(|live| wanted(live));
+    let checks: Vec<Check> = tables
+        .filter(|live| !live.engine.eq_ignore_ascii_case("InnoDB"))
+        .map(|live| {
             Check::not_good(
                 NAME,
                 if facts.duties.apply { Bad } else { Doubtful },
@@ -133,20 +146,36 @@ fn cascades(server: &Server, found: &MapFacts) -> Check {
     if server.flavor == Flavor::Mysql && server.at_least(9, 6, 0) {
         return Check::good(NAME, "this server logs them");
     }
-    let silent: Vec<String> = mapped(found)
+    let silent: Vec<(&LiveTable, &ForeignKey)> = mapped(found)
         .flat_map(|(_, live)| live.foreign_keys.iter().map(move |key| (live, key)))
         .filter(|(_, key)| acts(&key.on_delete) || (acts(&key.on_update) && travels(found, key)))
-        .map(|(live, key)| described(live, key))
         .collect();
     if silent.is_empty() {
         return Check::good(NAME, "no mapped table has any");
     }
+    let names: Vec<String> = silent.iter().map(|(live, key)| described(live, key)).collect();
+    let restrict: String =
+        silent.iter().map(|(live, key)| restricted(&found.schema.database, live, key)).collect();
     Check::not_good(
         NAME,
         Doubtful,
-        some(silent.iter().map(String::as_str)),
+        some(names.iter().map(String::as_str)),
         "Rows that the server changes by itself through these foreign keys are not in its log. The parent does the same when it applies the change that caused it, if it has the same foreign keys; headwater cannot see whether it has.",
-        "have the same foreign keys at the parent, or make them RESTRICT here",
+        format!("have the same foreign keys at the parent, or make them RESTRICT here:{restrict}"),
+    )
+}
+
+/// The statements that make a foreign key refuse what it would do by itself.
+fn restricted(database: &str, live: &LiveTable, key: &ForeignKey) -> String {
+    let list = |names: &[Name]| {
+        names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    };
+    let (table, name, target) = (&live.name, &key.name, &key.table);
+    let (columns, referenced) = (list(&key.columns), list(&key.referenced));
+    format!(
+        "\nALTER TABLE `{database}`.`{table}` DROP FOREIGN KEY `{name}`;\n\
+         ALTER TABLE `{database}`.`{table}` ADD CONSTRAINT `{name}` FOREIGN KEY ({columns}) \
+         REFERENCES `{database}`.`{target}` ({referenced});"
     )
 }
 

@@ -5,7 +5,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
 use serde::Serialize;
 
-use crate::capture::WAITS;
+use crate::capture::{READ_ALL, WAITS};
 use crate::clock::{SharedClock, Timestamp};
 use crate::config::Config;
 use crate::database;
@@ -13,6 +13,8 @@ use crate::database::server::{Flavor, Server};
 use crate::doctor::{BinlogFacts, Duties};
 use crate::position::Position;
 use crate::spool::{self, Direction, LinkUsage, Spool, State, Usage, free_bytes};
+use crate::transport::SetAside;
+use crate::transport::client::SET_ASIDE;
 
 /// How a node stands.
 #[derive(Debug, Clone, Serialize)]
@@ -31,8 +33,12 @@ pub struct NodeState {
     pub parked: Option<u64>,
     /// Changes that wait for a person.
     pub quarantined: Option<u64>,
-    /// Whether everything in the log, to its present end, is acknowledged by the parent.
+    /// Whether everything in the log, to its present end, is acknowledged by the parent; at a parent,
+    /// whether nothing of its children is set aside or refused here.
     pub in_step: bool,
+    /// Whether the database has answered.
+    #[serde(skip)]
+    pub answered: bool,
     /// What keeps it from being in step, or from being known, a sentence each.
     pub problems: Vec<String>,
 }
@@ -48,7 +54,8 @@ pub struct CaptureState {
     pub gtids: Option<String>,
     /// Where the log ends now.
     pub log_end: Option<String>,
-    /// 0 at the log's end; otherwise how long ago the position last moved.
+    /// 0 at the log's end, and only there; otherwise how long ago the last transaction that was
+    /// captured was committed, or, if nothing was after that, how long ago the end was left.
     pub lag_seconds: Option<u64>,
     /// What capture waits for, if it does.
     pub waits_for: Option<String>,
@@ -84,6 +91,8 @@ pub struct LinkState {
     pub waiting_transactions: u64,
     /// When the oldest of them was committed, in UTC.
     pub waiting_since: Option<String>,
+    /// Changes of ours that it has set aside, as it said last; `None` before it said so.
+    pub set_aside: Option<SetAside>,
     /// When it was last heard of, in UTC.
     pub last_contact: Option<String>,
     /// The same in seconds before now.
@@ -113,9 +122,10 @@ struct Asked {
 struct Stored {
     epoch: String,
     position: Option<Position>,
-    position_at: Option<Timestamp>,
+    read_to: Option<Timestamp>,
     usage: Usage,
     waits_for: Option<String>,
+    set_aside: Option<SetAside>,
 }
 
 impl NodeState {
@@ -169,11 +179,16 @@ fn stored(config: &Config) -> Result<Stored, spool::Error> {
     // The position first: what was captured up to there is in the usage read after it.
     let position = peek.position()?;
     let waits_for = peek.note(WAITS)?.filter(|words| !words.is_empty());
+    let read_all = peek.note(READ_ALL)?.and_then(|bytes| bytes.try_into().ok());
+    let read_all = read_all.map(|bytes| Timestamp(i64::from_le_bytes(bytes)));
+    let set_aside = peek.note(SET_ASIDE)?;
     Ok(Stored {
+        set_aside: set_aside.and_then(|noted| serde_json::from_slice(&noted).ok()),
         waits_for: waits_for.map(|words| String::from_utf8_lossy(&words).into_owned()),
         epoch: peek.epoch()?.to_string(),
         position,
-        position_at: peek.position_at()?,
+        // A log that ended there then was captured up to then.
+        read_to: peek.read_to()?.max(read_all),
         usage: peek.usage()?,
     })
 }
@@ -267,6 +282,7 @@ impl Look<'_> {
         let links: Vec<LinkState> =
             usage.into_iter().flat_map(|usage| &usage.links).map(|link| self.link(link)).collect();
         problems.extend(self.behind(&links));
+        problems.extend(self.not_applied(&links));
         let known = self.asked.is_some() && self.stored.is_some();
         let held = self.asked.as_ref().map(|asked| asked.held);
         NodeState {
@@ -283,6 +299,7 @@ impl Look<'_> {
             parked: held.map(|held| held.0),
             quarantined: held.map(|held| held.1),
             in_step: known && problems.is_empty(),
+            answered: self.asked.is_some(),
             problems,
         }
     }
@@ -315,6 +332,24 @@ impl Look<'_> {
         behind
     }
 
+    /// What children sent and this node's database has not, in words.
+    fn not_applied(&self, links: &[LinkState]) -> Vec<String> {
+        if !self.duties.apply {
+            return Vec::new();
+        }
+        let (parked, quarantined) = self.asked.as_ref().map_or((0, 0), |asked| asked.held);
+        let aside = |count: u64, how: &str, list: &str| {
+            (count > 0).then(|| format!("{how} here: {count} (headwater {list} list)"))
+        };
+        let quarantined = aside(quarantined, "quarantined", "quarantine");
+        let parked = aside(parked, "parked", "parked");
+        let children =
+            links.iter().filter(|link| link.direction == "down" && link.state == "active");
+        let refused = children
+            .filter_map(|link| Some(format!("{}: {}", link.name, link.last_error.as_ref()?)));
+        quarantined.into_iter().chain(parked).chain(refused).collect()
+    }
+
     /// What capture waits for: as it noted itself, or, when it had no room to note it, as the disk
     /// says.
     fn waits_for(&self) -> Option<String> {
@@ -330,10 +365,10 @@ impl Look<'_> {
 
     fn capture(&self) -> CaptureState {
         let position = self.stored.as_ref().and_then(|stored| stored.position.as_ref());
-        let moved = self.stored.as_ref().and_then(|stored| stored.position_at);
-        let lag = match (self.at_end, &self.asked, moved) {
+        let read_to = self.stored.as_ref().and_then(|stored| stored.read_to);
+        let lag = match (self.at_end, &self.asked, read_to) {
             (true, _, _) => Some(0),
-            (false, Some(_), Some(moved)) => Some(self.now.since(moved).as_secs()),
+            (false, Some(_), Some(read_to)) => Some(self.now.since(read_to).as_secs().max(1)),
             (false, _, _) => None,
         };
         let end = self.asked.as_ref().and_then(|asked| asked.end.as_ref());
@@ -349,8 +384,6 @@ impl Look<'_> {
 
     fn link(&self, usage: &LinkUsage) -> LinkState {
         let link = &usage.link;
-        // One way for now: what is captured is meant for the parent.
-        let meant = link.direction == Direction::Up;
         LinkState {
             name: link.name.clone(),
             direction: match link.direction {
@@ -364,8 +397,13 @@ impl Look<'_> {
             },
             acknowledged: link.acknowledged.0,
             received: link.received.0,
-            waiting_transactions: if meant { usage.waiting_transactions } else { 0 },
-            waiting_since: usage.waiting_since.filter(|_| meant).map(|at| at.to_string()),
+            waiting_transactions: usage.waiting_transactions,
+            waiting_since: usage.waiting_since.map(|at| at.to_string()),
+            set_aside: self
+                .stored
+                .as_ref()
+                .and_then(|stored| stored.set_aside)
+                .filter(|_| link.direction == Direction::Up),
             last_contact: link.last_contact.map(|at| at.to_string()),
             last_contact_seconds: link.last_contact.map(|at| self.now.since(at).as_secs()),
             last_error: link.last_error.clone(),

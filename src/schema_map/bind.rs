@@ -135,13 +135,9 @@ fn drop_fatal(drafts: &mut Drafts, problems: &mut Vec<Problem>) {
             .filter_map(|table| {
                 let needs = identity_or_all(table);
                 let missing = needs.iter().find(|target| !drafts.contains_key(*target))?;
-                Some(Problem {
-                    table: Arc::clone(&table.name),
-                    fatal: true,
-                    message: format!(
-                        "it refers to {missing}, which cannot travel; mend {missing} first"
-                    ),
-                })
+                let message =
+                    format!("it refers to {missing}, which cannot travel; mend {missing} first");
+                Some(Problem::new(&table.name, true, message))
             })
             .collect();
         if stuck.is_empty() {

@@ -163,7 +163,7 @@ impl Report {
     }
 
     fn add(&mut self, table: &BoundTable, fatal: bool, message: String) {
-        self.problems.push(Problem { table: Arc::clone(&table.name), fatal, message });
+        self.problems.push(Problem::new(&table.name, fatal, message));
     }
 
     fn sort(&mut self) {

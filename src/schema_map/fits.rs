@@ -4,47 +4,102 @@
 use std::sync::Arc;
 
 use super::{BoundMap, BoundTable, Direction, Problem, Role};
-use crate::database::schema::LiveColumn;
+use crate::database::schema::{LiveColumn, LiveSchema};
+use crate::database::server::{Flavor, Server};
 use crate::database::value::is_spatial;
+use crate::value::Name;
+
+/// One of the two databases.
+#[derive(Debug, Clone, Copy)]
+pub struct End<'a> {
+    /// Its tables, held against its map.
+    pub map: &'a BoundMap,
+    /// Its tables as they are.
+    pub schema: &'a LiveSchema,
+    /// The server that it is on.
+    pub server: &'a Server,
+}
 
 /// What the tables that travel would meet at the other end, named by table and column.
-pub fn disagreements(here: &BoundMap, there: &BoundMap) -> Vec<Problem> {
+pub fn disagreements(here: End<'_>, there: End<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut tables: Vec<&Arc<BoundTable>> = here.tables.values().collect();
+    let mut tables: Vec<&Arc<BoundTable>> = here.map.tables.values().collect();
     tables.sort_by(|one, other| one.name.cmp(&other.name));
     for table in tables.into_iter().filter(|table| table.direction != Direction::None) {
-        let mut add = |fatal, message| {
-            problems.push(Problem { table: Arc::clone(&table.name), fatal, message });
-        };
-        let Some(other) = there.tables.get(&table.name) else {
-            let reason = there.problems.iter().find(|problem| problem.table == table.name);
+        let mut add = |fatal, message| problems.push(Problem::new(&table.name, fatal, message));
+        let Some(other) = there.map.tables.get(&table.name) else {
+            let reason = there.map.problems.iter().find(|problem| problem.table == table.name);
             let reason = reason.map_or("it is not there", |problem| problem.message.as_str());
             add(true, format!("it cannot be written at the other end: {reason}"));
             continue;
         };
-        for column in &table.columns {
-            if column.role != Role::Plain {
-                continue;
-            }
+        for column in table.columns.iter().filter(|column| column.role == Role::Plain) {
             let name = &column.name;
-            match other.columns.iter().find(|other| other.name == *name) {
-                None => add(false, format!("its column {name} is not there at the other end")),
-                Some(other) => {
-                    if let Some(misfit) = misfit(&column.live, &other.live) {
-                        add(
-                            true,
-                            format!(
-                                "its column {name} is {} here and {} at the other end, {misfit}",
-                                shown(&column.live),
-                                shown(&other.live)
-                            ),
-                        );
-                    }
-                }
+            let Some(other) = other.columns.iter().find(|other| other.name == *name) else {
+                add(false, format!("its column {name} is not there at the other end"));
+                continue;
+            };
+            if let Some(misfit) = misfit(&column.live, &other.live) {
+                let (ours, theirs) = (shown(&column.live), shown(&other.live));
+                add(
+                    true,
+                    format!(
+                        "its column {name} is {ours} here and {theirs} at the other end, {misfit}"
+                    ),
+                );
+            }
+            if is_shorter_moment(here.server, &column.live, there.server, &other.live) {
+                add(
+                    false,
+                    format!(
+                        "its column {name} is {} here, up to 2106, and up to 2038 at the other end",
+                        column.live.column_type
+                    ),
+                );
+            }
+            let unique = || is_unique(there.schema, &table.name, name);
+            if let Some((ours, theirs)) = collations(&column.live, &other.live)
+                && unique()
+            {
+                add(
+                    false,
+                    format!(
+                        "its column {name} is in {ours} here and in {theirs} at the other end, where it \
+                         is unique: what differs here may be the same there, and is quarantined then"
+                    ),
+                );
             }
         }
     }
     problems
+}
+
+/// Whether moments after 2038 fit into a column here and not there.
+fn is_shorter_moment(
+    here: &Server,
+    ours: &LiveColumn,
+    there: &Server,
+    theirs: &LiveColumn,
+) -> bool {
+    let long = |server: &Server| server.flavor == Flavor::Mariadb && server.at_least(11, 5, 0);
+    let moments = ours.data_type == "timestamp" && theirs.data_type == "timestamp";
+    moments && long(here) && !long(there)
+}
+
+/// The collations of two columns, unless both tell the same apart.
+fn collations<'c>(ours: &'c LiveColumn, theirs: &'c LiveColumn) -> Option<(&'c str, &'c str)> {
+    let (ours, theirs) = (ours.collation.as_deref()?, theirs.collation.as_deref()?);
+    // The first word is the character set.
+    let rules = |name: &'c str| name.split_once('_').map_or(name, |(_, rules)| rules);
+    let exact = rules(theirs) == "bin" || theirs == "binary";
+    (!exact && rules(ours) != rules(theirs)).then_some((ours, theirs))
+}
+
+/// Whether a unique index of a table holds a column.
+fn is_unique(schema: &LiveSchema, table: &Name, column: &Name) -> bool {
+    schema.tables.get(table).is_some_and(|table| {
+        table.indexes.iter().any(|index| index.unique && index.columns.contains(column))
+    })
 }
 
 /// Which servers have a column's type, if many do not.
@@ -54,6 +109,10 @@ pub fn found_on(column: &LiveColumn) -> Option<&'static str> {
         "uuid" => Some("MariaDB from 10.7"),
         "inet4" => Some("MariaDB from 10.10"),
         "inet6" => Some("MariaDB from 10.5"),
+        "json" => Some("MySQL from 5.7 and, as text, MariaDB"),
+        _ if column.column_type.to_ascii_lowercase().contains("compressed") => {
+            Some("MariaDB from 10.3")
+        }
         "decimal" if column.scale.is_some_and(|scale| scale > 30) => Some("MariaDB"),
         _ if column.charset.as_deref() == Some("gb18030") => Some("MySQL from 5.7"),
         _ => None,

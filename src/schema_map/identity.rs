@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::file::{IdentityRule, MappedTable};
 use super::roles::{place, primary_key};
-use super::{BoundColumn, BoundIdentity, Role};
+use super::{BoundColumn, BoundIdentity, Problem, Role};
 use crate::database::schema::{LiveColumn, LiveTable};
 use crate::value::Name;
 
@@ -71,7 +71,7 @@ fn part(live: &LiveTable, columns: &[BoundColumn], name: &Name) -> Result<usize,
 }
 
 /// What does not stop the table, but somebody should know.
-pub(super) fn remarks(identity: &BoundIdentity, live: &LiveTable) -> Vec<String> {
+pub(super) fn remarks(identity: &BoundIdentity, live: &LiveTable) -> Vec<Problem> {
     match identity {
         BoundIdentity::Column(index) => {
             live.columns.get(*index).map(|column| column_remarks(column, live)).unwrap_or_default()
@@ -85,13 +85,14 @@ pub(super) fn remarks(identity: &BoundIdentity, live: &LiveTable) -> Vec<String>
             let unique = live.indexes.iter().any(|index| {
                 index.unique && index.columns.iter().all(|column| names.contains(&column))
             });
-            if unique { Vec::new() } else { vec![not_unique(&names, live)] }
+            let remark = || Problem::new(&live.name, false, not_unique(&names, live));
+            if unique { Vec::new() } else { vec![remark()] }
         }
         BoundIdentity::Borrowed { .. } | BoundIdentity::WholeRow => Vec::new(),
     }
 }
 
-fn column_remarks(column: &LiveColumn, live: &LiveTable) -> Vec<String> {
+fn column_remarks(column: &LiveColumn, live: &LiveTable) -> Vec<Problem> {
     let mut remarks = Vec::new();
     let name = &column.name;
     let unique =
@@ -99,24 +100,24 @@ fn column_remarks(column: &LiveColumn, live: &LiveTable) -> Vec<String> {
     let indexed = live.indexes.iter().any(|index| index.columns.first() == Some(name));
     if !unique {
         let slow = if indexed { "" } else { ", and finding a row reads the whole table" };
-        remarks.push(format!(
-            "{}{slow}: CREATE UNIQUE INDEX `headwater_{name}` ON `{}` (`{name}`)",
-            not_unique(&[name], live),
-            live.name
-        ));
+        let found = format!("{}{slow}", not_unique(&[name], live));
+        let index = format!("CREATE UNIQUE INDEX `headwater_{name}` ON `{}` (`{name}`)", live.name);
+        remarks.push(Problem::mended_by(&live.name, false, &found, index));
     }
     if column.nullable {
-        remarks.push(format!(
-            "its identity column {name} may be NULL: a row without it cannot travel; \
-             UPDATE `{}` SET `{name}` = UUID() WHERE `{name}` IS NULL mends such rows",
-            live.name
-        ));
+        let found = format!(
+            "its identity column {name} may be NULL, and a row without it cannot travel; this \
+             mends such rows"
+        );
+        let rows = format!("UPDATE `{}` SET `{name}` = UUID() WHERE `{name}` IS NULL", live.name);
+        remarks.push(Problem::mended_by(&live.name, false, &found, rows));
     }
     if column.extra.contains("auto_increment") {
-        remarks.push(format!(
+        let message = format!(
             "its identity {name} is AUTO_INCREMENT: two databases give the same number to \
              different rows, unless only one of them makes rows"
-        ));
+        );
+        remarks.push(Problem::new(&live.name, false, message));
     }
     remarks
 }

@@ -19,14 +19,11 @@ pub(super) fn arrange(drafts: &mut Drafts) -> Vec<Problem> {
         let Some(chosen) = cheapest(drafts, &cycle) else {
             let names = cycle.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
             for table in &cycle {
-                problems.push(Problem {
-                    table: Arc::clone(table),
-                    fatal: true,
-                    message: format!(
-                        "the identities of {names} depend on each other in a circle; give one of \
-                         them an identity of its own"
-                    ),
-                });
+                let message = format!(
+                    "the identities of {names} depend on each other in a circle; give one of them \
+                     an identity of its own"
+                );
+                problems.push(Problem::new(table, true, message));
                 drafts.remove(table);
             }
             continue;
@@ -54,14 +51,11 @@ fn defer_self_references(drafts: &mut Drafts) -> Vec<Problem> {
             }
             *deferred = true;
             if identity.contains(&index) {
-                problems.push(Problem {
-                    table: Arc::clone(&name),
-                    fatal: true,
-                    message: format!(
-                        "its identity includes {}, which refers to its own rows; give it another identity",
-                        column.name
-                    ),
-                });
+                let message = format!(
+                    "its identity includes {}, which refers to its own rows; give it another identity",
+                    column.name
+                );
+                problems.push(Problem::new(&name, true, message));
             }
         }
     }

@@ -53,6 +53,26 @@ pub struct Problem {
     pub fatal: bool,
     /// What is wrong and what to do, in a sentence or two.
     pub message: String,
+    /// The statement in it that mends it, where one does.
+    pub mend: Option<String>,
+}
+
+impl Problem {
+    fn new(table: &Name, fatal: bool, message: String) -> Problem {
+        Problem { table: Arc::clone(table), fatal, message, mend: None }
+    }
+
+    /// What is wrong, followed by the statement that mends it.
+    fn mended_by(table: &Name, fatal: bool, found: &str, mend: String) -> Problem {
+        let message = format!("{found}: {mend}");
+        Problem { table: Arc::clone(table), fatal, message, mend: Some(mend) }
+    }
+
+    /// What is wrong, without the statement that mends it.
+    pub fn found(&self) -> &str {
+        let mend = self.mend.as_deref().unwrap_or_default();
+        self.message.strip_suffix(mend).unwrap_or(&self.message).trim_end_matches([':', ' '])
+    }
 }
 
 /// Which way a table's rows go.

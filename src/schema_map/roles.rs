@@ -79,11 +79,15 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn fatal(&mut self, message: String) {
-        self.problems.push(Problem { table: Arc::clone(&self.live.name), fatal: true, message });
+        self.problems.push(Problem::new(&self.live.name, true, message));
+    }
+
+    fn fatal_until(&mut self, found: &str, mend: String) {
+        self.problems.push(Problem::mended_by(&self.live.name, true, found, mend));
     }
 
     fn warn(&mut self, message: String) {
-        self.problems.push(Problem { table: Arc::clone(&self.live.name), fatal: false, message });
+        self.problems.push(Problem::new(&self.live.name, false, message));
     }
 }
 
@@ -118,9 +122,7 @@ impl<'a> Binder<'a> {
                 BoundIdentity::WholeRow
             }
         };
-        for remark in identity::remarks(&identity, live) {
-            work.warn(remark);
-        }
+        work.problems.extend(identity::remarks(&identity, live));
         let rows_left_out = row_conditions(&mut work);
         let is_local =
             |index: &usize| columns.get(*index).is_some_and(|column| column.role == Role::LocalKey);
@@ -339,11 +341,9 @@ fn local_key(rule: &MappedTable, live: &LiveTable) -> Option<usize> {
 fn check_table(work: &mut Work<'_>) {
     let engine = &work.live.engine;
     if !TRANSACTIONAL.iter().any(|known| known.eq_ignore_ascii_case(engine)) {
-        work.fatal(format!(
-            "its engine {engine} has no transactions, so a change could arrive by half: \
-             ALTER TABLE `{}` ENGINE=InnoDB",
-            work.live.name
-        ));
+        let found =
+            format!("its engine {engine} has no transactions, so a change could arrive by half");
+        work.fatal_until(&found, format!("ALTER TABLE `{}` ENGINE=InnoDB", work.live.name));
     }
     if work.live.system_versioned {
         work.fatal(

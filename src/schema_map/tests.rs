@@ -361,7 +361,18 @@ fn only_what_closes_a_cycle_in_openmrs_is_deferred() {
 #[test]
 fn an_older_openmrs_with_modules_binds_all_the_same() {
     let mut schema = openmrs();
-    for gone in ["referral_order", "medication_dispense", "obs_reference_range", "conditions"] {
+    // What came after 2.1, with 2.2, 2.5, 2.6, 2.7 and later.
+    let since = [
+        "conditions",
+        "encounter_diagnosis",
+        "diagnosis_attribute",
+        "diagnosis_attribute_type",
+        "referral_order",
+        "medication_dispense",
+        "obs_reference_range",
+        "concept_reference_range",
+    ];
+    for gone in since {
         schema.tables.remove(gone);
         for table in schema.tables.values_mut() {
             table.foreign_keys.retain(|key| &*key.table != gone);
@@ -379,9 +390,23 @@ fn an_older_openmrs_with_modules_binds_all_the_same() {
     assert_eq!(bound.unmapped, [Arc::from("idgen_pool")]);
     let report = Report::of(&map, &bound, &schema);
     assert!(!report.is_fatal());
-    assert_eq!(report.absent.len(), 4);
+    assert_eq!(report.absent.len(), since.len());
     let text = report.to_string();
     assert!(text.contains("idgen_pool") && text.contains("obs_reference_range"), "{text}");
+}
+
+#[test]
+fn what_a_newer_openmrs_adds_stays_where_it_is() {
+    let mut schema = openmrs();
+    for new in ["outbox_event", "shedlock"] {
+        schema.tables.insert(Arc::from(new), empty_table(new));
+    }
+    let before = BoundMap::bind(&openmrs_map(), &openmrs());
+    let bound = BoundMap::bind(&openmrs_map(), &schema);
+    assert_eq!(fatal(&bound), Vec::<String>::new());
+    assert_eq!(bound.unmapped, Vec::<Name>::new());
+    assert_eq!(bound.tables.len(), before.tables.len());
+    assert_eq!(bound.left_out.len(), before.left_out.len() + 2);
 }
 
 #[test]

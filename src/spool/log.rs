@@ -99,9 +99,11 @@ pub(super) fn set_tables(transaction: &Transaction<'_>, tables: &str) -> Result<
     Ok(())
 }
 
+/// Moves the position to the end of what was committed at `read_to`.
 pub(super) fn set_position(
     transaction: &Transaction<'_>,
     position: Option<&Position>,
+    read_to: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<(), Error> {
     let text = position
@@ -109,8 +111,10 @@ pub(super) fn set_position(
         .transpose()
         .map_err(|error| Error::Failed(format!("a position cannot be written: {error}").into()))?;
     transaction
-        .prepare_cached("UPDATE node SET position = ?1, position_at = ?2")?
-        .execute(params![text, now.0])?;
+        .prepare_cached(
+            "UPDATE node SET position = ?1, position_at = coalesce(?2, position_at, ?3)",
+        )?
+        .execute(params![text, read_to.map(|at| at.0), now.0])?;
     Ok(())
 }
 

@@ -43,8 +43,9 @@ impl Peek {
         log::position(&self.connection)
     }
 
-    /// When that position was stored, by the clock of the process that did.
-    pub fn position_at(&self) -> Result<Option<Timestamp>, Error> {
+    /// When the transaction that ends there was committed, by the clock of its server; before there
+    /// was one, when the position was taken.
+    pub fn read_to(&self) -> Result<Option<Timestamp>, Error> {
         let at: Option<i64> =
             self.connection
                 .query_row("SELECT position_at FROM node WHERE one = 1", [], |row| row.get(0))?;

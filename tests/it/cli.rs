@@ -53,7 +53,7 @@ impl Desk {
 /// A child: it captures.
 pub(crate) const CHILD: &str = "[parent]\nurl = \"https://127.0.0.1:1\"";
 /// A middle tier: it captures and applies.
-const TIER: &str =
+pub(crate) const TIER: &str =
     "[parent]\nurl = \"https://127.0.0.1:1\"\n[listen]\naddress = \"127.0.0.1:1\"\nnames = [\"n\"]";
 
 pub(crate) fn headwater(config: &Path, arguments: &[&str]) -> Output {
@@ -139,14 +139,23 @@ fn a_server_that_is_not_there_is_told_in_one_message() {
         assert!(text.contains(&format!("127.0.0.1:{port}")), "{command:?}: {text}");
     }
     let output = headwater(&child, &["status", "--json"]);
-    assert!(output.status.success());
+    assert_eq!(output.status.code(), Some(3));
     let state: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(state["in_step"], false);
     assert_eq!(state["node"], "child");
     assert!(state["problems"][0].as_str().unwrap().contains("cannot reach"), "{state}");
+    // What goes into a pipe is run: it must not make an account with everybody's password.
+    let text = complaint(&headwater(&child, &["grants"]), 2);
+    assert!(text.contains("password_file"), "{text}");
+    let url = format!("mysql://u:s3cret@127.0.0.1:{port}/openmrs");
+    let child = desk.configuration("with", &url, CHILD);
     let grants = headwater(&child, &["grants"]);
     assert!(grants.status.success());
-    assert!(printed(&grants).contains("BINLOG MONITOR"), "shows both kinds when it cannot ask");
+    let sql = printed(&grants);
+    assert!(sql.contains("BINLOG MONITOR"), "shows both kinds when it cannot ask: {sql}");
+    assert!(sql.contains("'u'@'127.0.0.1' IDENTIFIED BY 's3cret'"), "{sql}");
+    let sql = printed(&headwater(&child, &["grants", "--host", "10.%"]));
+    assert!(sql.contains("'u'@'10.%' IDENTIFIED"), "{sql}");
 }
 
 /// Reads an environment as `/proc` shows it.
@@ -194,7 +203,7 @@ fn init_writes_what_the_other_commands_read_and_never_over_it() {
     let again = [&init[..], &["--force", "--parent"]].concat();
     assert!(headwater(&config, &again).status.success());
     let state = headwater(&config, &["status"]);
-    assert!(state.status.success(), "{}", String::from_utf8_lossy(&state.stderr));
+    assert_eq!(state.status.code(), Some(3), "{}", String::from_utf8_lossy(&state.stderr));
     assert!(printed(&state).starts_with("clinic-12"));
 }
 
@@ -299,6 +308,8 @@ async fn the_grants_are_enough_and_the_doctor_misses_each_that_is_taken(flavor: 
         Flavor::Mysql97 | Flavor::Mysql56 => "MySQL",
         Flavor::Mariadb1011 | Flavor::Mariadb118 => "MariaDB",
     };
+    // What it is, a server says before anybody has logged in.
+    assert_eq!(told.matches("CREATE USER").count(), 1, "{told}");
     let ours: Vec<&str> = told
         .lines()
         .skip_while(|line| !line.starts_with(&format!("-- {kind}: run")))
@@ -307,7 +318,7 @@ async fn the_grants_are_enough_and_the_doctor_misses_each_that_is_taken(flavor: 
         .filter(|line| !line.starts_with("--"))
         .collect();
     assert!(ours.len() >= 4, "{told}");
-    let mut sql = ours.join("\n").replace("choose a password", "secret");
+    let mut sql = ours.join("\n");
     if flavor == Flavor::Mysql56 {
         assert!(told.contains("before 5.7: without IF NOT EXISTS"), "{told}");
         sql = sql.replace("IF NOT EXISTS ", "");
@@ -479,6 +490,9 @@ async fn equal_databases_with_other_ids_are_in_step_and_each_difference_is_named
     let mended = compare(&[]);
     assert_eq!(mended.status.code(), Some(0), "{}", printed(&mended));
 
+    tables_and_columns_of_one_end_are_named(&server, &compare).await;
+    rows_without_a_key_are_counted(&server, &compare).await;
+
     // What only the parent has is a difference, unless the child is to be a part of it.
     let more = "INSERT INTO location (name, uuid, creator, date_created) VALUES ('Else', 'location-9', 7001, '2020-01-01')";
     server.sql_in("centre", &format!("SET sql_mode = ''; {more}")).await.unwrap();
@@ -489,4 +503,72 @@ async fn equal_databases_with_other_ids_are_in_step_and_each_difference_is_named
     assert_eq!(subset.status.code(), Some(0));
     let report: serde_json::Value = serde_json::from_slice(&subset.stdout).unwrap();
     assert_eq!((&report["differences"], &report["beyond"]), (&0.into(), &1.into()), "{report}");
+}
+
+async fn tables_and_columns_of_one_end_are_named(
+    server: &Server,
+    compare: &impl Fn(&[&str]) -> Output,
+) {
+    let run = async |database: &str, statement: &str| {
+        let statement = format!("SET foreign_key_checks = 0; {statement}");
+        server.sql_in(database, &statement).await.unwrap();
+    };
+    for (lacks, table, strict, subset, expected) in [
+        // Nothing is missing of a table without rows.
+        ("centre", "role_role", 0, 0, "role_role: there is no such mapped table there"),
+        (
+            "centre",
+            "user_role",
+            1,
+            1,
+            "user_role: there is no such mapped table there, 2 missing there\n  user-1 + ",
+        ),
+        ("clinic", "user_role", 1, 0, "user_role: there is no such mapped table here, 2 "),
+    ] {
+        run(lacks, &format!("RENAME TABLE {table} TO away")).await;
+        for (more, code) in [(&[][..], strict), (&["--subset"][..], subset)] {
+            let output = compare(more);
+            let text = printed(&output);
+            assert_eq!(output.status.code(), Some(code), "{lacks} lacks {table}: {text}");
+            assert!(text.contains(expected), "{expected}\nin {text}");
+        }
+        run(lacks, &format!("RENAME TABLE away TO {table}")).await;
+    }
+    run("centre", "ALTER TABLE location ADD COLUMN bed INT").await;
+    run("clinic", "ALTER TABLE location ADD COLUMN cot INT").await;
+    let output = compare(&[]);
+    assert_eq!(output.status.code(), Some(0));
+    let expected = "location: 2 rows equal (not compared, only here: cot) \
+                    (not compared, only there: bed)";
+    assert!(printed(&output).contains(expected), "{}", printed(&output));
+    run("centre", "ALTER TABLE location DROP COLUMN bed").await;
+    run("clinic", "ALTER TABLE location DROP COLUMN cot").await;
+}
+
+async fn rows_without_a_key_are_counted(server: &Server, compare: &impl Fn(&[&str]) -> Output) {
+    for (database, id) in [("clinic", 100), ("centre", 7_000)] {
+        let rows = format!(
+            "SET foreign_key_checks = 0, sql_mode = '';
+             INSERT INTO concept_name_tag (concept_name_tag_id, tag, uuid, date_created)
+               VALUES ({id}, 'preferred', 'tag-1', '2020-01-01');
+             INSERT INTO concept_proposal (concept_proposal_id, original_text, locale, uuid, date_created)
+               VALUES ({id}, 'toux', 'fr', 'proposal-1', '2020-01-01');
+             INSERT INTO concept_proposal_tag_map VALUES ({id}, {id}), ({id}, {id})"
+        );
+        server.sql_in(database, &rows).await.unwrap();
+    }
+    let said = |output: &Output, code: i32, words: &str| {
+        let text = printed(output);
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(text.contains(words), "{words}\nin {text}");
+    };
+    said(&compare(&[]), 0, "concept_proposal_tag_map: 2 rows equal");
+    let once = "INSERT INTO concept_proposal_tag_map VALUES (7000, 7000)";
+    server.sql_in("centre", once).await.unwrap();
+    said(&compare(&[]), 1, "proposal-1 + tag-1 is missing here");
+    let twice = "DELETE FROM concept_proposal_tag_map LIMIT 2";
+    server.sql_in("centre", twice).await.unwrap();
+    said(&compare(&["--subset"]), 1, "concept_proposal_tag_map: 1 rows equal, 1 missing there");
+    server.sql_in("centre", once).await.unwrap();
+    said(&compare(&[]), 0, "concept_proposal_tag_map: 2 rows equal");
 }

@@ -8,6 +8,7 @@ mod exact;
 mod generated;
 mod kinds;
 mod lacking;
+mod named;
 mod pairs;
 mod strange;
 

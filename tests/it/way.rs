@@ -3,11 +3,14 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use headwater_rig::clinic::AtWork;
 use headwater_rig::{Clinic, Direction, Flavor, edge};
 use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
+use serde_json::Value;
 
-use crate::nodes::Pair;
+use crate::nodes::{Node, Pair};
 use crate::support::on_both;
 
 async fn a_change_made_at_the_clinic_is_at_the_parent(flavor: Flavor) {
@@ -16,17 +19,135 @@ async fn a_change_made_at_the_clinic_is_at_the_parent(flavor: Flavor) {
     let mut conn = pair.child_server.conn("openmrs").await.unwrap();
     clinic.work(&mut conn, 200).await.unwrap();
     pair.must_be_equal().await;
-    let status = pair.child.status();
-    for field in ["node", "epoch", "capture", "spool", "links", "parked", "quarantined", "in_step"]
-    {
-        assert!(status.get(field).is_some(), "status has no {field}: {status}");
-    }
-    let link = &status["links"][0];
-    for field in ["name", "direction", "acknowledged", "waiting_transactions", "last_contact"] {
-        assert!(link.get(field).is_some(), "a link's status has no {field}: {status}");
-    }
     let parent = pair.parent.status();
     assert_eq!((&parent["parked"], &parent["quarantined"]), (&0.into(), &0.into()), "{parent}");
+}
+
+/// The value at `path` of a node's status, held against what it has to be.
+fn has(status: &Value, path: &str, what: &str, good: impl Fn(&Value) -> bool) {
+    let value = path.split('.').fold(status, |value, name| match name.strip_suffix("[]") {
+        Some(list) => &value[list][0],
+        None => &value[name],
+    });
+    assert!(good(value), "{path} is {value}, not {what}: {status:#}");
+}
+
+/// What scripts rely on, path by path.
+async fn status_says_what_scripts_ask_for(flavor: Flavor) {
+    let pair = Pair::start(flavor).await;
+    let mut conn = pair.child_server.conn("openmrs").await.unwrap();
+    Clinic::new(7).work(&mut conn, 30).await.unwrap();
+    pair.in_step().await;
+    let status = pair.child.status();
+    let place = |value: &Value| {
+        let (file, offset) = value.as_str()?.rsplit_once(':')?;
+        Some(file.starts_with("binlog.0") && offset.parse::<u64>().ok()? > 4)
+    };
+    let moment = |value: &Value| {
+        value.as_str().is_some_and(|text| text.len() == 20 && text.starts_with("20"))
+    };
+    let head = status["spool"]["head"].as_u64().unwrap();
+    assert!(head >= 20, "{status:#}");
+    has(&status, "node", "its name", |value| value == "clinic-12");
+    has(&status, "epoch", "a uuid", |value| value.as_str().is_some_and(|text| text.len() == 36));
+    has(&status, "capture.position", "file:offset", |value| place(value) == Some(true));
+    has(&status, "capture.lag_seconds", "0", |value| *value == 0);
+    has(&status, "spool.transactions", "what is kept", |value| *value == head);
+    has(&status, "spool.bytes", "what they take", |value| value.as_u64() > Some(1000));
+    has(&status, "links[].name", "the parent's", |value| value == "parent");
+    has(&status, "links[].direction", "up", |value| value == "up");
+    has(&status, "links[].acknowledged", "all", |value| *value == head);
+    has(&status, "links[].waiting_transactions", "none", |value| *value == 0);
+    has(&status, "links[].last_contact", "a moment", moment);
+    has(&status, "parked", "none", |value| *value == 0);
+    has(&status, "quarantined", "none", |value| *value == 0);
+    has(&status, "in_step", "true", |value| *value == true);
+    let parent = pair.parent.status();
+    has(&parent, "node", "its name", |value| value == "parent");
+    has(&parent, "links[].name", "the child's", |value| value == "clinic-12");
+    has(&parent, "links[].direction", "down", |value| value == "down");
+    has(&parent, "links[].last_contact", "a moment", moment);
+
+    // What waits, where there is no link.
+    pair.link.refuse();
+    pair.at_child("UPDATE location SET description = 'waits'").await;
+    let mut status = pair.child.status();
+    for _ in 0..100 {
+        if status["links"][0]["waiting_transactions"] == 1 {
+            break;
+        }
+        edge::sleep(Duration::from_millis(100)).await;
+        status = pair.child.status();
+    }
+    has(&status, "links[].waiting_transactions", "1", |value| *value == 1);
+    has(&status, "links[].acknowledged", "as before", |value| *value == head);
+    has(&status, "spool.transactions", "one more", |value| *value == head + 1);
+    has(&status, "in_step", "false", |value| *value == false);
+}
+
+fn lag(node: &Node) -> u64 {
+    let status = node.status();
+    status["capture"]["lag_seconds"].as_u64().unwrap_or_else(|| panic!("{status:#}"))
+}
+
+/// The lag is the age of what is captured, however lately it was.
+async fn a_child_that_is_behind_says_by_how_much(flavor: Flavor) {
+    let mut pair = Pair::start(flavor).await;
+    pair.at_child("UPDATE location SET description = 'before'").await;
+    pair.in_step().await;
+    assert_eq!(lag(&pair.child), 0);
+    assert_eq!(pair.child.terminate(), Some(0), "{}", pair.child.log());
+    pair.at_child("UPDATE location SET description = 'long ago'").await;
+    edge::sleep(Duration::from_secs(5)).await;
+    let off = lag(&pair.child);
+    assert!((5..60).contains(&off), "off: {off}");
+
+    // It reads what is old, and gets no further: the position has just moved.
+    pair.at_child(
+        "TRUNCATE TABLE concept_proposal_tag_map; UPDATE location SET description = 'now'",
+    )
+    .await;
+    let before = pair.child.status()["capture"]["position"].clone();
+    pair.child.start();
+    let mut status = pair.child.status();
+    for _ in 0..300 {
+        let words = status["capture"]["waits_for"].as_str().unwrap_or_default();
+        if words.contains("TRUNCATE") {
+            break;
+        }
+        edge::sleep(Duration::from_millis(100)).await;
+        status = pair.child.status();
+    }
+    assert_ne!(status["capture"]["position"], before, "{status:#}");
+    let behind = status["capture"]["lag_seconds"].as_u64().unwrap();
+    assert!((5..60).contains(&behind), "behind: {status:#}");
+    let figure = "headwater_capture_lag_seconds";
+    for tries in 0.. {
+        let shown = pair.child.figure(figure);
+        if (5..90).contains(&shown) {
+            break;
+        }
+        assert!(tries < 100, "{figure} is {shown}");
+        edge::sleep(Duration::from_millis(100)).await;
+    }
+
+    let words = status["capture"]["waits_for"].as_str().unwrap();
+    let accept = words.split("[capture] ").nth(1).unwrap_or_else(|| panic!("{words}"));
+    let accept = accept.split_inclusive(']').next().unwrap();
+    let text = std::fs::read_to_string(&pair.child.config).unwrap();
+    let text = text.replace("[capture]\n", &format!("[capture]\n{accept}\n"));
+    std::fs::write(&pair.child.config, text).unwrap();
+    assert_eq!(pair.child.terminate(), Some(0), "{}", pair.child.log());
+    pair.child.start();
+    pair.must_be_equal().await;
+    assert_eq!(lag(&pair.child), 0);
+    for tries in 0.. {
+        if pair.child.figure(figure) == 0 {
+            break;
+        }
+        assert!(tries < 150, "{figure} is not 0 at the end of the log");
+        edge::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 async fn ended_by_sigterm_a_node_ends_well_and_goes_on_later(flavor: Flavor) {
@@ -75,8 +196,78 @@ async fn a_link_cut_again_and_again_doubles_nothing(flavor: Flavor) {
     pair.must_be_equal().await;
 }
 
+/// One batch, and the link is cut again after each 1,000 bytes or so of it: pieces shrink to 1 KiB, the
+/// least, and one of them comes through on each connection.
+async fn a_batch_cut_at_every_thousandth_byte_gets_there(flavor: Flavor) {
+    const STEP: u64 = 1_600;
+    let pair = Pair::start(flavor).await;
+    pair.at_child("UPDATE location SET description = 'before'").await;
+    pair.in_step().await;
+    // What a connection takes for the least there is to send.
+    pair.link.cut();
+    let passed = pair.link.passed(Direction::Up);
+    pair.at_child("UPDATE location SET description = 'one' LIMIT 1").await;
+    pair.in_step().await;
+    let greeting = pair.link.passed(Direction::Up) - passed;
+    assert!((500..20_000).contains(&greeting), "{greeting}");
+
+    pair.link.refuse();
+    let mut clinic = Clinic::new(8);
+    let mut conn = pair.child_server.conn("openmrs").await.unwrap();
+    clinic.work(&mut conn, 20).await.unwrap();
+    let question = "SELECT COUNT(*) FROM obs";
+    let there = pair.child_server.ask("openmrs", question).await.unwrap();
+    while pair.child.status()["capture"]["lag_seconds"] != 0 {
+        edge::sleep(Duration::from_millis(100)).await;
+    }
+    let passed = pair.link.passed(Direction::Up);
+    let mut cuts = 0;
+    let begun = std::time::Instant::now();
+    let mut asked = begun;
+    pair.link.cut_after(Direction::Up, greeting + STEP);
+    pair.link.allow();
+    loop {
+        if !pair.link.cut_pending(Direction::Up) {
+            cuts += 1;
+            pair.link.cut_after(Direction::Up, greeting + STEP);
+        }
+        edge::sleep(Duration::from_millis(5)).await;
+        if asked.elapsed() > Duration::from_millis(500) {
+            if pair.child.status()["links"][0]["waiting_transactions"] == 0 {
+                break;
+            }
+            asked = std::time::Instant::now();
+        }
+        assert!(
+            begun.elapsed() < Duration::from_secs(90),
+            "after {cuts} cuts, {} bytes: {:#}",
+            pair.link.passed(Direction::Up) - passed,
+            pair.child.status()
+        );
+    }
+    let sent = pair.link.passed(Direction::Up) - passed;
+    eprintln!("{flavor}: {cuts} cuts, {sent} bytes, of which a connection takes {greeting}");
+    pair.link.cut_after(Direction::Up, u64::MAX / 2);
+    assert!(cuts >= 10, "{cuts} cuts are not many");
+    assert_ne!(there.as_deref(), Some("0"));
+    pair.must_be_equal().await;
+    assert_eq!(pair.parent_says(question).await, there);
+}
+
 /// The rounds of the story below; each kills one of four.
-const ROUNDS: u32 = 20;
+const ROUNDS: usize = 20;
+
+/// Waits until the clinic has changed more rows than these.
+async fn works_on(clinic: &AtWork, rows: u64) {
+    for _ in 0..600 {
+        if clinic.rows() > rows {
+            return;
+        }
+        assert!(!clinic.has_ended(), "the clinic gave up");
+        edge::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the clinic does not work on after {rows} row changes");
+}
 
 async fn killed_at_random_moments_both_ends_are_equal(flavor: Flavor) {
     let seed = std::env::var("HEADWATER_SEED").ok().and_then(|seed| seed.parse().ok());
@@ -85,33 +276,36 @@ async fn killed_at_random_moments_both_ends_are_equal(flavor: Flavor) {
     let mut random = StdRng::seed_from_u64(seed);
     let mut pair = Pair::start(flavor).await;
     let mut clinic = Clinic::new(seed);
-    for round in 1..=ROUNDS {
+    // Each of the four as often as the others.
+    let mut victims: Vec<usize> = (0..ROUNDS).map(|round| round % 4).collect();
+    victims.shuffle(&mut random);
+    for (round, victim) in (1..).zip(victims) {
         let at_work = clinic.go(pair.child_server.port(), "openmrs", Some(60.0));
         edge::sleep(Duration::from_millis(random.random_range(50..1500))).await;
-        let victim = random.random_range(0..4);
-        // The clinic's own connection breaks with its server: it goes home before.
-        clinic = if victim == 2 {
-            let clinic = at_work.stop().await.unwrap();
-            pair.child_server.kill9();
-            pair.child_server.restart().await.unwrap();
-            clinic
-        } else {
-            match victim {
-                0 => pair.child.kill9(),
-                1 => pair.parent.kill9(),
-                _ => pair.parent_server.kill9(),
-            }
-            edge::sleep(Duration::from_millis(random.random_range(0..500))).await;
-            match victim {
-                0 => pair.child.start(),
-                1 => pair.parent.start(),
-                _ => pair.parent_server.restart().await.unwrap(),
-            }
-            at_work.stop().await.unwrap()
-        };
+        match victim {
+            0 => pair.child.kill9(),
+            1 => pair.parent.kill9(),
+            // The clinic is at work there, perhaps in the middle of a COMMIT.
+            2 => pair.child_server.kill9(),
+            _ => pair.parent_server.kill9(),
+        }
+        edge::sleep(Duration::from_millis(random.random_range(0..500))).await;
+        match victim {
+            0 => pair.child.start(),
+            1 => pair.parent.start(),
+            2 => pair.child_server.restart().await.unwrap(),
+            _ => pair.parent_server.restart().await.unwrap(),
+        }
+        works_on(&at_work, at_work.rows()).await;
+        clinic = at_work.stop().await.unwrap();
         let name = ["the child", "the parent", "the child's server", "the parent's server"];
         eprintln!("round {round} of {ROUNDS}: killed {}", name[victim]);
     }
+    let (doubts, committed) = clinic.doubts();
+    eprintln!(
+        "{flavor}: {} row changes; {doubts} COMMITs were not answered, {committed} of them were made",
+        clinic.rows()
+    );
     pair.must_be_equal().await;
     let parent = pair.parent.status();
     assert_eq!((&parent["parked"], &parent["quarantined"]), (&0.into(), &0.into()), "{parent}");
@@ -167,17 +361,82 @@ async fn a_revoked_child_writes_nothing_more(flavor: Flavor) {
     assert_eq!(pair.parent_says(after).await.as_deref(), Some("0"));
     let stranger = pair.another("clinic-13");
     let refused = stranger.command(&["join", "not-a-token"]);
-    assert!(!refused.status.success());
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{words}");
+    assert!(words.contains("token"), "{words}");
+}
+
+/// It has a certificate of this parent, whose folder is an older one now.
+async fn a_child_that_the_parent_does_not_know_writes_nothing(flavor: Flavor) {
+    let mut pair = Pair::start(flavor).await;
+    pair.at_child("UPDATE location SET description = 'before' LIMIT 1").await;
+    pair.in_step().await;
+    assert_eq!(pair.parent.terminate(), Some(0), "{}", pair.parent.log());
+    let data = pair.parent.config.with_file_name("data");
+    let before = pair.parent.config.with_file_name("data.before");
+    let copied =
+        std::process::Command::new("cp").arg("-a").args([&data, &before]).status().unwrap();
+    assert!(copied.success());
+    pair.parent.start();
+    let mut stranger = pair.another("clinic-13");
+    let token = pair.parent.says(&["invite", "clinic-13"]);
+    let token = token.lines().last().unwrap();
+    for tries in 0.. {
+        let joined = stranger.command(&["join", token]);
+        if joined.status.success() {
+            break;
+        }
+        let words = String::from_utf8_lossy(&joined.stderr).into_owned();
+        assert!(tries < 100, "{words}");
+        edge::sleep(Duration::from_millis(200)).await;
+    }
+    pair.child.kill9();
+    assert_eq!(pair.parent.terminate(), Some(0), "{}", pair.parent.log());
+    std::fs::rename(&data, data.with_file_name("data.lost")).unwrap();
+    std::fs::rename(&before, &data).unwrap();
+    pair.parent.start();
+    stranger.start();
+    let mut status = Value::Null;
+    for tries in 0.. {
+        let output = stranger.command(&["status", "--json"]);
+        status = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        if !status["capture"]["position"].is_null() {
+            break;
+        }
+        assert!(tries < 300, "{status:#}\n{}", stranger.log());
+        edge::sleep(Duration::from_millis(100)).await;
+    }
+    pair.at_child("UPDATE location SET description = 'stranger' LIMIT 1").await;
+    for tries in 0.. {
+        let link = &status["links"][0];
+        let words = link["last_error"].as_str().unwrap_or_default();
+        if words.contains("knows no child") && link["waiting_transactions"] == 1 {
+            break;
+        }
+        assert!(tries < 300, "{status:#}\n{}", stranger.log());
+        edge::sleep(Duration::from_millis(100)).await;
+        status = stranger.status();
+    }
+    let written = "SELECT COUNT(*) FROM location WHERE description = 'stranger'";
+    assert_eq!(pair.parent_says(written).await.as_deref(), Some("0"));
+    assert_eq!(stranger.terminate(), Some(0), "{}", stranger.log());
+    // The one it knows goes on.
+    pair.child.start();
+    pair.must_be_equal().await;
 }
 
 on_both!(
     a_change_made_at_the_clinic_is_at_the_parent,
+    status_says_what_scripts_ask_for,
+    a_child_that_is_behind_says_by_how_much,
+    a_batch_cut_at_every_thousandth_byte_gets_there,
     ended_by_sigterm_a_node_ends_well_and_goes_on_later,
     an_address_that_changes_between_two_batches_does_not_matter,
     a_link_cut_again_and_again_doubles_nothing,
     killed_at_random_moments_both_ends_are_equal,
     a_row_that_the_parent_lacks_is_asked_for,
     a_revoked_child_writes_nothing_more,
+    a_child_that_the_parent_does_not_know_writes_nothing,
 );
 
 /// The whole way between servers of two kinds.

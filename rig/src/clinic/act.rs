@@ -66,7 +66,9 @@ impl Clinic {
         let act = match draw {
             0..55 => Some(self.register(&known)),
             55..495 => self.see(&known),
-            495..655 => self.edit_obs(&known),
+            495..640 => self.edit_obs(&known),
+            640..650 => Some(self.propose(&known)),
+            650..655 => Some(Clinic::untag()),
             655..735 => self.start_visit(&known),
             735..800 => self.end_visit(&known),
             800..860 => self.touch(&known),

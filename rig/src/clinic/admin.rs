@@ -164,6 +164,29 @@ impl Clinic {
         Act::new(sql, Outcome::User(uuid.clone(), false)).proven("users", &uuid, 6)
     }
 
+    /// A term that the dictionary lacks, with tags. Those rows have no key, and two of them are equal.
+    pub(super) fn propose(&mut self, known: &Metadata) -> Act {
+        let (now, user, uuid) = (self.now(), self.user(known), self.uuid());
+        let (tag, other) = (id(self.pick(&known.tags)), id(self.pick(&known.tags)));
+        let sql = format!(
+            "INSERT INTO concept_proposal (uuid, original_text, locale, creator, date_created) \
+             VALUES ('{uuid}', {}, 'rw', {user}, {now});\n\
+             SET @c = LAST_INSERT_ID();\n\
+             INSERT INTO concept_proposal_tag_map (concept_proposal_id, concept_name_tag_id) \
+             VALUES (@c, {tag}), (@c, {tag}), (@c, {other});\n",
+            text(self.word(words::REMARKS))
+        );
+        Act::new(sql, Outcome::Nothing).proven("concept_proposal", &uuid, 4)
+    }
+
+    /// One of several equal rows is deleted.
+    pub(super) fn untag() -> Act {
+        let sql = "SET @c = (SELECT MAX(concept_proposal_id) FROM concept_proposal_tag_map);\n\
+                   DELETE FROM concept_proposal_tag_map WHERE concept_proposal_id = @c \
+                   ORDER BY concept_name_tag_id LIMIT 1;\n";
+        Act::new(sql.to_owned(), Outcome::Nothing)
+    }
+
     /// A link row comes or goes; a row without a uuid is replaced.
     pub(super) fn change_roles(&mut self) -> Option<Act> {
         let (user, second) = self.own_user()?;

@@ -37,6 +37,7 @@ pub(super) struct Metadata {
     /// Program and a state of it.
     pub(super) program_states: Vec<(u32, u32)>,
     pub(super) forms: Vec<u32>,
+    pub(super) tags: Vec<u32>,
 }
 
 impl Metadata {
@@ -90,6 +91,7 @@ impl Metadata {
             )
             .await?;
         known.forms = ids(conn, "form", "form_id", "uuid").await?;
+        known.tags = ids(conn, "concept_name_tag", "concept_name_tag_id", "tag").await?;
         // The daemon and admin do not see patients.
         known.users.truncate(200);
         ensure!(!known.users.is_empty(), "no users: was the database seeded?");

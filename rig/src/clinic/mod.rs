@@ -39,6 +39,8 @@ pub struct Clinic {
     recent: Recent,
     /// What was sent and not answered, when a connection broke.
     pending: Option<Act>,
+    doubts: u64,
+    doubts_committed: u64,
 }
 
 impl Clinic {
@@ -54,6 +56,8 @@ impl Clinic {
             known: None,
             recent: Recent::default(),
             pending: None,
+            doubts: 0,
+            doubts_committed: 0,
         }
     }
 
@@ -70,6 +74,12 @@ impl Clinic {
     /// Transactions committed so far.
     pub fn transactions(&self) -> u64 {
         self.transactions
+    }
+
+    /// How many transactions were cut off before their COMMIT was answered, and how many of those turned out
+    /// to have been committed.
+    pub fn doubts(&self) -> (u64, u64) {
+        (self.doubts, self.doubts_committed)
     }
 
     /// Does `transactions` things; returns the row changes they made.
@@ -207,9 +217,11 @@ impl Clinic {
             // not to come back to those rows.
             None => true,
         };
+        self.doubts += 1;
         if let Some(act) = self.pending.take()
             && committed
         {
+            self.doubts_committed += 1;
             if act.proof.is_some() {
                 self.rows += act.rows_at_least;
                 self.transactions += 1;

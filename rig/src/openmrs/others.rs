@@ -30,6 +30,7 @@ const NUMBERED: &[(&str, &str)] = &[
     ("note", "note_id"),
     ("patient_program", "patient_program_id"),
     ("patient_state", "patient_state_id"),
+    ("concept_proposal", "concept_proposal_id"),
 ];
 
 /// Tables whose rows have the id of a row in another table.
@@ -39,6 +40,7 @@ const DEPENDENT: &[(&str, &str, &str)] = &[
     ("test_order", "order_id", "orders"),
     ("user_role", "user_id", "users"),
     ("user_property", "user_id", "users"),
+    ("concept_proposal_tag_map", "concept_proposal_id", "concept_proposal"),
 ];
 
 /// The rows that [`other_patients`] made.

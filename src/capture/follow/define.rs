@@ -124,7 +124,11 @@ impl Follower {
         }
         if lost(&map) {
             let lost = travelled.iter().filter(|name| !map.tables.contains_key(*name));
-            let error = cannot_travel(table, &lost.collect::<Vec<_>>(), &map, start);
+            let mut lost: Vec<&Name> = lost.collect();
+            // The table itself first: others may be lost by it.
+            lost.sort_by_key(|name| (***name != *table, *name));
+            lost.dedup();
+            let error = cannot_travel(table, &lost, &map, start);
             own.into_iter().for_each(|known| self.definitions.doubt_again(known));
             return if self.is_accepted(start) { Ok(false) } else { Err(error) };
         }

@@ -105,10 +105,10 @@ pub(in crate::capture) struct Told {
     /// Events of the log.
     pub(in crate::capture) events: u64,
     pub(in crate::capture) transactions: u64,
+    /// When the last transaction that was read to its end was committed, by the server's clock.
+    pub(in crate::capture) committed_at: Option<Timestamp>,
     /// Rows that could not travel because their identity is NULL.
     pub(in crate::capture) nameless: u64,
-    /// The time of the last event, in seconds.
-    pub(in crate::capture) event_seconds: u32,
     /// The server had nothing more to send.
     pub(in crate::capture) caught_up: bool,
     pub(in crate::capture) logs_begun: u64,
@@ -186,7 +186,6 @@ impl Follower {
     pub(in crate::capture) async fn read(&mut self, raw: &[u8]) -> Result<(), Error> {
         let start = self.place.spot();
         let event = self.decoder.event(raw, false).map_err(|error| self.at(&start, &error))?;
-        self.told.event_seconds = event.header.timestamp_seconds.max(self.told.event_seconds);
         self.told.caught_up = false;
         if let Body::TransactionPayload(payload) = &event.body {
             self.payload(payload, &start).await?;
@@ -314,6 +313,10 @@ impl Follower {
         let transaction = self.transaction.take().unwrap_or_default();
         let seconds = i64::from(header.timestamp_seconds).saturating_mul(1_000_000);
         let committed_at = Timestamp(transaction.committed_micros.unwrap_or(seconds));
+        // What the server makes up itself has no time.
+        if committed_at.0 > 0 {
+            self.told.committed_at = Some(committed_at);
+        }
         if self.assembly.commit(committed_at, transaction.origin).is_some() {
             self.told.transactions += 1;
         }

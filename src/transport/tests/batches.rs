@@ -46,24 +46,29 @@ async fn a_flipped_bit_is_noticed_and_the_batch_sent_again() {
     let parent = Parent::start().await;
     let child = Child::joined(&parent, "clinic").await;
     capture(&child.spool, 3, 2000).await;
-    let batch = child.batch(0, 3, Codec::Plain).await;
-    let good = batch.content.read_at(0, usize::MAX).unwrap();
     let (mut connection, _) = child.greet().await.unwrap();
-    for at in [0, 10, 300, good.len() - 1] {
-        let mut bad = good.clone();
-        bad[at] ^= 0x10;
-        // Once as one piece, once in two, which the parent keeps in its store.
-        for cut in [bad.len(), 1000] {
-            let mut answer = send(&mut connection, &batch, 0, bad[..cut].to_vec()).await;
-            if cut < bad.len() {
-                assert!(matches!(answer, Ok(PieceAnswer::Held { held: 1000 })), "{answer:?}");
-                answer = send(&mut connection, &batch, 1000, bad[cut..].to_vec()).await;
+    let mut batch = child.batch(0, 3, Codec::Plain).await;
+    for codec in [Codec::Plain, Codec::Lz4] {
+        batch = child.batch(0, 3, codec).await;
+        let good = batch.content.read_at(0, usize::MAX).unwrap();
+        assert!(good.len() > 4_000, "{codec:?}: {}", good.len());
+        // In each 97th byte, a different bit of each; and the last.
+        for at in (0..good.len()).step_by(97).chain([good.len() - 1]) {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            // Once as one piece, once in two, which the parent keeps in its store.
+            for cut in [bad.len(), 1000] {
+                let mut answer = send(&mut connection, &batch, 0, bad[..cut].to_vec()).await;
+                if cut < bad.len() {
+                    assert!(matches!(answer, Ok(PieceAnswer::Held { held: 1000 })), "{answer:?}");
+                    answer = send(&mut connection, &batch, 1000, bad[cut..].to_vec()).await;
+                }
+                let code = answer.unwrap_err().code();
+                assert_eq!(code, Some(Code::Checksum), "{codec:?}: byte {at}, cut at {cut}");
             }
-            let code = answer.unwrap_err().code();
-            assert_eq!(code, Some(Code::Checksum), "byte {at}, cut at {cut}");
         }
+        assert!(parent.target.transactions().is_empty());
     }
-    assert!(parent.target.transactions().is_empty());
     let (mut connection, welcome) = child.greet().await.unwrap();
     assert_eq!(welcome.unfinished, None);
     assert_eq!(through(send_whole(&mut connection, &batch).await), 3);
@@ -227,5 +232,29 @@ async fn what_came_from_the_other_end_is_not_sent_back() {
     let running = child.run(child.options());
     eventually("all is acknowledged", || async { child.acknowledged().await == 4 }).await;
     assert_eq!(parent.target.transactions(), [1, 3]);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parent_without_room_says_so_and_takes_the_batch_once_there_is() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let limits = Limits { disk_free_bytes_min: u64::MAX >> 1, ..Limits::default() };
+    let parent = Parent::start_with(limits, data_dir, Arc::default(), 0, |_| {}).await;
+    let mut child = Child::joined(&parent, "clinic").await;
+    capture(&child.spool, 1, 400_000).await;
+    let mut options = child.options();
+    options.pace.piece_bytes_max = 64 * 1024;
+    let running = child.run(options.clone());
+    eventually("the child is told", || async {
+        child.last_error().await.is_some_and(|words| words.contains("MiB are to stay free"))
+    })
+    .await;
+    assert_eq!(parent.spool.incoming_held("clinic").await.unwrap(), None);
+    running.stop().await;
+    let (data_dir, target, _) = parent.stop().await;
+    let parent = Parent::start_in(data_dir, target, 0, |_| {}).await;
+    child.parent = parent.url();
+    let running = child.run(ClientOptions { parent: parent.url(), ..options });
+    eventually("acknowledged", || async { child.acknowledged().await == 1 }).await;
     running.stop().await;
 }

@@ -97,7 +97,7 @@ async fn an_encrypted_log_is_sent_in_clear(flavor: Flavor) {
     let server = match Server::start_with_encrypted_log(flavor, ServerOptions::default()).await {
         Ok(Some(server)) => server,
         Ok(None) => {
-            skipped("plugin", &format!("an_encrypted_log_is_sent_in_clear on {flavor}"));
+            skipped("plugin", &format!("{ROW} on {flavor}"));
             if SURPRISES.cell(ROW, flavor) != EXACT {
                 SURPRISES.settle(ROW, flavor, NOT_TRIED);
             }

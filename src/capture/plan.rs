@@ -129,6 +129,11 @@ impl TablePlan {
         shape
     }
 
+    #[cfg(test)]
+    pub(super) fn update_shapes_kept(&self) -> usize {
+        self.updates.lock().unwrap().len()
+    }
+
     #[cold]
     fn unreadable(&self, column: usize, source: DecodeError) -> Error {
         let name = self.bound.columns.get(column).map(|column| column.name.clone());

@@ -250,7 +250,7 @@ pub(super) struct Known {
 }
 
 /// Whether two definitions of a table mean the same to whoever reads its rows.
-fn alike(one: &LiveTable, other: &LiveTable) -> bool {
+pub(super) fn alike(one: &LiveTable, other: &LiveTable) -> bool {
     one.columns == other.columns
         && one.indexes == other.indexes
         && one.foreign_keys == other.foreign_keys

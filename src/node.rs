@@ -11,8 +11,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::apply::{self, Applier};
+use crate::apply::{self, Applier, Nodes};
 use crate::capture::{self, Capture, Doing};
+use crate::change::NodeId;
 use crate::clock::{SharedClock, SystemClock, sleep};
 use crate::config::{self, Config};
 use crate::database::schema::LiveSchema;
@@ -147,14 +148,14 @@ impl Node {
             self.capture_and_dial(&mut parts, state_in, &stopping)?;
         }
         self.show(&mut parts, &state, &stopping).await?;
-        let keeper = Keeper {
-            spool: self.spool.clone(),
-            grace: self.config.spool.grace,
-            parked_retry: self.config.apply.parked_retry,
-            applier,
-            state,
-            clock: Arc::clone(&self.clock),
-        };
+        if let Some(applier) = applier {
+            let parked_retry = self.config.apply.parked_retry;
+            let retrier = Retrier { spool: self.spool.clone(), applier, parked_retry };
+            parts.add(retrier.keep(stopping.clone()));
+        }
+        let grace = self.config.spool.grace;
+        let clock = Arc::clone(&self.clock);
+        let keeper = Keeper { spool: self.spool.clone(), grace, state, clock };
         parts.add(keeper.keep(stopping));
         let result = tokio::select! {
             ended = parts.tasks.join_next() => first(ended),
@@ -351,12 +352,10 @@ fn first(ended: Option<Result<Result<(), Error>, tokio::task::JoinError>>) -> Re
     }
 }
 
-/// Releases what need not be kept, tries parked changes again, and keeps the figures.
+/// Releases what need not be kept, and keeps the figures.
 struct Keeper {
     spool: Spool,
     grace: Duration,
-    parked_retry: Duration,
-    applier: Option<Arc<Applier>>,
     state: watch::Receiver<capture::State>,
     clock: SharedClock,
 }
@@ -374,15 +373,6 @@ impl Keeper {
                 Err(error) => tracing::warn!(%error, "nothing could be released"),
             }
             self.figures().await?;
-            if let Some(applier) = &self.applier {
-                match applier.retry_parked(self.parked_retry).await {
-                    Ok(retried) if retried.released > 0 => {
-                        tracing::info!(released = retried.released, "parked changes were applied");
-                    }
-                    Ok(_) => {}
-                    Err(error) => tracing::debug!(%error, "parked changes were not tried"),
-                }
-            }
         }
     }
 
@@ -407,9 +397,47 @@ impl Keeper {
         metrics::gauge!("headwater_capture_lag_seconds").set(lag.as_secs() as f64);
         let following = state.doing == Doing::Following;
         metrics::gauge!("headwater_capture_following").set(f64::from(u8::from(following)));
-        if let Some(applier) = &self.applier
-            && let Ok((parked, quarantined)) = applier.counts().await
-        {
+        Ok(())
+    }
+}
+
+/// Tries parked changes again, and counts what is set aside.
+struct Retrier {
+    spool: Spool,
+    applier: Arc<Applier>,
+    parked_retry: Duration,
+}
+
+impl Retrier {
+    async fn keep(self, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+        loop {
+            tokio::select! {
+                () = sleep(HOUSEKEEPING) => {}
+                _ = stop.wait_for(|stop| *stop) => return Ok(()),
+            }
+            // What is not committed when the node stops is tried again after it.
+            tokio::select! {
+                tried = self.retry() => tried?,
+                _ = stop.wait_for(|stop| *stop) => return Ok(()),
+            }
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "figures for a graph")]
+    async fn retry(&self) -> Result<(), Error> {
+        // What a revoked node sent is older than what its successor sends.
+        let usage = self.spool.usage().await?;
+        let links = usage.links.into_iter().map(|usage| usage.link);
+        let active = links.filter(|link| link.state == spool::State::Active);
+        let nodes: Vec<NodeId> = active.filter_map(|link| link.node).collect();
+        match self.applier.retry_parked(self.parked_retry, Nodes::Only(&nodes)).await {
+            Ok(retried) if retried.released > 0 => {
+                tracing::info!(released = retried.released, "parked changes were applied");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "parked changes were not tried"),
+        }
+        if let Ok((parked, quarantined)) = self.applier.counts().await {
             metrics::gauge!("headwater_parked_changes").set(parked as f64);
             metrics::gauge!("headwater_quarantined_changes").set(quarantined as f64);
         }

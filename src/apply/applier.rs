@@ -1,4 +1,4 @@
-//! The way in: batches, and another try for what was set aside, each in one transaction.
+//! The way in: batches, each in one transaction.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use mysql_async::Opts;
 use tokio::sync::{Mutex, Semaphore};
 
 use super::batch::{self, Progress, Standing};
-use super::error::{Error, Failure, State};
+use super::error::{Crowded, Error, Failure, State};
 use super::held::{self, Shown, Waiting};
 use super::session::Session;
 use super::state::{self, Names};
@@ -19,9 +19,6 @@ use crate::database::connect;
 use crate::record::SegmentReader;
 use crate::schema_map::{BoundMap, Direction, MapFile};
 use crate::transport::{Applied, Peer, ReceivedBatch, SetAside, Wanted, Watermark};
-
-/// How often the map is held against the target's tables, whatever happens.
-const BIND_EVERY: Duration = Duration::from_mins(10);
 
 /// What apply takes at most.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +39,8 @@ pub struct Limits {
     pub wanted_max: usize,
     /// Changes set aside, of all links together. A batch that would set more aside waits.
     pub held_changes_max: u64,
+    /// After so long without an answer it is asked whether the target still works on a statement.
+    pub patience: Duration,
 }
 
 impl Default for Limits {
@@ -55,6 +54,7 @@ impl Default for Limits {
             touched_entries_max: 10_000,
             wanted_max: 256,
             held_changes_max: 100_000,
+            patience: Duration::from_secs(30),
         }
     }
 }
@@ -108,31 +108,24 @@ pub struct Report {
     pub(super) tried_together: bool,
 }
 
-/// What another try came to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Retried {
-    /// Changes applied.
-    pub released: u64,
-}
-
 /// Writes batches into one target database.
 pub struct Applier {
     opts: Opts,
     /// Where the password may change, what connections are made with in the place of `opts`.
     passwords: Option<connect::Options>,
     file: Arc<MapFile>,
-    bound: Mutex<Bound>,
-    clock: SharedClock,
+    pub(super) bound: Mutex<Bound>,
+    pub(super) clock: SharedClock,
     settings: Settings,
-    names: Names,
+    pub(super) names: Names,
     permits: Semaphore,
     idle: Mutex<Vec<Session>>,
 }
 
 /// The map as it fits the target's tables, and when that was looked at.
-struct Bound {
+pub(super) struct Bound {
     map: Arc<BoundMap>,
-    at: Duration,
+    pub(super) at: Duration,
 }
 
 impl Applier {
@@ -225,51 +218,6 @@ impl Applier {
         Ok(report)
     }
 
-    /// Tries all parked changes again that were not tried for a while. To be called now and then:
-    /// rows also arrive by other ways than links.
-    /// Tables and columns may have been made, too: the map is bound anew if that is waited for, and
-    /// now and then.
-    pub async fn retry_parked(&self, not_tried_for: Duration) -> Result<Retried, Error> {
-        let now = self.clock.now();
-        let micros = i64::try_from(not_tried_for.as_micros()).unwrap_or(i64::MAX);
-        let since = clock::Timestamp(now.0.saturating_sub(micros));
-        let undefined = self
-            .with_session(async |session| held::undefined(session, &self.names, since).await)
-            .await?;
-        let bound_for = self.clock.monotonic().saturating_sub(self.bound.lock().await.at);
-        if undefined || bound_for >= BIND_EVERY {
-            self.bind_anew().await?;
-        }
-        let nodes = self
-            .with_session(async |session| held::nodes_parked(session, &self.names, since).await)
-            .await?;
-        let mut retried = Retried::default();
-        for (node, rows) in nodes {
-            retried.released += self.retry_rows(node, &rows).await?.released;
-        }
-        Ok(retried)
-    }
-
-    /// Tries a waiting change again, with the earlier and later ones of its row. `None` if there
-    /// is no such change.
-    pub async fn retry(&self, id: u64) -> Result<Option<Retried>, Error> {
-        let found =
-            self.with_session(async |session| held::find(session, &self.names, id).await).await?;
-        match found {
-            Some((node, row)) => self.retry_rows(node, &[row]).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// Removes a waiting change for good; the later changes of its row stay. `false` if there is
-    /// no such change.
-    pub async fn discard(&self, id: u64) -> Result<bool, Error> {
-        let removed = self
-            .with_session(async |session| held::remove(session, &self.names, &[id]).await)
-            .await?;
-        Ok(removed > 0)
-    }
-
     /// The changes that wait, oldest first, at most `limit`.
     pub async fn list(&self, state: State, limit: u32) -> Result<Vec<Waiting>, Error> {
         self.with_session(async |session| held::list(session, &self.names, state, limit).await)
@@ -302,12 +250,12 @@ impl Applier {
             .await
     }
 
-    async fn map(&self) -> Arc<BoundMap> {
+    pub(super) async fn map(&self) -> Arc<BoundMap> {
         Arc::clone(&self.bound.lock().await.map)
     }
 
     /// Holds the map against the target's tables as they are now.
-    async fn bind_anew(&self) -> Result<(), Error> {
+    pub(super) async fn bind_anew(&self) -> Result<(), Error> {
         let database = self.opts.db_name().unwrap_or_default();
         let live = self.with_session(async |session| session.schema(database).await).await?;
         let map = BoundMap::bind(&self.file, &live);
@@ -399,7 +347,7 @@ impl Applier {
         )))
     }
 
-    fn work<'w>(
+    pub(super) fn work<'w>(
         &'w self,
         session: &'w mut Session,
         map: &'w BoundMap,
@@ -440,7 +388,10 @@ impl Applier {
             for segment in &group {
                 let mut reader = SegmentReader::new(segment);
                 while let Some(record) = reader.read().map_err(Error::from)? {
-                    items.extend(progress.take(record)?);
+                    if let Some(item) = progress.take(record)? {
+                        work.let_in(&item)?;
+                        items.push(item);
+                    }
                     if items.len() >= limits.chunk_changes_max {
                         work.apply(&items).await?;
                         items.clear();
@@ -452,25 +403,9 @@ impl Applier {
         Ok(progress.finish()?)
     }
 
-    async fn retry_rows(&self, node: NodeId, rows: &[u64]) -> Result<Retried, Error> {
-        let map = self.map().await;
-        self.with_session(async |session| {
-            let now = self.clock.now();
-            session.run("START TRANSACTION").await?;
-            // Also the lock that keeps batches of the same link out meanwhile.
-            state::advance(session, &self.names, node, Watermark::default(), now).await?;
-            let mut work = self.work(session, &map, node, now, true);
-            work.retry(rows).await?;
-            let released = work.report.released;
-            session.run("COMMIT").await?;
-            Ok(Retried { released })
-        })
-        .await
-    }
-
     /// Lends a connection. One on which something failed is not used again: closing it also ends
     /// whatever it had begun.
-    async fn with_session<T>(
+    pub(super) async fn with_session<T>(
         &self,
         act: impl AsyncFnOnce(&mut Session) -> Result<T, Failure>,
     ) -> Result<T, Error> {
@@ -484,7 +419,7 @@ impl Applier {
                 Ok(outcome)
             }
             Err(failure) => {
-                drop(session.run("ROLLBACK").await);
+                session.give_up().await;
                 Err(whole(failure))
             }
         }
@@ -498,17 +433,19 @@ impl Applier {
                 return Ok(session);
             }
         }
-        let seconds = self.settings.limits.lock_wait_seconds;
+        let Limits { lock_wait_seconds, patience, .. } = self.settings.limits;
         let anew = self.passwords.as_ref().map(|options| options.driver(&[]));
         let opts = anew.as_ref().unwrap_or(&self.opts);
-        Session::open(opts, Arc::clone(&self.clock), seconds).await.map_err(whole)
+        Session::open(opts, Arc::clone(&self.clock), lock_wait_seconds, patience)
+            .await
+            .map_err(whole)
     }
 }
 
 fn whole(failure: Failure) -> Error {
     match failure {
         Failure::Whole(error) => error,
-        Failure::Row(words) => Error::Stop(words),
+        Failure::Row(words) | Failure::Crowded(Crowded { words, .. }) => Error::Stop(words),
         Failure::Split => Error::Stop("the plan of a batch failed in no place".to_owned()),
     }
 }

@@ -77,7 +77,7 @@ pub(super) fn is_text(column: &BoundColumn) -> bool {
 
 /// The parameter for a plain value in a column, or why the column cannot hold it exactly. The
 /// server refuses most of what does not fit by itself; what it would round in silence is caught
-/// here.
+/// here and in `exact.rs`.
 pub(super) fn cell(column: usize, bound: &BoundColumn, value: &Value<'_>) -> Result<Cell, Hold> {
     let plain = |param| Ok(Cell { column, form: Form::Plain, param });
     let family = family(bound);
@@ -160,7 +160,7 @@ fn text(content: &str) -> Param {
     Param::Bytes(content.as_bytes().to_vec())
 }
 
-fn fits_scale(bound: &BoundColumn, number: &str) -> Result<(), Hold> {
+pub(super) fn fits_scale(bound: &BoundColumn, number: &str) -> Result<(), Hold> {
     let scale = bound.live.scale.and_then(|scale| usize::try_from(scale).ok()).unwrap_or(0);
     let digits = number.rsplit_once('.').map_or("", |(_, fraction)| fraction);
     if digits.trim_end_matches('0').len() <= scale {

@@ -82,6 +82,8 @@ pub(super) enum Awaits {
     Row(Name, Identity<'static>),
     /// A table, or a column of it, that has to be made here.
     Table(Name),
+    /// A row in its way, which moves when something else that is parked is applied.
+    Room,
 }
 
 impl Hold {
@@ -97,6 +99,13 @@ impl Hold {
     pub(super) fn undefined(table: &Name, reason: impl Into<String>) -> Hold {
         let awaits = Some(Awaits::Table(Name::clone(table)));
         Hold { state: State::Parked, reason: reason.into(), awaits }
+    }
+
+    /// Parks a change until others that are parked are applied: one of them may move what is in
+    /// its way.
+    pub(super) fn crowded(reason: &str) -> Hold {
+        let reason = format!("{reason}; tried again when what is parked here is applied");
+        Hold { state: State::Parked, reason, awaits: Some(Awaits::Room) }
     }
 
     pub(super) fn missing(table: &Name, identity: &Identity<'_>, what: &str) -> Hold {
@@ -124,10 +133,21 @@ impl Hold {
 pub(super) enum Failure {
     /// The server refused a row; its own words. The rest of the batch is not concerned.
     Row(String),
+    /// Another row is in a row's way, and may go.
+    Crowded(Crowded),
     /// Changes that were planned together have to be looked at one by one.
     Split,
     /// The whole batch is concerned.
     Whole(Error),
+}
+
+/// A row that cannot be written because of another one.
+#[derive(Debug)]
+pub(super) struct Crowded {
+    /// The other one is of the same table: it holds a unique key.
+    pub(super) by_its_like: bool,
+    /// The server's own words.
+    pub(super) words: String,
 }
 
 impl From<Error> for Failure {
@@ -156,16 +176,28 @@ fn sort(code: u16, message: &str) -> Failure {
         |remedy: &str| Failure::Whole(Error::Retry(format!("error {code}: {message}{remedy}")));
     let stop =
         |remedy: &str| Failure::Whole(Error::Stop(format!("error {code}: {message}; {remedy}")));
+    let crowded = |by_its_like| {
+        Failure::Crowded(Crowded { by_its_like, words: format!("error {code}: {message}") })
+    };
     match code {
-        // Deadlock, lock timeout, shutdown, killed, interrupted, cluster not ready, table
-        // redefined meanwhile, statement has to be prepared again, time limit.
-        1213 | 1205 | 1053 | 1927 | 1317 | 1047 | 1412 | 1615 | 3024 | 1969 | 3058 => retry(""),
+        // Deadlock, lock timeout, killed, interrupted, cluster not ready, table redefined
+        // meanwhile, row changed meanwhile (Galera, snapshot isolation), statement has to be
+        // prepared again or is not known any more, time limit.
+        1213 | 1205 | 1317 | 1047 | 1412 | 1020 | 1689 | 1615 | 1243 | 3024 | 1969 | 3058 => {
+            retry("")
+        }
+        // The server stops, closes the connection, or lost what was sent.
+        1053 | 1927 | 1077 | 1079 | 1152 | 1158..=1161 | 1184 | 3168 | 3169 | 4031 => retry(""),
         1040 | 1203 | 1226 => retry("; raise max_connections, or lower what else connects"),
+        1461 => retry("; raise max_prepared_stmt_count"),
+        1016 | 1017 | 23 | 24 => retry("; raise open_files_limit, and look at the table's files"),
         3032 => retry("; SET GLOBAL offline_mode = OFF"),
-        1036 | 1290 | 1836 | 1792 | 3100 | 3101 => {
+        1036 | 1290 | 1836 | 1792 | 1207 | 3100 | 3101 => {
             retry("; the target is read-only: make it writable (read_only, super_read_only)")
         }
-        1114 | 1021 | 1030 | 3 | 28 | 1026 | 1598 => retry("; make room on the target's disk"),
+        1114 | 1021 | 1030 | 3 | 28 | 1026 | 1598 | 1878 => {
+            retry("; make room on the target's disk")
+        }
         // Out of memory, of sort memory, of threads, of locks, of undo slots.
         5 | 1037 | 1038 | 1041 | 1135 | 1206 | 1637 => retry("; the target is out of memory"),
         1044 | 1045 | 1142 | 1143 | 1227 | 1370 | 1410 => {
@@ -180,11 +212,18 @@ fn sort(code: u16, message: &str) -> Failure {
         }
         1153 | 1301 => stop("raise max_allowed_packet on the target"),
         1665 => stop("set binlog_format=ROW on the target"),
+        3098 => stop("the target replicates in a group: give the table a primary key"),
+        // A definer, a function or a view that is gone.
+        1449 | 1305 | 1356 => stop(
+            "a trigger of the table needs it (SHOW TRIGGERS): make it again, or drop the trigger",
+        ),
         1049 => stop("the target database does not exist"),
         1146 | 1054 | 1051 => Failure::Whole(Error::Changed(format!(
             "error {code}: {message}; `headwater map check` says how the map and the target's \
              tables disagree"
         ))),
+        1062 | 1169 | 1586 => crowded(true),
+        1216 | 1217 | 1451 | 1452 | 1761 | 1762 => crowded(false),
         _ => Failure::Row(format!("error {code}: {message}")),
     }
 }
@@ -192,21 +231,27 @@ fn sort(code: u16, message: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::database::{BUSY, LOST};
 
     #[test]
     fn what_would_hit_every_row_sets_none_aside() {
         let whole = [
-            1021, 1026, 1030, 1034, 1036, 1037, 1040, 1041, 1045, 1114, 1135, 1142, 1153, 1194,
-            1197, 1203, 1205, 1206, 1213, 1227, 1290, 1317, 1598, 1637, 1665, 1705, 1792, 1812,
-            1820, 1836, 1862, 1932, 3032, 3118, 4151,
+            23, 24, 1016, 1017, 1020, 1021, 1026, 1030, 1034, 1036, 1037, 1040, 1041, 1045, 1114,
+            1135, 1142, 1153, 1161, 1194, 1197, 1203, 1205, 1206, 1213, 1227, 1243, 1290, 1305,
+            1317, 1356, 1449, 1461, 1598, 1637, 1665, 1689, 1705, 1792, 1812, 1820, 1836, 1862,
+            1878, 1932, 3032, 3098, 3118, 4031, 4151,
         ];
-        for code in whole {
+        for code in whole.into_iter().chain(BUSY).chain(LOST) {
             let failure = sort(code, "words");
             assert!(matches!(failure, Failure::Whole(_)), "{code}: {failure:?}");
         }
-        for code in [1048, 1062, 1264, 1366, 1406, 1451, 1644, 3819, 4025] {
+        for code in [1048, 1264, 1366, 1406, 1644, 3819, 4025] {
             let failure = sort(code, "words");
             assert!(matches!(failure, Failure::Row(_)), "{code}: {failure:?}");
+        }
+        for code in [1062, 1451, 1452] {
+            let failure = sort(code, "words");
+            assert!(matches!(failure, Failure::Crowded(_)), "{code}: {failure:?}");
         }
     }
 }

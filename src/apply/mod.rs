@@ -10,10 +10,12 @@
 //! [`Applier`] is the way in; `docs/apply.md` tells the whole. Planning (`plan.rs`), the text of
 //! statements (`statement.rs`) and the conversion of values (`cell.rs`) do no I/O.
 
+mod again;
 mod applier;
 mod batch;
 mod cell;
 mod error;
+mod exact;
 mod held;
 mod json_number;
 mod plan;
@@ -25,6 +27,7 @@ mod statement;
 mod target;
 mod work;
 
-pub use applier::{Applier, Limits, Report, Retried, Settings};
+pub use again::Retried;
+pub use applier::{Applier, Limits, Report, Settings};
 pub use error::{Error, State};
-pub use held::{Shown, Waiting};
+pub use held::{Nodes, Shown, Waiting};

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::error::{Error, Hold};
+use super::error::Hold;
 use crate::change::{Change, Identity, Kind, Sequence, Shape};
 use crate::record;
 use crate::schema_map::{BoundIdentity, BoundMap, BoundTable, Direction, ReferenceRule, Role};
@@ -88,12 +88,12 @@ enum Fate {
     Forbidden,
 }
 
-/// Plans the start of `items`. Refuses what this node's map does not let in.
+/// Plans the start of `items`.
 pub(super) fn plan<'c, 's>(
     map: &'c BoundMap,
     incoming: Direction,
     items: &'c [Item<'s>],
-) -> Result<Plan<'c, 's>, Error> {
+) -> Plan<'c, 's> {
     let mut planner = Planner {
         map,
         incoming,
@@ -105,7 +105,7 @@ pub(super) fn plan<'c, 's>(
     };
     let mut taken = 0;
     for (number, item) in items.iter().enumerate() {
-        if !planner.take(number, &item.change)? {
+        if !planner.take(number, &item.change) {
             break;
         }
         taken = number + 1;
@@ -115,7 +115,7 @@ pub(super) fn plan<'c, 's>(
     }
     let mut rows = planner.rows;
     rows.sort_by(|a, b| (a.table.level, &a.table.name).cmp(&(b.table.level, &b.table.name)));
-    Ok(Plan { rows, aside: planner.aside, taken })
+    Plan { rows, aside: planner.aside, taken }
 }
 
 struct Planner<'c, 's> {
@@ -138,23 +138,30 @@ enum Taken {
 
 impl<'c, 's> Planner<'c, 's> {
     /// Takes one more change; `false` if it has to wait for the next run.
-    fn take(&mut self, number: usize, change: &'c Change<'s>) -> Result<bool, Error> {
-        let table = match admit(self.map, self.incoming, &change.shape.table)? {
-            Ok(table) => table,
-            Err(hold) => {
+    fn take(&mut self, number: usize, change: &'c Change<'s>) -> bool {
+        let table = match admit(self.map, self.incoming, &change.shape.table) {
+            Admitted::Here(table) => table,
+            Admitted::Undefined(hold) => {
                 self.aside.push((number, hold));
-                return Ok(true);
+                return true;
+            }
+            // What is new and not let in has been left out before. This was set aside when the map
+            // still let it in, and must not stop what is tried together with it.
+            Admitted::Not(reason) => {
+                let remedy = "let the map take it in again and retry, or discard it";
+                self.aside.push((number, Hold::quarantine(format!("{reason}: {remedy}"))));
+                return true;
             }
         };
         let name = RowName { table: &table.name, identity: &change.identity };
         let known = self.by_name.get(&name).copied();
         let begun = !self.rows.is_empty() || !self.aside.is_empty();
         if begun && self.must_wait(table, change, known) {
-            return Ok(false);
+            return false;
         }
         if matches!(known, Some(Taken::Aside)) {
             self.aside.push((number, Hold::park("waits behind an earlier change of the same row")));
-            return Ok(true);
+            return true;
         }
         match self.bind(table, change) {
             Err(hold) => {
@@ -163,7 +170,7 @@ impl<'c, 's> Planner<'c, 's> {
             }
             Ok(values) => self.fold(number, table, change, values, known),
         }
-        Ok(true)
+        true
     }
 
     fn must_wait(&self, table: &BoundTable, change: &Change<'_>, known: Option<Taken>) -> bool {
@@ -324,40 +331,52 @@ fn is_left_out(table: &BoundTable, change: &Change<'_>, fates: &[Fate]) -> bool 
     })
 }
 
-/// The table a change is for, if this node's map lets its rows in.
-fn admit<'c>(
-    map: &'c BoundMap,
-    incoming: Direction,
-    name: &Name,
-) -> Result<Result<&'c Arc<BoundTable>, Hold>, Error> {
+/// What this node's map says of a table that a change is for.
+enum Admitted<'c> {
+    Here(&'c Arc<BoundTable>),
+    /// It has to be made or mended here.
+    Undefined(Hold),
+    /// Its rows do not travel this way, and why.
+    Not(String),
+}
+
+/// Why the rows of a table do not come in by this node's map; `None` if they do, or would if the
+/// table were as it should be.
+pub(super) fn shut_out(map: &BoundMap, incoming: Direction, name: &Name) -> Option<String> {
+    match admit(map, incoming, name) {
+        Admitted::Here(_) | Admitted::Undefined(_) => None,
+        Admitted::Not(reason) => Some(reason),
+    }
+}
+
+fn admit<'c>(map: &'c BoundMap, incoming: Direction, name: &Name) -> Admitted<'c> {
     if let Some(table) = map.tables.get(name) {
         if table.direction == incoming || table.direction == Direction::Both {
-            return Ok(Ok(table));
+            return Admitted::Here(table);
         }
-        return Err(Error::Refused(format!(
+        return Admitted::Not(format!(
             "table {name} may not be written by this link: the schema map here sends class {} \
-             another way; nothing of the batch was written",
+             another way",
             table.class
-        )));
+        ));
     }
     if let Some((_, reason)) = map.left_out.iter().find(|(table, _)| table == name) {
-        return Err(Error::Refused(format!(
+        return Admitted::Not(format!(
             "table {name} may not be written by this link: the schema map here leaves it out \
-             ({reason}); nothing of the batch was written"
-        )));
+             ({reason})"
+        ));
     }
     if map.unmapped.contains(name) {
-        return Err(Error::Refused(format!(
-            "table {name} may not be written by this link: the schema map here does not mention \
-             it; nothing of the batch was written"
-        )));
+        return Admitted::Not(format!(
+            "table {name} may not be written by this link: the schema map here does not mention it"
+        ));
     }
     let problem = map.problems.iter().find(|problem| problem.table == *name && problem.fatal);
     let reason = match problem {
         Some(problem) => format!("table {name} cannot be written here: {}", problem.message),
         None => format!("there is no table {name} here: create it"),
     };
-    Ok(Err(Hold::undefined(name, reason)))
+    Admitted::Undefined(Hold::undefined(name, reason))
 }
 
 fn table_of<'c>(map: &'c BoundMap, name: &Name) -> Result<&'c Arc<BoundTable>, Hold> {

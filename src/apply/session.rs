@@ -1,9 +1,12 @@
-//! One connection to the target, set up the way rows are written, with its statements counted.
+//! One connection to the target, set up the way rows are written, with its statements counted. A
+//! target that freezes, or forgets the connection, is noticed.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder, Params, Row, Value as Param};
+use tokio::time::timeout;
 
 use super::error::{Error, Failure};
 use crate::clock::SharedClock;
@@ -17,6 +20,21 @@ const STATEMENTS_KEPT: usize = 400;
 const SQL_MODE: &str =
     "STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION";
 
+/// What an administrator may have set for all sessions and would be felt here. Nothing that is read
+/// may be cut short, and nothing that is written goes unchecked or waits for a metadata lock longer
+/// than for a row's.
+const PINNED: &str = "autocommit = 1, foreign_key_checks = 0, unique_checks = 1, \
+                      sql_select_limit = 18446744073709551615, sql_big_selects = 1, \
+                      sql_safe_updates = 0, completion_type = 0 \
+                      /*!50708 , max_execution_time = 0 */ \
+                      /*M!100201 , check_constraint_checks = 1, max_statement_time = 0 */";
+
+/// Connecting takes no longer than this.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+
+/// Reading what the tables are like takes no longer than this.
+const SCHEMA_MAX: Duration = Duration::from_mins(2);
+
 /// What a write reported.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Done {
@@ -27,6 +45,7 @@ pub(super) struct Done {
 /// A connection to the target.
 pub(super) struct Session {
     conn: Conn,
+    watch: Watch,
     clock: SharedClock,
     used_at: Duration,
     /// Statements executed so far.
@@ -43,22 +62,48 @@ impl Session {
         opts: &Opts,
         clock: SharedClock,
         lock_wait_seconds: u32,
+        patience: Duration,
     ) -> Result<Session, Failure> {
-        let opts = OptsBuilder::from_opts(opts.clone()).stmt_cache_size(STATEMENTS_KEPT);
-        let mut conn = Conn::new(opts).await?;
+        let most = CONNECT_MAX.min(patience);
+        match timeout(most, Session::set_up(opts, clock, lock_wait_seconds, patience)).await {
+            Ok(session) => session,
+            Err(_elapsed) => Err(Failure::Whole(Error::Retry(format!(
+                "the target database does not answer ({} s)",
+                most.as_secs()
+            )))),
+        }
+    }
+
+    async fn set_up(
+        opts: &Opts,
+        clock: SharedClock,
+        lock_wait_seconds: u32,
+        patience: Duration,
+    ) -> Result<Session, Failure> {
+        let with_cache = OptsBuilder::from_opts(opts.clone()).stmt_cache_size(STATEMENTS_KEPT);
+        let mut conn = Conn::new(with_cache).await?;
         conn.query_drop("SET NAMES utf8mb4").await?;
         // READ COMMITTED: a row another session committed a moment ago is seen and locked, and
         // looking for a row that is not there yet locks no gap that the application inserts into.
         conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
         conn.query_drop(format!(
-            "SET SESSION time_zone = '+00:00', sql_mode = '{SQL_MODE}', foreign_key_checks = 0, \
-             autocommit = 1, innodb_lock_wait_timeout = {lock_wait_seconds}"
+            "SET SESSION time_zone = '+00:00', sql_mode = '{SQL_MODE}', \
+             innodb_lock_wait_timeout = {lock_wait_seconds}, \
+             lock_wait_timeout = {lock_wait_seconds}, {PINNED}"
         ))
         .await?;
-        let packet: Option<u64> = conn.query_first("SELECT @@max_allowed_packet").await?;
-        let packet = packet.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(1 << 24);
+        let asked = "SELECT @@max_allowed_packet, CONNECTION_ID()";
+        let (packet, id): (u64, u64) = conn.query_first(asked).await?.unwrap_or((1 << 24, 0));
         let used_at = clock.monotonic();
-        Ok(Session { conn, clock, used_at, statements: 0, packet_bytes_max: packet, checks: false })
+        Ok(Session {
+            conn,
+            watch: Watch { opts: opts.clone(), id, patience, given_up: false },
+            clock,
+            used_at,
+            statements: 0,
+            packet_bytes_max: usize::try_from(packet).unwrap_or(1 << 24),
+            checks: false,
+        })
     }
 
     /// Whether the connection still works, asked of the server only after a long silence.
@@ -68,20 +113,27 @@ impl Session {
             return true;
         }
         self.used_at = now;
-        self.conn.ping().await.is_ok()
+        matches!(timeout(CONNECT_MAX, self.conn.ping()).await, Ok(Ok(())))
+    }
+
+    /// Takes back what was begun, unless the server is gone and does so by itself.
+    pub(super) async fn give_up(&mut self) {
+        if !self.watch.given_up {
+            drop(self.run("ROLLBACK").await);
+        }
     }
 
     /// Runs a statement without parameters.
     pub(super) async fn run(&mut self, sql: &str) -> Result<(), Failure> {
         self.count(sql, 0);
-        Ok(self.conn.query_drop(sql).await?)
+        self.watch.over(self.conn.query_drop(sql)).await
     }
 
     /// Runs a prepared statement that returns no rows.
     pub(super) async fn execute(&mut self, sql: &str, params: Vec<Param>) -> Result<Done, Failure> {
         self.fits(&params)?;
         self.count(sql, params.len());
-        self.conn.exec_drop(sql, positional(params)).await?;
+        self.watch.over(self.conn.exec_drop(sql, positional(params))).await?;
         Ok(Done { affected: self.conn.affected_rows(), last_insert_id: self.conn.last_insert_id() })
     }
 
@@ -93,13 +145,19 @@ impl Session {
     ) -> Result<Vec<Row>, Failure> {
         self.fits(&params)?;
         self.count(sql, params.len());
-        Ok(self.conn.exec(sql, positional(params)).await?)
+        self.watch.over(self.conn.exec(sql, positional(params))).await
     }
 
     /// The target's tables as they are now.
     pub(super) async fn schema(&mut self, database: &str) -> Result<LiveSchema, Failure> {
         self.used_at = self.clock.monotonic();
-        LiveSchema::read(&mut self.conn, database).await.map_err(|error| {
+        let read = timeout(SCHEMA_MAX, LiveSchema::read(&mut self.conn, database)).await;
+        let Ok(read) = read else {
+            self.watch.given_up = true;
+            let words = format!("the target's tables were not read in {} s", SCHEMA_MAX.as_secs());
+            return Err(Failure::Whole(Error::Retry(words)));
+        };
+        read.map_err(|error| {
             Failure::Whole(if error.is_transient() {
                 Error::Retry(error.to_string())
             } else {
@@ -136,6 +194,54 @@ impl Session {
             "a row of {bytes} bytes is larger than the target's max_allowed_packet ({}): raise it",
             self.packet_bytes_max
         ))))
+    }
+}
+
+/// Tells a statement that takes long from a server that does not answer any more.
+struct Watch {
+    opts: Opts,
+    /// The connection's, by the server's own count.
+    id: u64,
+    patience: Duration,
+    given_up: bool,
+}
+
+impl Watch {
+    /// Waits for an answer as long as the server works on it.
+    async fn over<T>(
+        &mut self,
+        answer: impl Future<Output = Result<T, mysql_async::Error>>,
+    ) -> Result<T, Failure> {
+        let mut answer = pin!(answer);
+        loop {
+            match timeout(self.patience, &mut answer).await {
+                Ok(result) => return Ok(result?),
+                Err(_elapsed) if self.is_at_work().await => {}
+                Err(_elapsed) => break,
+            }
+        }
+        self.given_up = true;
+        Err(Failure::Whole(Error::Retry(format!(
+            "the target database has not answered for {} s",
+            self.patience.as_secs()
+        ))))
+    }
+
+    /// Whether the server, asked through another connection, still has this one. A refusal is an
+    /// answer, too.
+    async fn is_at_work(&self) -> bool {
+        let asked = async {
+            let mut conn = Conn::new(self.opts.clone()).await?;
+            let sql = "SELECT COUNT(*) FROM information_schema.processlist WHERE id = ?";
+            let found: Option<u64> = conn.exec_first(sql, (self.id,)).await?;
+            conn.disconnect().await?;
+            Ok::<_, mysql_async::Error>(found != Some(0))
+        };
+        match timeout(CONNECT_MAX.min(self.patience), asked).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) => matches!(error, mysql_async::Error::Server(_)),
+            Err(_elapsed) => false,
+        }
     }
 }
 

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use mysql_async::Value as Param;
 
 use super::applier::{Limits, Report};
-use super::error::{Awaits, Failure, Hold, State};
+use super::error::{Awaits, Crowded, Error, Failure, Hold, State};
 use super::held::{self, Chain};
-use super::plan::{self, Item, Net, Plan, Source, row_hash};
-use super::resolve::Known;
+use super::plan::{self, Item, Net, Plan, RowName, Source, row_hash};
+use super::resolve::{Known, Needs, Slot};
 use super::run::{self, Outcome};
 use super::session::Session;
 use super::state::{Names, moment};
@@ -25,6 +25,10 @@ const ROUNDS_MAX: u32 = 64;
 const TOGETHER_MAX: usize = 2_000;
 /// The list of touched rows is cut to its limit once in so many entries.
 const PRUNE_EVERY: u64 = 64;
+/// A list of touched rows that is longer than this is followed by another.
+const TOUCHED_BYTES: usize = 64 << 10;
+/// What of a row's identity is listed: of one without a key the whole row would be.
+const TOUCHED_CHARACTERS: usize = 4_000;
 
 /// What every part of the work needs to know.
 pub(super) struct Work<'w> {
@@ -50,7 +54,9 @@ struct Settled {
     aside: BTreeMap<usize, Hold>,
     /// Rows deleted although earlier changes of them wait, which is over now.
     dissolved: Vec<u64>,
-    touched: BTreeMap<String, String>,
+    touched: BTreeMap<String, Vec<String>>,
+    /// Tables of which changes of this node wait for something that is not here; once it was asked.
+    waiting: Option<Vec<String>>,
 }
 
 enum Attempt {
@@ -77,13 +83,24 @@ impl<'w> Work<'w> {
         self.process(items, blocked).await
     }
 
+    /// Refuses a change of a batch for a table that the map does not let in.
+    pub(super) fn let_in(&self, item: &Item<'_>) -> Result<(), Error> {
+        match plan::shut_out(self.map, self.incoming, &item.change.shape.table) {
+            None => Ok(()),
+            Some(reason) => Err(Error::Refused(format!(
+                "{reason}; nothing of the batch was written. If both ends' maps let it in when it \
+                 was captured, let it in again until the child is in step"
+            ))),
+        }
+    }
+
     /// A row that comes whole does not wait behind parked changes of it that wait for the row.
     async fn supersede(
         &mut self,
         items: &[Item<'_>],
         blocked: &mut HashMap<u64, Chain>,
     ) -> Result<(), Failure> {
-        let whole: Vec<u64> = items
+        let mut whole: Vec<u64> = items
             .iter()
             .filter(|item| item.change.kind == Kind::Insert)
             .map(held::hash_of)
@@ -91,19 +108,50 @@ impl<'w> Work<'w> {
             .collect::<HashSet<_>>()
             .into_iter()
             .collect();
+        let mut renamed = whole.clone();
+        renamed.retain(|hash| blocked.get(hash).is_some_and(|chain| chain.renames));
+        let still = self.still_called_otherwise(&renamed).await?;
+        whole.retain(|hash| !still.contains(hash));
         for hash in held::supersede(self.session, self.names, self.node, &whole).await? {
             blocked.remove(&hash);
             self.blocked.remove(&hash);
             self.report.superseded += 1;
+            self.arrived.push(held::room());
         }
         Ok(())
+    }
+
+    /// Which of some rows are here under the name from which a parked change renames them. To write
+    /// such a row as a new one would make two of it.
+    async fn still_called_otherwise(&mut self, rows: &[u64]) -> Result<HashSet<u64>, Failure> {
+        let stored = held::chains(self.session, self.names, self.node, rows).await?;
+        let items = held::decode(&stored);
+        let mut known = Known::default();
+        let mut needs = Needs::default();
+        let mut former = Vec::new();
+        for item in &items {
+            let table = self.map.tables.get(&item.change.shape.table);
+            if let (Some(previous), Some(table)) = (&item.change.previous, table) {
+                known.want(&mut needs, self.map, table, previous, false);
+                let name = RowName { table: &table.name, identity: previous };
+                former.push((held::hash_of(item), name));
+            }
+        }
+        known.resolve(self.session, self.map, needs).await?;
+        let here = |name| matches!(known.get(name), Some(Slot::At(_) | Slot::Ambiguous));
+        Ok(former.iter().filter(|(_, name)| here(name)).map(|(hash, _)| *hash).collect())
     }
 
     /// Tries changes that were set aside earlier.
     async fn try_again(&mut self, rows: &[u64]) -> Result<(), Failure> {
         let stored = held::chains(self.session, self.names, self.node, rows).await?;
         let items = held::decode(&stored);
-        self.process(&items, HashMap::new()).await
+        self.process(&items, HashMap::new()).await?;
+        // What an older headwater wrote and this one cannot read waits without being tried.
+        let read: HashSet<u64> = items.iter().map(held::hash_of).collect();
+        let unread: Vec<u64> =
+            stored.iter().map(|stored| stored.row).filter(|row| !read.contains(row)).collect();
+        held::had_their_turn(self.session, self.names, self.node, self.now, &unread).await
     }
 
     /// Tries the changes of some rows again, and whatever their success releases.
@@ -157,6 +205,7 @@ impl<'w> Work<'w> {
     ) -> Result<(), Failure> {
         let mut known = Known::default();
         let mut settled = Settled::default();
+        let mut once_more = None;
         // Ranges of changes still to be applied, the next on top.
         let mut ranges = vec![(0, items.len())];
         while let Some((start, end)) = ranges.pop() {
@@ -164,17 +213,27 @@ impl<'w> Work<'w> {
             if some.is_empty() {
                 continue;
             }
-            let plan = plan::plan(self.map, self.incoming, some)?;
+            let plan = plan::plan(self.map, self.incoming, some);
             let middle = start + plan.taken;
             if middle < end {
                 ranges.push((middle, end));
             }
-            let holds = match self.attempt(&mut known, plan, &blocked, &mut settled).await? {
+            let mut holds = match self.attempt(&mut known, plan, &blocked, &mut settled).await? {
                 Attempt::Done(holds, dissolved) => {
                     self.dissolve(items, &mut settled, &mut blocked, dissolved);
                     holds
                 }
-                Attempt::Failed(failure) if middle - start == 1 => vec![(0, quarantined(failure))],
+                // What is in the way may be the row itself, which another link brought just now.
+                Attempt::Failed(Failure::Crowded(_))
+                    if middle - start == 1 && once_more != Some(start) =>
+                {
+                    once_more = Some(start);
+                    ranges.push((start, middle));
+                    continue;
+                }
+                Attempt::Failed(failure) if middle - start == 1 => {
+                    vec![(0, self.alone(failure, items, start, &mut settled).await?)]
+                }
                 Attempt::Failed(_) => {
                     let half = start + (middle - start) / 2;
                     ranges.push((half, middle));
@@ -183,7 +242,6 @@ impl<'w> Work<'w> {
                     continue;
                 }
             };
-            let mut holds = holds;
             holds.sort_by_key(|(number, _)| *number);
             for (number, hold) in holds {
                 let Some(item) = items.get(start + number) else { continue };
@@ -192,6 +250,37 @@ impl<'w> Work<'w> {
             }
         }
         self.settle(items, settled).await
+    }
+
+    /// What becomes of a change that failed alone. If another row is in its way, and changes that
+    /// are parked may move that one, it waits for them: at its source there was room for it.
+    async fn alone(
+        &mut self,
+        failure: Failure,
+        items: &[Item<'_>],
+        number: usize,
+        settled: &mut Settled,
+    ) -> Result<Hold, Failure> {
+        let Crowded { by_its_like, words } = match failure {
+            Failure::Crowded(crowded) => crowded,
+            Failure::Row(words) => return Ok(Hold::quarantine(words)),
+            Failure::Split => {
+                return Ok(Hold::quarantine("its references cannot be filled in here"));
+            }
+            Failure::Whole(error) => return Ok(Hold::quarantine(error.to_string())),
+        };
+        let Some(item) = items.get(number) else { return Ok(Hold::quarantine(words)) };
+        let table = &item.change.shape.table;
+        let may_move = |other: &str| !by_its_like || *other == **table;
+        let of_late = settled.aside.iter().any(|(number, hold)| {
+            matches!(hold.awaits, Some(Awaits::Row(..) | Awaits::Table(_)))
+                && items.get(*number).is_some_and(|item| may_move(&item.change.shape.table))
+        });
+        if settled.waiting.is_none() && self.any_held && !of_late {
+            settled.waiting = Some(held::waiting(self.session, self.names, self.node).await?);
+        }
+        let before = settled.waiting.iter().flatten().any(|other| may_move(other));
+        Ok(if of_late || before { Hold::crowded(&words) } else { Hold::quarantine(words) })
     }
 
     /// One run under a savepoint. A run that fails leaves nothing behind.
@@ -257,14 +346,7 @@ impl<'w> Work<'w> {
                 self.arrived.push(row_hash(name.table, name.identity));
             }
             if self.limits.touched_entries_max > 0 {
-                let list = settled.touched.entry(name.table.to_owned()).or_default();
-                list.push(match net {
-                    Net::Insert => '+',
-                    Net::Update => '*',
-                    Net::Delete => '-',
-                });
-                list.push_str(&name.identity.to_string().replace(['\n', '\r'], " "));
-                list.push('\n');
+                touch(&mut settled.touched, name, *net);
             }
         }
     }
@@ -276,6 +358,7 @@ impl<'w> Work<'w> {
             held::dissolve(self.session, self.names, self.node, deleted).await?;
         let mut fresh = Vec::new();
         let mut released = Vec::new();
+        let mut waiting = HashSet::new();
         for (number, item) in items.iter().enumerate() {
             match (item.source, settled.aside.get(&number)) {
                 (Source::Fresh { .. }, Some(hold)) => {
@@ -287,6 +370,7 @@ impl<'w> Work<'w> {
                     released.push(id);
                 }
                 (Source::Held { id }, Some(hold)) => {
+                    waiting.insert(held::hash_of(item));
                     held::tried(self.session, self.names, self.now, id, hold).await?;
                 }
                 (Source::Fresh { .. }, None) => {}
@@ -297,8 +381,14 @@ impl<'w> Work<'w> {
         }
         self.report.held += fresh.len() as u64;
         self.report.released += released.len() as u64;
+        if !released.is_empty() || !settled.dissolved.is_empty() {
+            self.arrived.push(held::room());
+        }
         held::insert(self.session, self.names, self.node, self.now, &fresh).await?;
         held::remove(self.session, self.names, &released).await?;
+        // Also what was not read with the others of its row, so that the next turn is another's.
+        let waiting: Vec<u64> = waiting.into_iter().collect();
+        held::had_their_turn(self.session, self.names, self.node, self.now, &waiting).await?;
         self.list_touched(settled.touched).await
     }
 
@@ -312,31 +402,57 @@ impl<'w> Work<'w> {
         }
     }
 
-    async fn list_touched(&mut self, touched: BTreeMap<String, String>) -> Result<(), Failure> {
+    async fn list_touched(
+        &mut self,
+        touched: BTreeMap<String, Vec<String>>,
+    ) -> Result<(), Failure> {
         if touched.is_empty() || self.limits.touched_entries_max == 0 {
             return Ok(());
         }
-        let count = touched.len();
-        let marks = vec!["(?,?,?,?)"; count].join(",");
         let table = &self.names.touched;
-        let sql =
-            format!("INSERT INTO {table} (node, row_table, identities, touched_at) VALUES {marks}");
-        let mut params = Vec::with_capacity(count * 4);
-        for (name, identities) in touched {
-            params.push(Param::from(self.node.to_string()));
-            params.push(Param::from(name));
-            params.push(Param::from(identities));
-            params.push(moment(self.now));
-        }
-        let done = self.session.execute(&sql, params).await?;
-        let first = done.last_insert_id.unwrap_or(0);
-        if first % PRUNE_EVERY < count as u64 {
-            let oldest = first.saturating_sub(self.limits.touched_entries_max);
-            let sql = format!("DELETE FROM {table} WHERE id < ?");
-            self.session.execute(&sql, vec![Param::from(oldest)]).await?;
+        let columns = "(node, row_table, identities, touched_at)";
+        let entries: Vec<(String, String)> = touched
+            .into_iter()
+            .flat_map(|(name, lists)| lists.into_iter().map(move |list| (name.clone(), list)))
+            .collect();
+        let bytes_max = self.session.packet_bytes_max / 2;
+        for some in entries.chunks((bytes_max / (2 * TOUCHED_BYTES)).clamp(1, 64)) {
+            let marks = vec!["(?,?,?,?)"; some.len()].join(",");
+            let sql = format!("INSERT INTO {table} {columns} VALUES {marks}");
+            let mut params = Vec::with_capacity(some.len() * 4);
+            for (name, identities) in some {
+                params.push(Param::from(self.node.to_string()));
+                params.push(Param::from(name));
+                params.push(Param::from(identities));
+                params.push(moment(self.now));
+            }
+            let done = self.session.execute(&sql, params).await?;
+            let first = done.last_insert_id.unwrap_or(0);
+            if first % PRUNE_EVERY < some.len() as u64 {
+                let oldest = first.saturating_sub(self.limits.touched_entries_max);
+                let sql = format!("DELETE FROM {table} WHERE id < ?");
+                self.session.execute(&sql, vec![Param::from(oldest)]).await?;
+            }
         }
         Ok(())
     }
+}
+
+/// Notes that a row was written. A list that has grown long is followed by another.
+fn touch(touched: &mut BTreeMap<String, Vec<String>>, name: &RowName<'_, '_>, net: Net) {
+    let lists = touched.entry(name.table.to_owned()).or_default();
+    if lists.last().is_none_or(|list| list.len() >= TOUCHED_BYTES) {
+        lists.push(String::new());
+    }
+    let Some(list) = lists.last_mut() else { return };
+    list.push(match net {
+        Net::Insert => '+',
+        Net::Update => '*',
+        Net::Delete => '-',
+    });
+    let shown = name.identity.to_string().replace(['\n', '\r'], " ");
+    list.extend(shown.chars().take(TOUCHED_CHARACTERS));
+    list.push('\n');
 }
 
 /// Notes that a change is set aside. One that waits behind another waits the same way.
@@ -358,12 +474,4 @@ fn set_aside(
         }
     }
     settled.aside.insert(number, hold);
-}
-
-fn quarantined(failure: Failure) -> Hold {
-    match failure {
-        Failure::Row(words) => Hold::quarantine(words),
-        Failure::Split => Hold::quarantine("its references cannot be filled in here"),
-        Failure::Whole(error) => Hold::quarantine(error.to_string()),
-    }
 }

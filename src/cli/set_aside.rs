@@ -27,7 +27,9 @@ pub(super) async fn run(
             if json.json {
                 out.json(&waiting)?;
             } else {
-                list(&waiting, state, out)?;
+                let (parked, quarantined) = applier.counts().await.map_err(sorted)?;
+                let all = if state == State::Parked { parked } else { quarantined };
+                list(&waiting, all, state, out)?;
             }
             Ok(Outcome::Well)
         }
@@ -79,7 +81,7 @@ fn word(state: State) -> &'static str {
     }
 }
 
-fn list(waiting: &[Waiting], state: State, out: &mut Output) -> Result<(), Error> {
+fn list(waiting: &[Waiting], all: u64, state: State, out: &mut Output) -> Result<(), Error> {
     for one in waiting {
         out.line(format!(
             "{}  {} {} {}: {} (since {}, tried {} times)",
@@ -90,6 +92,9 @@ fn list(waiting: &[Waiting], state: State, out: &mut Output) -> Result<(), Error
     match waiting.len() {
         0 => out.line(format!("nothing is {word}"))?,
         1 => out.line(format!("1 change is {word}"))?,
+        count if all > count as u64 => {
+            out.line(format!("{all} changes are {word}; these are the oldest {count}"))?;
+        }
         count => out.line(format!("{count} changes are {word}"))?,
     }
     Ok(())

@@ -109,9 +109,9 @@ pub enum Error {
 
 /// Servers that are starting, stopping or full, or were told to leave a statement or everybody, say
 /// one of these.
-const BUSY: [u16; 9] = [1040, 1053, 1203, 1205, 1213, 1226, 1317, 3032, 3168];
+pub(crate) const BUSY: [u16; 9] = [1040, 1053, 1203, 1205, 1213, 1226, 1317, 3032, 3168];
 /// A server that closes the connection says one of these.
-const LOST: [u16; 6] = [1077, 1079, 1152, 1158, 1159, 1927];
+pub(crate) const LOST: [u16; 6] = [1077, 1079, 1152, 1158, 1159, 1927];
 /// The account lacks something.
 const PRIVILEGE: [u16; 7] = [1044, 1142, 1143, 1227, 1370, 1410, 1419];
 /// The account itself is refused.

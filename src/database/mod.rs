@@ -9,3 +9,5 @@ pub mod server;
 pub mod value;
 
 pub use error::Error;
+#[cfg(test)]
+pub(crate) use error::{BUSY, LOST};

@@ -1,8 +1,10 @@
 //! Batches built by hand, applied to real servers that hold the OpenMRS tables: each trap of that
 //! data model has a test named for it, on MySQL and on MariaDB.
 
+mod again;
 mod exactly_once;
 mod hazards;
+mod pinned;
 mod set_aside;
 mod speed;
 mod stage;

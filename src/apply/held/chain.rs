@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use mysql_async::Value as Param;
 
-use super::{HASHES_MAX, Stored, marks, padded, remove};
+use super::{HASHES_MAX, Stored, find, marks, padded, remove, shortened};
 use crate::apply::error::{Failure, State};
 use crate::apply::session::Session;
 use crate::apply::state::{Names, moment, number, text};
@@ -19,6 +19,15 @@ const RELEASE_MAX: u64 = 2_000;
 
 /// Bytes of changes read back at once for another try.
 const RELEASE_BYTES_MAX: u64 = 32 << 20;
+
+/// Which nodes' parked changes have another try.
+#[derive(Debug, Clone, Copy)]
+pub enum Nodes<'n> {
+    /// All that have any.
+    All,
+    /// These alone.
+    Only(&'n [NodeId]),
+}
 
 /// How the changes of a row wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,18 +194,19 @@ async fn contents(
     let mut stored = Vec::with_capacity(ids.len());
     for piece in ids.chunks(HASHES_MAX) {
         let sql = format!(
-            "SELECT id, content FROM {} WHERE id IN ({}) ORDER BY id FOR UPDATE",
+            "SELECT id, row_hash, content FROM {} WHERE id IN ({}) ORDER BY id FOR UPDATE",
             names.held,
             marks(piece.len())
         );
         for row in session.rows(&sql, padded(piece)).await? {
             let mut columns = row.unwrap().into_iter();
-            let id = number(columns.next().unwrap_or(Param::NULL));
+            let mut next = || number(columns.next().unwrap_or(Param::NULL));
+            let (id, row) = (next(), next());
             let content = match columns.next() {
                 Some(Param::Bytes(content)) => content,
                 Some(_) | None => Vec::new(),
             };
-            stored.push(Stored { id, content });
+            stored.push(Stored { id, row, content });
         }
     }
     Ok(stored)
@@ -212,7 +222,7 @@ pub(in crate::apply) async fn wanted(
     // By chance, so that rows that never come do not keep others from being asked for.
     let sql = format!(
         "SELECT MIN(awaits_table), MIN(awaits_identity) FROM {} WHERE node = ? AND state = 'parked' \
-         AND awaits_hash IS NOT NULL GROUP BY awaits_hash ORDER BY RAND() LIMIT {most}",
+         AND awaits_identity IS NOT NULL GROUP BY awaits_hash ORDER BY RAND() LIMIT {most}",
         names.held
     );
     let rows = session.rows(&sql, vec![Param::from(node.to_string())]).await?;
@@ -228,34 +238,67 @@ pub(in crate::apply) async fn wanted(
         .collect())
 }
 
-/// Whether changes not tried since a moment wait for a table or a column to be made here.
+/// The tables of which changes of a node wait for a row, a table or a column.
+pub(in crate::apply) async fn waiting(
+    session: &mut Session,
+    names: &Names,
+    node: NodeId,
+) -> Result<Vec<String>, Failure> {
+    let sql = format!(
+        "SELECT DISTINCT row_table FROM {} WHERE node = ? AND state = 'parked' AND awaits_table IS \
+         NOT NULL",
+        names.held
+    );
+    let rows = session.rows(&sql, vec![Param::from(node.to_string())]).await?;
+    Ok(rows.into_iter().filter_map(|row| row.unwrap().into_iter().next()).map(text).collect())
+}
+
+/// The parked changes that another try is made of: not tried since a moment, and of nodes whose
+/// links are in use.
+fn due(names: &Names, since: Timestamp, nodes: Nodes<'_>) -> (String, Vec<Param>) {
+    let mut sql = format!("{} WHERE state = 'parked' AND tried_at <= ?", names.held);
+    let mut params = vec![moment(since)];
+    if let Nodes::Only(nodes) = nodes {
+        // None of them: no node is called so.
+        let count = nodes.len().max(1);
+        sql.push_str(" AND node IN (");
+        sql.push_str(&vec!["?"; count].join(","));
+        sql.push(')');
+        params.extend(nodes.iter().map(|node| Param::from(node.to_string())));
+        params.resize(count + 1, Param::from(""));
+    }
+    (sql, params)
+}
+
+/// Whether changes that are due wait for a table or a column to be made here.
 pub(in crate::apply) async fn undefined(
     session: &mut Session,
     names: &Names,
     since: Timestamp,
+    nodes: Nodes<'_>,
 ) -> Result<bool, Failure> {
+    let (due, params) = due(names, since, nodes);
     let sql = format!(
-        "SELECT EXISTS (SELECT 1 FROM {} WHERE state = 'parked' AND awaits_hash IS NULL AND \
-         awaits_table IS NOT NULL AND tried_at <= ?)",
-        names.held
+        "SELECT EXISTS (SELECT 1 FROM {due} AND awaits_hash IS NULL AND awaits_table IS NOT NULL)"
     );
-    let row = session.rows(&sql, vec![moment(since)]).await?.into_iter().next();
+    let row = session.rows(&sql, params).await?.into_iter().next();
     Ok(row.and_then(|row| row.unwrap().into_iter().next()).map_or(0, number) == 1)
 }
 
-/// The nodes that have parked changes not tried since a moment.
+/// The rows whose parked changes are due, by node; those that wait longest for their turn first.
 pub(in crate::apply) async fn nodes_parked(
     session: &mut Session,
     names: &Names,
     since: Timestamp,
+    only: Nodes<'_>,
 ) -> Result<Vec<(NodeId, Vec<u64>)>, Failure> {
+    let (due, params) = due(names, since, only);
     let sql = format!(
-        "SELECT DISTINCT node, row_hash FROM {} WHERE state = 'parked' AND tried_at <= ? \
-         LIMIT {RELEASE_MAX}",
-        names.held
+        "SELECT node, row_hash, MIN(tried_at) AS tried FROM {due} GROUP BY node, row_hash ORDER BY \
+         tried LIMIT {RELEASE_MAX}"
     );
     let mut nodes: HashMap<NodeId, Vec<u64>> = HashMap::new();
-    for row in session.rows(&sql, vec![moment(since)]).await? {
+    for row in session.rows(&sql, params).await? {
         let mut columns = row.unwrap().into_iter();
         let node = text(columns.next().unwrap_or(Param::NULL));
         let hash = number(columns.next().unwrap_or(Param::NULL));
@@ -264,4 +307,73 @@ pub(in crate::apply) async fn nodes_parked(
         }
     }
     Ok(nodes.into_iter().collect())
+}
+
+/// Notes that some rows' parked changes had their turn, tried or not.
+pub(in crate::apply) async fn had_their_turn(
+    session: &mut Session,
+    names: &Names,
+    node: NodeId,
+    now: Timestamp,
+    rows: &[u64],
+) -> Result<(), Failure> {
+    for piece in rows.chunks(HASHES_MAX) {
+        let sql = format!(
+            "UPDATE {} SET tried_at = ? WHERE row_hash IN ({}) AND node = ? AND state = 'parked' \
+             AND tried_at < ?",
+            names.held,
+            marks(piece.len())
+        );
+        let mut params = vec![moment(now)];
+        params.extend(padded(piece));
+        params.extend([Param::from(node.to_string()), moment(now)]);
+        session.execute(&sql, params).await?;
+    }
+    Ok(())
+}
+
+/// Notes why a row's parked changes could not be tried at all; they have their turn again later.
+pub(in crate::apply) async fn put_off(
+    session: &mut Session,
+    names: &Names,
+    node: NodeId,
+    row: u64,
+    now: Timestamp,
+    reason: &str,
+) -> Result<(), Failure> {
+    let sql = format!(
+        "UPDATE {} SET tried_at = ?, tries = tries + 1, reason = ? WHERE row_hash = ? AND node = ? \
+         AND state = 'parked'",
+        names.held
+    );
+    let reason = shortened(&format!("it cannot be tried: {reason}"));
+    let params =
+        vec![moment(now), Param::from(reason), Param::from(row), Param::from(node.to_string())];
+    session.execute(&sql, params).await.map(|_| ())
+}
+
+/// Removes a change for good. If it was the first of its row's, nothing is known to be wrong with
+/// the later ones: they are tried at the next turn.
+pub(in crate::apply) async fn discard(
+    session: &mut Session,
+    names: &Names,
+    now: Timestamp,
+    id: u64,
+) -> Result<bool, Failure> {
+    let Some((node, row)) = find(session, names, id).await? else { return Ok(false) };
+    let held = &names.held;
+    let sql = format!("SELECT MIN(id) FROM {held} WHERE row_hash = ? AND node = ?");
+    let chain = vec![Param::from(row), Param::from(node.to_string())];
+    let first = session.rows(&sql, chain.clone()).await?.into_iter().next();
+    let first = first.and_then(|row| row.unwrap().into_iter().next()).map_or(0, number);
+    let removed = remove(session, names, &[id]).await?;
+    if first == id {
+        let sql = format!(
+            "UPDATE {held} SET state = 'parked', tried_at = ?, reason = 'the change it waited \
+             behind was discarded' WHERE row_hash = ? AND node = ? AND state = 'quarantined'"
+        );
+        let params = std::iter::once(moment(now)).chain(chain).collect();
+        session.execute(&sql, params).await?;
+    }
+    Ok(removed > 0)
 }

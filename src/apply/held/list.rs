@@ -91,7 +91,7 @@ pub(in crate::apply) async fn show(
         Some(Param::Bytes(content)) => content,
         Some(_) | None => Vec::new(),
     };
-    let stored = [Stored { id, content }];
+    let stored = [Stored { id, row: 0, content }];
     let values = decode(&stored)
         .into_iter()
         .next()

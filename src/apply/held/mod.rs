@@ -9,11 +9,13 @@ use super::error::{Awaits, Failure, Hold};
 use super::plan::{Item, Source, row_hash};
 use super::session::Session;
 use super::state::{Names, moment};
-use crate::change::{Change, Kind, NodeId, Sequence};
+use crate::change::{Change, Identity, Kind, NodeId, Sequence};
 use crate::clock::Timestamp;
 use crate::record::{End, IdentityBytes, Record, SegmentReader, SegmentWriter};
+pub use chain::Nodes;
 pub(super) use chain::{
-    Chain, awaiting, blocked, chains, dissolve, nodes_parked, supersede, undefined, wanted,
+    Chain, awaiting, blocked, chains, discard, dissolve, had_their_turn, nodes_parked, put_off,
+    supersede, undefined, waiting, wanted,
 };
 pub use list::{Shown, Waiting};
 pub(super) use list::{count, counts, counts_since, find, list, show};
@@ -21,12 +23,14 @@ pub(super) use list::{count, counts, counts_since, find, list, show};
 /// Hashes in one lookup.
 const HASHES_MAX: usize = 512;
 
-/// Bytes of changes in one insert, unless a single one is larger.
+/// Bytes of changes in one insert, unless a single one is larger or the server takes less.
 const INSERT_BYTES_MAX: usize = 4 << 20;
 
 /// A change as it is stored.
 pub(super) struct Stored {
     pub(super) id: u64,
+    /// The hash of its row.
+    pub(super) row: u64,
     pub(super) content: Vec<u8>,
 }
 
@@ -64,25 +68,35 @@ pub(super) async fn insert(
     now: Timestamp,
     holds: &[(&Item<'_>, &Hold)],
 ) -> Result<(), Failure> {
-    const COLUMNS: &str = "(state, node, sequence, place, row_table, row_hash, row_identity, kind, \
-                           reason, awaits_hash, awaits_table, awaits_identity, held_at, tried_at, content)";
+    let bytes_max = INSERT_BYTES_MAX.min(session.packet_bytes_max / 2);
     let mut rows: Vec<Vec<Param>> = Vec::new();
     let mut bytes = 0_usize;
-    for (number, (item, hold)) in holds.iter().enumerate() {
+    for (item, hold) in holds {
         let row = new_row(node, now, item, hold);
-        bytes = bytes.saturating_add(row.iter().map(super::cell::param_bytes).sum());
-        rows.push(row);
-        let last = number + 1 == holds.len();
-        if last || rows.len() == 64 || bytes >= INSERT_BYTES_MAX {
-            let marks = vec!["(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"; rows.len()].join(",");
-            let sql = format!("INSERT INTO {} {COLUMNS} VALUES {marks}", names.held);
-            session
-                .execute(&sql, std::mem::take(&mut rows).into_iter().flatten().collect())
-                .await?;
+        let size: usize = row.iter().map(super::cell::param_bytes).sum();
+        if rows.len() == 64 || (!rows.is_empty() && bytes.saturating_add(size) > bytes_max) {
+            insert_some(session, names, std::mem::take(&mut rows)).await?;
             bytes = 0;
         }
+        bytes = bytes.saturating_add(size);
+        rows.push(row);
     }
-    Ok(())
+    insert_some(session, names, rows).await
+}
+
+async fn insert_some(
+    session: &mut Session,
+    names: &Names,
+    rows: Vec<Vec<Param>>,
+) -> Result<(), Failure> {
+    const COLUMNS: &str = "(state, node, sequence, place, row_table, row_hash, row_identity, kind, \
+                           reason, awaits_hash, awaits_table, awaits_identity, held_at, tried_at, content)";
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let marks = vec!["(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"; rows.len()].join(",");
+    let sql = format!("INSERT INTO {} {COLUMNS} VALUES {marks}", names.held);
+    session.execute(&sql, rows.into_iter().flatten().collect()).await.map(|_| ())
 }
 
 fn new_row(node: NodeId, now: Timestamp, item: &Item<'_>, hold: &Hold) -> Vec<Param> {
@@ -125,6 +139,7 @@ fn awaits(hold: &Hold) -> [Param; 3] {
             Param::from(IdentityBytes::new(identity).as_slice()),
         ],
         Some(Awaits::Table(table)) => [Param::NULL, Param::from(column_name(table)), Param::NULL],
+        Some(Awaits::Room) => [Param::from(room()), Param::NULL, Param::NULL],
         None => [Param::NULL, Param::NULL, Param::NULL],
     }
 }
@@ -188,4 +203,9 @@ fn padded(numbers: &[u64]) -> Vec<Param> {
 /// The hash under which a change waits.
 pub(super) fn hash_of(item: &Item<'_>) -> u64 {
     row_hash(&item.change.shape.table, &item.change.identity)
+}
+
+/// What a change waits for while a row is in its way: no row's hash, as no table has no name.
+pub(super) fn room() -> u64 {
+    row_hash("", &Identity::Many(Vec::new()))
 }

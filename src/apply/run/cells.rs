@@ -5,6 +5,7 @@ use mysql_async::Value as Param;
 use super::{Writer, ambiguous, lender, reference_of};
 use crate::apply::cell::{self, Cell, Form};
 use crate::apply::error::Hold;
+use crate::apply::exact;
 use crate::apply::plan::{Row, RowName};
 use crate::apply::resolve::Slot;
 use crate::change::Identity;
@@ -36,7 +37,7 @@ impl<'c, 's> Writer<'_, 'c, 's> {
         for (column, value) in &row.values {
             let Some(bound) = row.table.columns.get(*column) else { continue };
             let Some(reference) = reference_of(value) else {
-                match cell::cell(*column, bound, value) {
+                match exact::kept(bound, value).and_then(|()| cell::cell(*column, bound, value)) {
                     Ok(cell) => cells.push(cell),
                     Err(hold) => return Ready::Hold(hold),
                 }

@@ -50,18 +50,15 @@ impl<'c, 's> Writer<'_, 'c, 's> {
         }
         self.session.check_foreign_keys(true).await?;
         let mut result = Ok(());
-        let mut cascades = false;
         for (table, addresses) in doomed {
-            cascades |= table.referenced;
             result = self.delete_from(table, addresses).await;
             if result.is_err() {
                 break;
             }
         }
         self.session.check_foreign_keys(false).await?;
-        if cascades {
-            self.known.clear();
-        }
+        // The target's own foreign keys, which the map need not know, may have taken others along.
+        self.known.clear();
         result
     }
 

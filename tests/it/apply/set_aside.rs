@@ -1,7 +1,5 @@
 //! One bad row stops one row.
 
-use std::time::Duration;
-
 use headwater::apply::{Error, Limits, State};
 use headwater::change::Change;
 use headwater::schema_map::MapFile;
@@ -230,7 +228,7 @@ async fn a_row_that_came_by_another_way_releases_at_the_next_try(stage: Stage) {
              VALUES ('by hand', 77, '2024-01-01', '{elsewhere}')"
         ))
         .await;
-    stage.applier.retry_parked(Duration::ZERO).await.unwrap();
+    stage.retry_parked().await;
     assert!(is_there(&stage, "encounter", &enc).await);
 }
 
@@ -356,9 +354,9 @@ async fn what_waits_for_a_table_or_a_column_flows_once_it_is_made(stage: Stage) 
     let made = insert("bed", &bed, vec![("place", Value::Int(4)), ("tilt", Value::Int(30))]);
     let report = stage.try_send(&[vec![made, insert("linen", &linen, vec![])]]).await.unwrap();
     assert_eq!((report.parked, report.quarantined), (2, 0), "{report:?}");
-    assert_eq!(stage.applier.retry_parked(Duration::ZERO).await.unwrap().released, 0);
+    assert_eq!(stage.retry_parked().await.released, 0);
     stage.sql(&format!("USE {database}; ALTER TABLE bed ADD COLUMN tilt INT; {LINEN}")).await;
-    assert_eq!(stage.applier.retry_parked(Duration::ZERO).await.unwrap().released, 2);
+    assert_eq!(stage.retry_parked().await.released, 2);
     let query = format!("SELECT CONCAT(place, '/', tilt) FROM {database}.bed");
     assert_eq!(stage.ask(&query).await.as_deref(), Some("4/30"));
     stage.send(&[vec![update("bed", &bed, vec![("tilt", Value::Int(0))])]]).await;
@@ -438,7 +436,7 @@ async fn what_an_older_headwater_set_aside_is_kept(stage: Stage) {
     stage.applier.prepare().await.unwrap();
     stage.applier.prepare().await.unwrap();
     assert!(stage.applier.wanted(stage.peer.node, 9).await.unwrap().is_empty());
-    stage.applier.retry_parked(Duration::ZERO).await.unwrap();
+    stage.retry_parked().await;
     assert_eq!(stage.applier.wanted(stage.peer.node, 9).await.unwrap()[0].identity, one(&id));
     let report = stage.send(&[vec![person(&id)]]).await;
     assert!(stage.waiting(State::Parked).await.is_empty(), "{report:?}");

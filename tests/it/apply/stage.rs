@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
-use headwater::apply::{Applier, Error, Limits, Report, Settings};
+use headwater::apply::{Applier, Error, Limits, Nodes, Report, Retried, Settings};
 use headwater::change::{Change, Epoch, Identity, Kind, NodeId, Sequence, Shape};
 use headwater::clock::{SystemClock, Timestamp};
 use headwater::database::schema::LiveSchema;
@@ -30,6 +31,8 @@ pub(super) const CIVIL_STATUS: &str = "8d871f2a-c2cc-11de-8d13-0010c6dffd0f";
 
 /// One server of each kind, shared by all tests of this process.
 static SERVERS: [OnceLock<Server>; 4] = [const { OnceLock::new() }; 4];
+/// The same, for the one test that makes itself at home on it.
+static SET_UP: [OnceLock<Server>; 4] = [const { OnceLock::new() }; 4];
 static DATABASES: [tokio::sync::OnceCell<()>; 4] =
     [const { tokio::sync::OnceCell::const_new() }; 4];
 
@@ -37,10 +40,20 @@ fn number(flavor: Flavor) -> usize {
     Flavor::ALL.iter().position(|known| *known == flavor).unwrap()
 }
 
-/// The shared server. Statics are never dropped, so its folder is removed by a watcher that
-/// outlives this process.
+/// The shared server.
 pub(super) fn server(flavor: Flavor) -> &'static Server {
-    SERVERS[number(flavor)].get_or_init(|| {
+    started(&SERVERS[number(flavor)], flavor)
+}
+
+/// A server whose global settings may be changed.
+pub(super) fn server_to_set_up(flavor: Flavor) -> &'static Server {
+    started(&SET_UP[number(flavor)], flavor)
+}
+
+/// Statics are never dropped, so the server's folder is removed by a watcher that outlives this
+/// process.
+fn started(place: &'static OnceLock<Server>, flavor: Flavor) -> &'static Server {
+    place.get_or_init(|| {
         let start = move || {
             let runtime = tokio::runtime::Runtime::new().unwrap();
             let server = runtime.block_on(Server::start(flavor, ServerOptions::default())).unwrap();
@@ -109,6 +122,25 @@ impl Stage {
         map: MapFile,
     ) -> Stage {
         Stage::with(flavor, server, database, map, Settings::default()).await
+    }
+
+    /// The same link with new connections, limits and another map, or the same as before.
+    pub(super) async fn anew(self, limits: Limits, file: MapFile) -> Stage {
+        let settings = Settings { schema: self.schema.clone(), limits, ..Settings::default() };
+        let stage = Stage::with(self.flavor, self.server, &self.database, file, settings).await;
+        Stage { peer: self.peer, sequence: self.sequence, ..stage }
+    }
+
+    /// The same target, and another node that sends to it.
+    pub(super) async fn beside(&self, file: MapFile) -> Stage {
+        let settings = Settings { schema: self.schema.clone(), ..Settings::default() };
+        Stage::with(self.flavor, self.server, &self.database, file, settings).await
+    }
+
+    /// Tries again what this link has parked.
+    pub(super) async fn retry_parked(&self) -> Retried {
+        let nodes = [self.peer.node];
+        self.applier.retry_parked(Duration::ZERO, Nodes::Only(&nodes)).await.unwrap()
     }
 
     async fn with(

@@ -194,6 +194,10 @@ async fn what_a_column_cannot_hold_is_quarantined(stage: Stage) {
         ("kind", text("c")),
         ("doc", Value::Json(Cow::Borrowed("{not json"))),
         ("word", bytes(&[0xE8])),
+        // What the server would cut or round, and say nothing.
+        ("word", text("twenty characters...  ")),
+        ("half", Value::Double(61.3_f64.to_bits())),
+        ("tiny", decimal("1.5")),
     ];
     let rows: Vec<Row> = bad
         .iter()

@@ -1,0 +1,165 @@
+//! A target whose administrator has set it up in ways of his own, that is short of room for
+//! packets, or that freezes. Each on a server of its own.
+
+use std::time::{Duration, Instant};
+
+use headwater::apply::{Error, Limits, State};
+use headwater::schema_map::MapFile;
+use headwater::value::Value;
+use headwater_rig::Flavor;
+use mysql_async::prelude::Queryable as _;
+
+use super::stage::*;
+use crate::support::is_there;
+
+const TABLES: &str = "
+CREATE TABLE note (
+  note_id INT PRIMARY KEY AUTO_INCREMENT, body LONGTEXT, size INT CHECK (size < 100),
+  uuid CHAR(36) NOT NULL UNIQUE) DEFAULT CHARACTER SET utf8mb4;
+CREATE TABLE label (
+  label_id INT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(700) NOT NULL UNIQUE)
+  DEFAULT CHARACTER SET utf8mb4";
+
+fn map() -> MapFile {
+    let text = "version = 1\n[defaults]\nidentity = \"uuid\"\nclass = \"all\"\n\
+                [classes.all]\ndirection = \"up\"\n[tables]\nnote = {}\n\
+                label = { identity = \"name\" }\n";
+    MapFile::parse(text, "notes.toml").unwrap()
+}
+
+/// On a server that no other test uses.
+async fn alone(flavor: Flavor) -> Option<Stage> {
+    if !is_there(flavor, module_path!()) {
+        return None;
+    }
+    let server = server_to_set_up(flavor);
+    server.sql("CREATE DATABASE notes").await.unwrap();
+    server.sql_in("notes", TABLES).await.unwrap();
+    Some(Stage::with_map_alone(flavor, server, "notes", map()).await)
+}
+
+async fn ask(stage: &Stage, query: &str) -> String {
+    stage.server.ask("notes", query).await.unwrap().unwrap_or_default()
+}
+
+fn note(id: &str, size: i64) -> Row {
+    insert("note", id, vec![("body", text("b")), ("size", Value::Int(size))])
+}
+
+/// What an administrator sets for everybody is not felt.
+async fn what_is_set_for_everybody_is_not_felt(stage: Stage) -> Stage {
+    let stage = stage.anew(Limits::default(), map()).await;
+    let mut globals = "SET GLOBAL sql_select_limit = 1; SET GLOBAL sql_safe_updates = 1; \
+                       SET GLOBAL unique_checks = 0; SET GLOBAL completion_type = 'CHAIN'; \
+                       SET GLOBAL sql_big_selects = 0"
+        .to_owned();
+    let maria = matches!(stage.flavor, Flavor::Mariadb1011 | Flavor::Mariadb118);
+    if maria {
+        globals.push_str("; SET GLOBAL check_constraint_checks = 0");
+    }
+    // The connection that made headwater's tables is one of before: a batch that fails ends it.
+    let (gap, _) = batch(headwater::change::Sequence(9), &[vec![note(&uuid(), 1)]]);
+    assert!(stage.applier.apply(&stage.peer, gap).await.is_err());
+    stage.server.sql(&globals).await.unwrap();
+
+    let ids: Vec<String> = (0..50).map(|_| uuid()).collect();
+    stage.send(&[ids.iter().map(|id| note(id, 1)).collect()]).await;
+    let sized = ids.iter().map(|id| update("note", id, vec![("size", Value::Int(2))]));
+    stage.send(&[sized.collect()]).await;
+    stage.send(&[ids[10..].iter().map(|id| delete("note", id)).collect()]).await;
+    let all = "SELECT CONCAT(COUNT(*), ' ', SUM(size)) FROM note";
+    assert_eq!(ask(&stage, all).await, "10 20");
+    let report = stage.try_send(&[vec![note(&uuid(), 100)]]).await.unwrap();
+    assert_eq!(report.quarantined, 1, "{report:?}");
+    let back = globals
+        .replace("limit = 1", "limit = 18446744073709551615")
+        .replace("updates = 1", "updates = 0")
+        .replace("unique_checks = 0", "unique_checks = 1")
+        .replace("'CHAIN'", "'NO_CHAIN'")
+        .replace("selects = 0", "selects = 1");
+    stage.server.sql(&back).await.unwrap();
+    stage
+}
+
+/// A server that takes packets of 4 MiB, as MySQL 5.6 does, is sent none larger.
+async fn small_packets_are_enough(stage: Stage) -> Stage {
+    let before = ask(&stage, "SELECT @@GLOBAL.max_allowed_packet").await;
+    stage.server.sql("SET GLOBAL max_allowed_packet = 4194304").await.unwrap();
+    let stage = stage.anew(Limits::default(), map()).await;
+    let held = stage.waiting(State::Parked).await.len();
+    let body = "0123456789".repeat(35_000);
+    let nowhere = (0..30).map(|_| update("note", &uuid(), vec![("body", text(body.clone()))]));
+    let report = stage.try_send(&[nowhere.collect()]).await.unwrap();
+    assert_eq!(report.held, 30, "{report:?}");
+    assert_eq!(stage.waiting(State::Parked).await.len(), held + 30);
+    // And what was set aside is read back and applied in as small ones.
+    for waiting in stage.waiting(State::Parked).await {
+        let sql = format!("INSERT INTO note (uuid) VALUES ('{}')", waiting.identity);
+        stage.server.sql_in("notes", &sql).await.unwrap();
+    }
+    assert_eq!(stage.retry_parked().await.released, 30);
+    // The list of what was touched is longer than a packet.
+    let long = "n".repeat(690);
+    let labels = (0..6_500).map(|number| {
+        let name = text(format!("{number:06} {long}"));
+        change(
+            headwater::change::Kind::Insert,
+            "label",
+            headwater::change::Identity::One(name),
+            Vec::new(),
+        )
+    });
+    assert_eq!(stage.send(&[labels.collect()]).await.rows, 6_500);
+    let listed = format!(
+        "SELECT SUM(LENGTH(identities) - LENGTH(REPLACE(identities, '\\n', ''))) FROM {}.touched \
+         WHERE row_table = 'label'",
+        stage.schema
+    );
+    assert_eq!(ask(&stage, &listed).await, "6500");
+    let back = format!("SET GLOBAL max_allowed_packet = {before}");
+    stage.server.sql(&back).await.unwrap();
+    stage
+}
+
+/// A server that stands still is told from one that takes its time.
+async fn a_frozen_target_is_noticed(stage: Stage) {
+    let limits = Limits { patience: Duration::from_secs(3), ..Limits::default() };
+    let stage = stage.anew(limits, map()).await;
+    let slow = "CREATE TRIGGER slow BEFORE INSERT ON note FOR EACH ROW SET @slept = SLEEP(4)";
+    let mut conn = stage.server.conn("notes").await.unwrap();
+    conn.query_drop(slow).await.unwrap();
+    let begun = Instant::now();
+    stage.send(&[vec![note(&uuid(), 1)]]).await;
+    assert!(begun.elapsed() >= Duration::from_secs(4));
+    conn.query_drop("DROP TRIGGER slow").await.unwrap();
+    conn.disconnect().await.unwrap();
+
+    stage.server.freeze().unwrap();
+    let begun = Instant::now();
+    let id = uuid();
+    let result = stage.try_send(&[vec![note(&id, 1)]]).await;
+    stage.server.thaw().unwrap();
+    let Err(Error::Retry(words)) = &result else { panic!("{result:?}") };
+    assert!(words.contains("answer"), "{words}");
+    assert!(begun.elapsed() < Duration::from_secs(45), "{:?}", begun.elapsed());
+    stage.send(&[vec![note(&id, 1)]]).await;
+    let count = format!("SELECT COUNT(*) FROM note WHERE uuid = '{id}'");
+    assert_eq!(ask(&stage, &count).await, "1");
+}
+
+async fn all(flavor: Flavor) {
+    let Some(stage) = alone(flavor).await else { return };
+    let stage = what_is_set_for_everybody_is_not_felt(stage).await;
+    let stage = small_packets_are_enough(stage).await;
+    a_frozen_target_is_noticed(stage).await;
+}
+
+#[tokio::test]
+async fn a_target_set_up_strangely_is_written_all_the_same_on_mysql() {
+    all(Flavor::Mysql97).await;
+}
+
+#[tokio::test]
+async fn a_target_set_up_strangely_is_written_all_the_same_on_mariadb() {
+    all(Flavor::Mariadb1011).await;
+}

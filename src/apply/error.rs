@@ -182,12 +182,30 @@ fn sort(code: u16, message: &str) -> Failure {
     match code {
         // Deadlock, lock timeout, killed, interrupted, cluster not ready, table redefined
         // meanwhile, row changed meanwhile (Galera, snapshot isolation), statement has to be
-        // prepared again or is not known any more, time limit.
-        1213 | 1205 | 1317 | 1047 | 1412 | 1020 | 1689 | 1615 | 1243 | 3024 | 1969 | 3058 => {
-            retry("")
-        }
-        // The server stops, closes the connection, or lost what was sent.
-        1053 | 1927 | 1077 | 1079 | 1152 | 1158..=1161 | 1184 | 3168 | 3169 | 4031 => retry(""),
+        // prepared again or is not known any more, time limit; and a server that stops, closes the
+        // connection, or lost what was sent.
+        1213
+        | 1205
+        | 1317
+        | 1047
+        | 1412
+        | 1020
+        | 1689
+        | 1615
+        | 1243
+        | 3024
+        | 1969
+        | 3058
+        | 1053
+        | 1927
+        | 1077
+        | 1079
+        | 1152
+        | 1158..=1161
+        | 1184
+        | 3168
+        | 3169
+        | 4031 => retry(""),
         1040 | 1203 | 1226 => retry("; raise max_connections, or lower what else connects"),
         1461 => retry("; raise max_prepared_stmt_count"),
         1016 | 1017 | 23 | 24 => retry("; raise open_files_limit, and look at the table's files"),

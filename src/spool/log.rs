@@ -111,7 +111,9 @@ pub(super) fn set_position(
         .transpose()
         .map_err(|error| Error::Failed(format!("a position cannot be written: {error}").into()))?;
     transaction
-        .prepare_cached("UPDATE node SET position = ?1, position_at = coalesce(?2, position_at, ?3)")?
+        .prepare_cached(
+            "UPDATE node SET position = ?1, position_at = coalesce(?2, position_at, ?3)",
+        )?
         .execute(params![text, read_to.map(|at| at.0), now.0])?;
     Ok(())
 }

@@ -76,12 +76,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Erro
         return Err(Error::NothingToDo);
     }
     let clock = SystemClock::shared();
-    let limits = spool::Limits {
-        spool_bytes_max: config.spool.bytes_max,
-        disk_free_bytes_min: config.spool.disk_free_bytes_min,
-        ..Default::default()
-    };
-    let spool = Spool::open(&config.node.data_dir, Arc::clone(&clock), limits)?;
+    let spool = Spool::open(&config.node.data_dir, Arc::clone(&clock), limits(&config))?;
     let map = Arc::new(MapFile::load(&config.database.maps)?);
     tracing::info!(
         node = %config.node.name,
@@ -96,6 +91,18 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Erro
     let closed = node.spool.close().await;
     result?;
     Ok(closed?)
+}
+
+/// What the store takes: as configured, for what is captured and for what comes in.
+fn limits(config: &Config) -> spool::Limits {
+    let defaults = spool::Limits::default();
+    let incoming = config.listen.as_ref().map(|listen| listen.batch_bytes_max);
+    spool::Limits {
+        spool_bytes_max: config.spool.bytes_max,
+        disk_free_bytes_min: config.spool.disk_free_bytes_min,
+        batch_bytes_max: incoming.unwrap_or(defaults.batch_bytes_max),
+        ..defaults
+    }
 }
 
 struct Node {
@@ -384,9 +391,16 @@ impl Keeper {
         let usage = self.spool.usage().await?;
         metrics::gauge!("headwater_spool_bytes").set(usage.bytes as f64);
         metrics::gauge!("headwater_spool_transactions").set(usage.transactions as f64);
-        for link in &usage.links {
-            metrics::gauge!("headwater_link_waiting_transactions", "link" => link.link.name.clone())
-                .set(link.waiting_transactions as f64);
+        for usage in &usage.links {
+            let link = &usage.link;
+            if link.direction == spool::Direction::Up {
+                metrics::gauge!("headwater_link_waiting_transactions", "link" => link.name.clone())
+                    .set(usage.waiting_transactions as f64);
+            }
+            if let Some(at) = link.last_contact {
+                metrics::gauge!("headwater_link_last_contact_timestamp_seconds", "link" => link.name.clone())
+                    .set((at.0 / 1_000_000) as f64);
+            }
         }
         let state = self.state.borrow().clone();
         let lag = state.lag(self.clock.now());

@@ -110,7 +110,8 @@ impl Node {
     }
 
     pub(crate) async fn status(&self) -> Result<Value> {
-        let said = self.says(&["status", "--json"]).await?;
+        // Its exit code says whether all is in step.
+        let (_, said, _) = self.command(&["status", "--json"]).await?;
         serde_json::from_str(&said).with_context(|| format!("status --json says {said}"))
     }
 

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
 use headwater::change::Sequence;
+use headwater::transport::offers::Offers;
 use headwater::transport::session::{self, Log};
 use headwater::transport::wire::{
     Hello, JoinAnswer, JoinRequest, PieceAnswer, PieceHeader, Refusal, RowList, Welcome,
@@ -49,9 +50,9 @@ fn welcome(welcome: &Welcome) {
         head: Sequence(1000),
         released: Sequence(10),
         acknowledged: Sequence(20),
-        offered: Sequence(900),
+        offered: Offers::read(&900_u64.to_le_bytes()),
     };
-    if let Ok(start) = session::start(log, &hello, welcome) {
+    if let Ok(start) = session::start(&log, &hello, welcome) {
         assert_eq!(start.cursor, welcome.watermark);
         assert!(start.cursor >= log.released && start.cursor <= log.head);
         if let Some(unfinished) = start.resume {

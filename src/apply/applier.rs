@@ -18,7 +18,7 @@ use crate::clock::{self, SharedClock};
 use crate::database::connect;
 use crate::record::SegmentReader;
 use crate::schema_map::{BoundMap, Direction, MapFile};
-use crate::transport::{Applied, Peer, ReceivedBatch, Wanted};
+use crate::transport::{Applied, Peer, ReceivedBatch, SetAside, Wanted, Watermark};
 
 /// How often the map is held against the target's tables, whatever happens.
 const BIND_EVERY: Duration = Duration::from_mins(10);
@@ -171,8 +171,8 @@ impl Applier {
         self.with_session(async |session| state::prepare(session, &self.names).await).await
     }
 
-    /// The last sequence applied from a node; 0 for one never heard of.
-    pub async fn watermark(&self, node: NodeId, epoch: Epoch) -> Result<Sequence, Error> {
+    /// How far a node has been applied; 0 for one never heard of.
+    pub async fn watermark(&self, node: NodeId, epoch: Epoch) -> Result<Watermark, Error> {
         self.with_session(async |session| state::read(session, &self.names, node, epoch).await)
             .await
     }
@@ -286,6 +286,16 @@ impl Applier {
         self.with_session(async |session| held::counts(session, &self.names).await).await
     }
 
+    /// How many changes of a node wait.
+    pub async fn set_aside(&self, node: NodeId) -> Result<SetAside, Error> {
+        let (parked, quarantined) = self
+            .with_session(async |session| {
+                held::counts_since(session, &self.names, node, Sequence(0)).await
+            })
+            .await?;
+        Ok(SetAside { parked, quarantined })
+    }
+
     /// Rows that parked changes of a node wait for; at most so many, chosen by chance.
     pub async fn wanted(&self, node: NodeId, most: usize) -> Result<Vec<Wanted>, Error> {
         self.with_session(async |session| held::wanted(session, &self.names, node, most).await)
@@ -322,28 +332,30 @@ impl Applier {
         let now = self.clock.now();
         session.run("START TRANSACTION").await?;
         let mark = state::lock(session, &self.names, peer.node, peer.epoch, now).await?;
-        match batch::standing(mark.sequence, batch.from, batch.through) {
-            Standing::Duplicate => {
+        let Watermark { sequence: watermark, batch: last } = mark.watermark;
+        match batch::standing(watermark, batch.from, batch.through) {
+            // Another batch of the same range comes from a copy of that node.
+            Standing::Duplicate
+                if batch.through != watermark || last.is_none_or(|it| it == batch.checksum) =>
+            {
                 session.run("ROLLBACK").await?;
-                return Ok(Report { through: mark.sequence, ..Report::default() });
+                return Ok(Report { through: watermark, ..Report::default() });
             }
-            Standing::Gap => {
-                return Err(Failure::Whole(Error::Gap {
-                    from: batch.from,
-                    watermark: mark.sequence,
-                }));
+            Standing::Duplicate | Standing::Gap => {
+                return Err(Failure::Whole(Error::Gap { from: batch.from, watermark }));
             }
             Standing::Apply => {}
         }
-        state::advance(session, &self.names, peer.node, batch.through, now).await?;
+        let to = Watermark { sequence: batch.through, batch: Some(batch.checksum) };
+        state::advance(session, &self.names, peer.node, to, now).await?;
         let mut work = self.work(session, map, peer.node, now, mark.any_held);
-        let progress = Progress::new(mark.sequence, batch.from, batch.through);
+        let progress = Progress::new(watermark, batch.from, batch.through);
         self.work_through(&mut work, progress, batch).await?;
         work.release().await?;
         let mut report = work.report;
         self.ask_for_more(session, peer.node, &mut report).await?;
         if report.held > 0 {
-            let counts = held::counts_since(session, &self.names, peer.node, mark.sequence);
+            let counts = held::counts_since(session, &self.names, peer.node, watermark);
             (report.parked, report.quarantined) = counts.await?;
             let held = held::count(session, &self.names).await?;
             self.has_room(held)?;
@@ -446,7 +458,7 @@ impl Applier {
             let now = self.clock.now();
             session.run("START TRANSACTION").await?;
             // Also the lock that keeps batches of the same link out meanwhile.
-            state::advance(session, &self.names, node, Sequence(0), now).await?;
+            state::advance(session, &self.names, node, Watermark::default(), now).await?;
             let mut work = self.work(session, &map, node, now, true);
             work.retry(rows).await?;
             let released = work.report.released;

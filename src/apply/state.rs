@@ -8,9 +8,10 @@ use super::session::Session;
 use super::statement::quoted;
 use crate::change::{Epoch, NodeId, Sequence};
 use crate::clock::Timestamp;
+use crate::transport::Watermark;
 
 /// The version of the tables below.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// The names of the state's tables, quoted.
 #[derive(Debug, Clone)]
@@ -39,7 +40,7 @@ impl Names {
 /// How far a link has been applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark {
-    pub(super) sequence: Sequence,
+    pub(super) watermark: Watermark,
     /// Whether any change at all is set aside.
     pub(super) any_held: bool,
 }
@@ -55,7 +56,11 @@ pub(super) async fn prepare(session: &mut Session, names: &Names) -> Result<(), 
     };
     match found.and_then(|value| from_value_opt::<u32>(value).ok()) {
         Some(VERSION) => return Ok(()),
-        Some(1) => return migrate_from_1(session, names).await,
+        Some(1) => {
+            migrate_from_1(session, names).await?;
+            return migrate_from_2(session, names).await;
+        }
+        Some(2) => return migrate_from_2(session, names).await,
         Some(number) => {
             return Err(Failure::Whole(Error::Stop(format!(
                 "the tables in schema {} are of version {number}, and this headwater knows \
@@ -82,6 +87,16 @@ async fn migrate_from_1(session: &mut Session, names: &Names) -> Result<(), Fail
         let sql = format!("ALTER TABLE {held} {AWAITED_1}, {AWAITED_2}, {kind}");
         session.run(&sql).await?;
     }
+    session.run(&format!("UPDATE {version} SET number = 2")).await
+}
+
+/// Adds which batch brought a watermark. What was applied before has none, and is not asked for it.
+async fn migrate_from_2(session: &mut Session, names: &Names) -> Result<(), Failure> {
+    let Names { watermark, version, .. } = names;
+    let present = format!("SHOW COLUMNS FROM {watermark} LIKE 'batch'");
+    if session.rows(&present, Vec::new()).await?.is_empty() {
+        session.run(&format!("ALTER TABLE {watermark} ADD COLUMN {BATCH}")).await?;
+    }
     session.run(&format!("UPDATE {version} SET number = {VERSION}")).await
 }
 
@@ -105,6 +120,10 @@ async fn create_schema(session: &mut Session, names: &Names) -> Result<(), Failu
 const AWAITED_1: &str = "ADD COLUMN awaits_table VARCHAR(64) NULL AFTER awaits_hash";
 const AWAITED_2: &str = "ADD COLUMN awaits_identity LONGBLOB NULL AFTER awaits_table";
 
+/// The column that version 3 brought.
+const BATCH: &str =
+    "batch BINARY(8) NULL COMMENT 'the first bytes of the checksum of the batch that brought it'";
+
 fn tables(names: &Names) -> Vec<String> {
     let ending = "ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
     let Names { watermark, held, touched, version, .. } = names;
@@ -118,7 +137,8 @@ fn tables(names: &Names) -> Vec<String> {
                node CHAR(36) NOT NULL PRIMARY KEY COMMENT 'the node at the other end of the link',
                epoch CHAR(36) NOT NULL COMMENT 'of its store: sequences count within it',
                sequence BIGINT UNSIGNED NOT NULL COMMENT 'the last transaction applied',
-               applied_at DATETIME(6) NOT NULL COMMENT 'UTC'
+               applied_at DATETIME(6) NOT NULL COMMENT 'UTC',
+               {BATCH}
              ) {ending}"
         ),
         format!(
@@ -166,8 +186,8 @@ pub(super) async fn lock(
 ) -> Result<Mark, Failure> {
     let Names { watermark, held, .. } = names;
     let sql = format!(
-        "SELECT sequence, epoch, EXISTS (SELECT 1 FROM {held}) FROM {watermark} WHERE node = ? \
-         FOR UPDATE"
+        "SELECT sequence, epoch, batch, EXISTS (SELECT 1 FROM {held}) FROM {watermark} \
+         WHERE node = ? FOR UPDATE"
     );
     let mut rows = session.rows(&sql, vec![Param::from(node.to_string())]).await?;
     if rows.is_empty() {
@@ -186,9 +206,10 @@ pub(super) async fn lock(
     let row = rows.into_iter().next().map(mysql_async::Row::unwrap).unwrap_or_default();
     let mut columns = row.into_iter();
     let mut next = || columns.next().unwrap_or(Param::NULL);
-    let sequence = number(next());
+    let sequence = Sequence(number(next()));
     same_epoch(&text(next()), epoch)?;
-    Ok(Mark { sequence: Sequence(sequence), any_held: number(next()) != 0 })
+    let batch = checksum(next());
+    Ok(Mark { watermark: Watermark { sequence, batch }, any_held: number(next()) != 0 })
 }
 
 /// Reads a link's watermark without locking it.
@@ -197,14 +218,19 @@ pub(super) async fn read(
     names: &Names,
     node: NodeId,
     epoch: Epoch,
-) -> Result<Sequence, Failure> {
-    let sql = format!("SELECT sequence, epoch FROM {} WHERE node = ?", names.watermark);
+) -> Result<Watermark, Failure> {
+    let sql = format!("SELECT sequence, epoch, batch FROM {} WHERE node = ?", names.watermark);
     let rows = session.rows(&sql, vec![Param::from(node.to_string())]).await?;
-    let Some(row) = rows.into_iter().next() else { return Ok(Sequence(0)) };
+    let Some(row) = rows.into_iter().next() else { return Ok(Watermark::default()) };
     let mut columns = row.unwrap().into_iter();
-    let sequence = number(columns.next().unwrap_or(Param::NULL));
-    same_epoch(&text(columns.next().unwrap_or(Param::NULL)), epoch)?;
-    Ok(Sequence(sequence))
+    let mut next = || columns.next().unwrap_or(Param::NULL);
+    let sequence = Sequence(number(next()));
+    same_epoch(&text(next()), epoch)?;
+    Ok(Watermark { sequence, batch: checksum(next()) })
+}
+
+fn checksum(value: Param) -> Option<[u8; 8]> {
+    from_value_opt::<Option<Vec<u8>>>(value).ok().flatten()?.try_into().ok()
 }
 
 fn same_epoch(known: &str, epoch: Epoch) -> Result<(), Failure> {
@@ -224,14 +250,20 @@ pub(super) async fn advance(
     session: &mut Session,
     names: &Names,
     node: NodeId,
-    through: Sequence,
+    to: Watermark,
     now: Timestamp,
 ) -> Result<(), Failure> {
     let sql = format!(
-        "UPDATE {} SET sequence = GREATEST(sequence, ?), applied_at = ? WHERE node = ?",
+        "UPDATE {} SET sequence = GREATEST(sequence, ?), batch = COALESCE(?, batch), applied_at = ? \
+         WHERE node = ?",
         names.watermark
     );
-    let params = vec![Param::from(through.0), moment(now), Param::from(node.to_string())];
+    let params = vec![
+        Param::from(to.sequence.0),
+        to.batch.as_ref().map_or(Param::NULL, |batch| Param::from(batch.as_slice())),
+        moment(now),
+        Param::from(node.to_string()),
+    ];
     session.execute(&sql, params).await.map(|_| ())
 }
 

@@ -2,8 +2,9 @@
 
 use super::applier::Applier;
 use super::error::Error;
-use crate::change::Sequence;
-use crate::transport::{Applied, Peer, ReceivedBatch, Target, TargetError, Wanted};
+use crate::transport::{
+    Applied, Peer, ReceivedBatch, SetAside, Target, TargetError, Wanted, Watermark,
+};
 
 impl From<Error> for TargetError {
     fn from(error: Error) -> TargetError {
@@ -19,12 +20,16 @@ impl From<Error> for TargetError {
 }
 
 impl Target for Applier {
-    async fn watermark(&self, peer: &Peer) -> Result<Sequence, TargetError> {
+    async fn watermark(&self, peer: &Peer) -> Result<Watermark, TargetError> {
         Ok(Applier::watermark(self, peer.node, peer.epoch).await?)
     }
 
     async fn apply(&self, peer: &Peer, batch: ReceivedBatch) -> Result<Applied, TargetError> {
         Ok(Applier::apply(self, peer, batch).await?)
+    }
+
+    async fn set_aside(&self, peer: &Peer) -> Result<SetAside, TargetError> {
+        Ok(Applier::set_aside(self, peer.node).await?)
     }
 
     async fn wanted(&self, peer: &Peer, most: usize) -> Result<Vec<Wanted>, TargetError> {

@@ -61,7 +61,7 @@ Exits with 1 if something keeps changes from being captured or applied.")]
     /// Print the least rights the database account needs, as SQL
     #[command(after_help = "Examples:
   headwater grants                      as the server in the configuration wants them
-  headwater grants --host 127.0.0.1 | mysql -u root -p")]
+  headwater grants | mysql -u root -p   the account has the password that is configured")]
     Grants(Grants),
     /// Capture, send, receive and apply, until SIGTERM
     #[command(after_help = "Examples:
@@ -71,7 +71,10 @@ Exits with 1 if something keeps changes from being captured or applied.")]
     /// What is captured, what waits, who was heard when, and whether all is in step
     #[command(after_help = "Examples:
   headwater status
-  headwater status --json | jq .in_step")]
+  headwater status --json | jq .in_step
+
+Exits with 0 if all is in step and nothing set aside, with 1 if not, and with 3 if the database does
+not answer.")]
     Status(Json),
     /// Write, check or explain a schema map
     Map {
@@ -148,9 +151,10 @@ pub(super) struct Json {
 
 #[derive(Debug, Args)]
 pub(super) struct Grants {
-    /// The host part of the account, as the server sees where headwater comes from
-    #[arg(long, default_value = "%")]
-    pub(super) host: String,
+    /// The host part of the account, as the server sees where headwater comes from; if left out, how
+    /// this machine reaches the server in the configuration
+    #[arg(long)]
+    pub(super) host: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

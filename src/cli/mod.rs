@@ -35,6 +35,8 @@ pub(crate) enum Outcome {
     Well,
     /// It found something, and said what: exit code 1.
     Found,
+    /// A database did not answer, and it said the rest: exit code 3.
+    Unanswered,
 }
 
 /// Why a command could not do its work; each kind has its exit code.
@@ -80,6 +82,7 @@ pub fn main() -> ExitCode {
     match run(&arguments) {
         Ok(Outcome::Well) => ExitCode::SUCCESS,
         Ok(Outcome::Found) => ExitCode::from(1),
+        Ok(Outcome::Unanswered) => ExitCode::from(3),
         // `headwater status | head -1` is no failure of ours.
         Err(Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS

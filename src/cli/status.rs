@@ -23,7 +23,21 @@ pub(super) async fn run(
     } else {
         out.line(words(&state))?;
     }
-    Ok(Outcome::Well)
+    Ok(if !state.answered {
+        Outcome::Unanswered
+    } else if state.in_step && elsewhere(&state).next().is_none() {
+        Outcome::Well
+    } else {
+        Outcome::Found
+    })
+}
+
+/// Changes of this node that another has set aside, and that node's name.
+fn elsewhere(state: &NodeState) -> impl Iterator<Item = (u64, &str)> {
+    state.links.iter().filter_map(|link| {
+        let aside = link.set_aside.filter(|aside| !aside.is_none())?;
+        Some((aside.parked.saturating_add(aside.quarantined), link.name.as_str()))
+    })
 }
 
 fn words(state: &NodeState) -> String {
@@ -55,7 +69,11 @@ fn words(state: &NodeState) -> String {
         lines.push(format!("set aside here: {parked} parked, {quarantined} quarantined"));
     }
     lines.extend(state.problems.iter().map(|problem| format!("! {problem}")));
-    lines.push(if state.in_step { "in step: yes" } else { "in step: no" }.to_owned());
+    let mut verdict = if state.in_step { "in step: yes" } else { "in step: no" }.to_owned();
+    for (count, name) in elsewhere(state) {
+        verdict.push_str(&format!(", but set aside at {name}: {count}"));
+    }
+    lines.push(verdict);
     lines.join("\n")
 }
 
@@ -79,6 +97,10 @@ fn link(link: &LinkState) -> String {
     match link.last_contact_seconds {
         Some(seconds) => text.push_str(&format!("; last heard {} ago", ago(seconds))),
         None => text.push_str("; never heard"),
+    }
+    if let Some(aside) = link.set_aside.filter(|aside| !aside.is_none()) {
+        let (parked, quarantined) = (aside.parked, aside.quarantined);
+        text.push_str(&format!("\n  set aside there: {parked} parked, {quarantined} quarantined"));
     }
     if let Some(error) = &link.last_error {
         text.push_str(&format!("\n  last error: {error}"));

@@ -92,7 +92,7 @@ address = "0.0.0.0:8443"
 # What children call this node, names or addresses; they stand in its certificate, and the first is
 # what an invitation points to.
 names = ["parent.example.org"]
-# Connections from children open at once, at most.
+# Connections open at once, at most; then the oldest that has not said hello makes way.
 #connections_max = 1000
 # A child's request that makes no progress for this long is given up.
 #timeout = "30s"
@@ -135,8 +135,8 @@ const SPOOL: &str = r#"
 #bytes_max = "10GiB"
 # How long acknowledged changes are kept, in case the parent has to be restored from a backup.
 #grace = "7d"
-# Capture pauses before the disk of data_dir has less than this left, so that what waits can still be
-# sent, and goes on by itself when there is room; headwater doctor complains before.
+# Capture pauses, and children are told to wait, before the disk of data_dir has less than this left; so
+# what waits can still be sent. All goes on by itself when there is room; headwater doctor complains before.
 #disk_free_bytes_min = "256MiB"
 "#;
 

@@ -13,6 +13,8 @@ use crate::database::server::{Flavor, Server};
 use crate::doctor::{BinlogFacts, Duties};
 use crate::position::Position;
 use crate::spool::{self, Direction, LinkUsage, Spool, State, Usage, free_bytes};
+use crate::transport::SetAside;
+use crate::transport::client::SET_ASIDE;
 
 /// How a node stands.
 #[derive(Debug, Clone, Serialize)]
@@ -31,8 +33,12 @@ pub struct NodeState {
     pub parked: Option<u64>,
     /// Changes that wait for a person.
     pub quarantined: Option<u64>,
-    /// Whether everything in the log, to its present end, is acknowledged by the parent.
+    /// Whether everything in the log, to its present end, is acknowledged by the parent; at a parent,
+    /// whether nothing of its children is set aside or refused here.
     pub in_step: bool,
+    /// Whether the database has answered.
+    #[serde(skip)]
+    pub answered: bool,
     /// What keeps it from being in step, or from being known, a sentence each.
     pub problems: Vec<String>,
 }
@@ -85,6 +91,8 @@ pub struct LinkState {
     pub waiting_transactions: u64,
     /// When the oldest of them was committed, in UTC.
     pub waiting_since: Option<String>,
+    /// Changes of ours that it has set aside, as it said last; `None` before it said so.
+    pub set_aside: Option<SetAside>,
     /// When it was last heard of, in UTC.
     pub last_contact: Option<String>,
     /// The same in seconds before now.
@@ -117,6 +125,7 @@ struct Stored {
     read_to: Option<Timestamp>,
     usage: Usage,
     waits_for: Option<String>,
+    set_aside: Option<SetAside>,
 }
 
 impl NodeState {
@@ -172,7 +181,9 @@ fn stored(config: &Config) -> Result<Stored, spool::Error> {
     let waits_for = peek.note(WAITS)?.filter(|words| !words.is_empty());
     let read_all = peek.note(READ_ALL)?.and_then(|bytes| bytes.try_into().ok());
     let read_all = read_all.map(|bytes| Timestamp(i64::from_le_bytes(bytes)));
+    let set_aside = peek.note(SET_ASIDE)?;
     Ok(Stored {
+        set_aside: set_aside.and_then(|noted| serde_json::from_slice(&noted).ok()),
         waits_for: waits_for.map(|words| String::from_utf8_lossy(&words).into_owned()),
         epoch: peek.epoch()?.to_string(),
         position,
@@ -271,6 +282,7 @@ impl Look<'_> {
         let links: Vec<LinkState> =
             usage.into_iter().flat_map(|usage| &usage.links).map(|link| self.link(link)).collect();
         problems.extend(self.behind(&links));
+        problems.extend(self.not_applied(&links));
         let known = self.asked.is_some() && self.stored.is_some();
         let held = self.asked.as_ref().map(|asked| asked.held);
         NodeState {
@@ -287,6 +299,7 @@ impl Look<'_> {
             parked: held.map(|held| held.0),
             quarantined: held.map(|held| held.1),
             in_step: known && problems.is_empty(),
+            answered: self.asked.is_some(),
             problems,
         }
     }
@@ -317,6 +330,24 @@ impl Look<'_> {
             }
         }
         behind
+    }
+
+    /// What children sent and this node's database has not, in words.
+    fn not_applied(&self, links: &[LinkState]) -> Vec<String> {
+        if !self.duties.apply {
+            return Vec::new();
+        }
+        let (parked, quarantined) = self.asked.as_ref().map_or((0, 0), |asked| asked.held);
+        let aside = |count: u64, how: &str, list: &str| {
+            (count > 0).then(|| format!("{how} here: {count} (headwater {list} list)"))
+        };
+        let quarantined = aside(quarantined, "quarantined", "quarantine");
+        let parked = aside(parked, "parked", "parked");
+        let children =
+            links.iter().filter(|link| link.direction == "down" && link.state == "active");
+        let refused = children
+            .filter_map(|link| Some(format!("{}: {}", link.name, link.last_error.as_ref()?)));
+        quarantined.into_iter().chain(parked).chain(refused).collect()
     }
 
     /// What capture waits for: as it noted itself, or, when it had no room to note it, as the disk
@@ -353,8 +384,6 @@ impl Look<'_> {
 
     fn link(&self, usage: &LinkUsage) -> LinkState {
         let link = &usage.link;
-        // One way for now: what is captured is meant for the parent.
-        let meant = link.direction == Direction::Up;
         LinkState {
             name: link.name.clone(),
             direction: match link.direction {
@@ -368,8 +397,13 @@ impl Look<'_> {
             },
             acknowledged: link.acknowledged.0,
             received: link.received.0,
-            waiting_transactions: if meant { usage.waiting_transactions } else { 0 },
-            waiting_since: usage.waiting_since.filter(|_| meant).map(|at| at.to_string()),
+            waiting_transactions: usage.waiting_transactions,
+            waiting_since: usage.waiting_since.map(|at| at.to_string()),
+            set_aside: self
+                .stored
+                .as_ref()
+                .and_then(|stored| stored.set_aside)
+                .filter(|_| link.direction == Direction::Up),
             last_contact: link.last_contact.map(|at| at.to_string()),
             last_contact_seconds: link.last_contact.map(|at| self.now.since(at).as_secs()),
             last_error: link.last_error.clone(),

@@ -36,8 +36,8 @@ pub enum Error {
     },
     /// The store's disk has less left than is to stay free. Nothing was written, nothing is lost.
     #[error(
-        "the disk of {} has {} MiB free, and {} MiB are to stay free: capture waits until there is \
-         room, and goes on by itself; make room there, or lower `disk_free_bytes_min` in [spool]",
+        "the disk of {} has {} MiB free, and {} MiB are to stay free: what is captured or received \
+         waits until there is room, and goes on by itself; make room there, or lower `disk_free_bytes_min` in [spool]",
         folder.display(), free >> 20, limit >> 20
     )]
     DiskLow {

@@ -239,7 +239,7 @@ pub(super) fn contact(
 }
 
 /// The last transaction that every active link acknowledged longer than `grace` ago; `None` while
-/// there is no active link.
+/// there is no active link. Only links to parents count: nothing is sent down to children yet.
 pub(super) fn releasable(
     transaction: &Transaction<'_>,
     now: Timestamp,
@@ -255,7 +255,7 @@ pub(super) fn releasable(
              SELECT coalesce(max(acknowledgement.through), 0) AS through
              FROM link LEFT JOIN acknowledgement
                  ON acknowledgement.link = link.name AND acknowledgement.at <= ?1
-             WHERE link.state = 'active' GROUP BY link.name)",
+             WHERE link.state = 'active' AND link.direction = 'up' GROUP BY link.name)",
     )?;
     let least: Option<i64> = statement.query_row(params![before], |row| row.get(0))?;
     // What is older than the newest acknowledgement past the grace period has nothing left to say.

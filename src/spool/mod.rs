@@ -10,6 +10,7 @@
 //! the node ends the process with its words. A full disk is not one: see [`Error::next`].
 
 mod beside;
+mod elapsed;
 mod error;
 mod file;
 mod incoming;
@@ -96,8 +97,8 @@ pub struct Append {
 pub struct Limits {
     /// Compressed bytes in the spool; capture waits when they are reached. The unit is bytes.
     pub spool_bytes_max: u64,
-    /// Bytes that what capture appends must leave free on the store's disk; it waits before there
-    /// are fewer, so that the links, which empty the spool, can still write.
+    /// Bytes that what is captured or received must leave free on the store's disk; it waits before
+    /// there are fewer, so that what empties the store can still write.
     pub disk_free_bytes_min: u64,
     /// Calls that wait for the store's thread; further callers wait before theirs is queued.
     pub store_calls_max: usize,
@@ -262,8 +263,8 @@ impl Spool {
         self.read(move |connection| log::read(connection, after, part, bytes_max)).await
     }
 
-    /// Deletes some of what every active link acknowledged longer than `grace` ago; nothing while
-    /// there is no active link. Call again while [`Released::more`].
+    /// Deletes some of what every active link to a parent acknowledged longer than `grace` ago, in
+    /// time that this node saw pass (of each time it was off, a day at most); nothing while there is none. Call again while [`Released::more`].
     pub async fn release(&self, grace: Duration) -> Result<Released, Error> {
         self.call(move |store| store.release(grace)).await
     }
@@ -340,6 +341,11 @@ impl Spool {
     ) -> Result<u64, Error> {
         let link = link.to_owned();
         self.call(move |store| store.incoming_put(&link, &key, offset, bytes.as_ref())).await
+    }
+
+    /// Whether so many bytes more may be put on the store's disk: [`Error::DiskLow`] if not.
+    pub async fn disk_has_room(&self, bytes: u64) -> Result<(), Error> {
+        self.call(move |store| store.disk_has_room(bytes)).await
     }
 
     /// The batch under way from a link, and how many bytes of it are held.

@@ -8,6 +8,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, watch};
 
+use super::elapsed::Elapsed;
 use super::error::Error;
 use super::link;
 use super::log::{self, Released, Tail};
@@ -16,7 +17,7 @@ use super::room::free_bytes;
 use super::sql::unsigned;
 use super::{Append, Limits, file, incoming, index, lock::Lock};
 use crate::change::Sequence;
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, Timestamp};
 use crate::position::Position;
 
 /// The write-ahead log is copied into the file when it holds this many pages (16 MiB) more than
@@ -41,6 +42,7 @@ pub(super) struct Store {
     connection: Connection,
     folder: PathBuf,
     clock: SharedClock,
+    elapsed: Elapsed,
     limits: Limits,
     tables: index::Tables,
     tail: Tail,
@@ -80,6 +82,7 @@ impl Store {
             connection,
             folder: folder.to_path_buf(),
             clock,
+            elapsed: Elapsed::default(),
             limits,
             tables: index::Tables::default(),
             tail: Tail { head, parts: 0 },
@@ -170,6 +173,25 @@ impl Store {
         result
     }
 
+    /// Work with times that were remembered; it is given the present one. Losing it to a power cut
+    /// costs only a repetition.
+    fn transact_in_time<T>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>, Timestamp) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let clock = Arc::clone(&self.clock);
+        let mut elapsed = self.elapsed;
+        let result = self.transact(Durable::Soon, |transaction| {
+            let now = elapsed.follow(transaction, &*clock)?;
+            work(transaction, now)
+        });
+        // After a failure nothing of it was written.
+        if result.is_ok() {
+            self.elapsed = elapsed;
+        }
+        result
+    }
+
     /// Segments, index changes and position in one store transaction.
     pub(super) fn append(&mut self, append: &Append) -> Result<(), Error> {
         let before = self.tail;
@@ -228,16 +250,21 @@ impl Store {
     /// Refuses what would fill the spool, or the disk, beyond its limit. Positions alone are small,
     /// and always written.
     fn has_room(&self, wanted: u64) -> Result<(), Error> {
-        if wanted == 0 {
-            return Ok(());
-        }
         let limit = self.limits.spool_bytes_max;
-        if self.bytes.saturating_add(wanted) > limit {
+        if wanted > 0 && self.bytes.saturating_add(wanted) > limit {
             return Err(Error::SpoolFull { held: self.bytes, wanted, limit });
         }
+        self.disk_has_room(wanted)
+    }
+
+    /// Refuses what would leave less on the disk than is to stay free.
+    pub(super) fn disk_has_room(&self, wanted: u64) -> Result<(), Error> {
         let limit = self.limits.disk_free_bytes_min;
+        if wanted == 0 || limit == 0 {
+            return Ok(());
+        }
         match free_bytes(&self.folder) {
-            Some(free) if limit > 0 && free < limit.saturating_add(wanted) => {
+            Some(free) if free < limit.saturating_add(wanted) => {
                 Err(Error::DiskLow { folder: self.folder.clone(), free, limit })
             }
             Some(_) | None => Ok(()),
@@ -300,10 +327,7 @@ impl Store {
         if through > self.tail.head {
             return Err(Error::BeyondHead { named: through, head: self.tail.head });
         }
-        let now = self.clock.now();
-        self.transact(Durable::Soon, |transaction| {
-            link::acknowledge(transaction, name, through, now)
-        })
+        self.transact_in_time(|transaction, now| link::acknowledge(transaction, name, through, now))
     }
 
     pub(super) fn rewind(&mut self, name: &str, to: Sequence) -> Result<(), Error> {
@@ -318,9 +342,8 @@ impl Store {
     }
 
     pub(super) fn release(&mut self, grace: Duration) -> Result<Released, Error> {
-        let now = self.clock.now();
         let (head, released) = (self.tail.head, self.released);
-        let result = self.transact(Durable::Soon, |transaction| {
+        let result = self.transact_in_time(|transaction, now| {
             match link::releasable(transaction, now, grace)? {
                 Some(through) if through > released => {
                     log::delete_through(transaction, through.min(head), released)
@@ -365,6 +388,7 @@ impl Store {
             let limit = limits.batch_bytes_max;
             return Err(too_large("a batch", key.total_bytes, limit, "batch_bytes_max"));
         }
+        self.disk_has_room(length)?;
         self.transact(Durable::Soon, |transaction| {
             incoming::put(transaction, link, key, offset, bytes)
         })

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::error::Error;
-use super::link::{self, Link};
+use super::link::{self, Direction, Link};
 use super::log;
 use super::sql::{signed, unsigned};
 use crate::change::Sequence;
@@ -33,7 +33,7 @@ pub struct Usage {
 pub struct LinkUsage {
     /// The link.
     pub link: Link,
-    /// Transactions it has not acknowledged.
+    /// Transactions it has not acknowledged; 0 for a child, to whom nothing is sent yet.
     pub waiting_transactions: u64,
     /// When the first segment that waits was committed at its source.
     pub waiting_since: Option<Timestamp>,
@@ -45,6 +45,9 @@ pub(super) fn usage(connection: &Connection) -> Result<Usage, Error> {
     let links = link::list(&snapshot)?
         .into_iter()
         .map(|link| {
+            if link.direction == Direction::Down {
+                return Ok(LinkUsage { link, waiting_transactions: 0, waiting_since: None });
+            }
             Ok(LinkUsage {
                 waiting_transactions: head.0.saturating_sub(link.acknowledged.0),
                 waiting_since: committed_after(&snapshot, link.acknowledged, head)?,

@@ -197,7 +197,8 @@ pub fn open(content: Content, key: &BatchKey) -> Result<ReceivedBatch, BatchErro
     }
     check_frames(&content, frames_end)?;
     let segments = Box::new(Frames { content: Arc::new(content), codec, end: frames_end });
-    Ok(ReceivedBatch { from: key.from, through: key.through, segments })
+    let BatchKey { from, through, checksum, .. } = *key;
+    Ok(ReceivedBatch { from, through, checksum, segments })
 }
 
 fn read_header(content: &Content, key: &BatchKey) -> Result<Codec, BatchError> {

@@ -20,6 +20,7 @@ use super::content::Room;
 use super::credentials::{CredentialError, Credentials, Validity, replace};
 use super::cut::{Cut, CutError, Cutter, Taken};
 use super::dial::{Connection, Dial, LinkError, ParentAddress};
+use super::offers::{OFFERED, Offers};
 use super::pace::{Meter, PaceLimits, pace};
 use super::session::{self, Acknowledged, Log, Next, Start, Stop};
 use super::tls::{self, TlsError};
@@ -27,7 +28,7 @@ use super::wire::{
     Hello, JoinAnswer, PIECE_BYTES_MAX, PROTOCOL_VERSIONS, PieceAnswer, PieceHeader, RowList,
     Unfinished, Welcome, path,
 };
-use super::{Wanted, stopped};
+use super::{SetAside, Wanted, stopped};
 use crate::change::{NodeId, Sequence};
 use crate::cli::join::{child_file, credentials as joined};
 use crate::clock::{SharedClock, sleep};
@@ -37,8 +38,14 @@ use crate::spool::{self, Contact, Direction, Segment, Spool, State};
 const READ_BYTES: u64 = 4 << 20;
 /// Hellos in a row without a piece getting through before the link backs off.
 const HELLOS_MAX: u32 = 3;
-/// The note under which the store remembers how far it ever offered to send.
-const OFFERED: &str = "link.offered";
+/// The note under which the store remembers what the parent has set aside of this node's changes, as
+/// JSON of [`SetAside`].
+pub const SET_ASIDE: &str = "link.set_aside";
+/// After a batch of which something was set aside, or while something is, the sum is asked for so
+/// soon.
+const ASK_SUM_AFTER: Duration = Duration::from_mins(1);
+/// A connection that lasted so long before it was closed was a good one: it is dialled anew soon.
+const GOOD_CONNECTION: Duration = Duration::from_mins(1);
 /// An answer of "being applied" that came sooner than this is waited out, not asked again at once.
 const POLL_AT_MOST_EVERY: Duration = Duration::from_millis(250);
 
@@ -68,6 +75,10 @@ pub struct ClientOptions {
     pub compression: Compression,
     /// A silence of so long ends the connection. Default 30 s.
     pub patience: Duration,
+    /// A connection that lasts says hello again at least so often, also while there is nothing to
+    /// send: a parent that was restored from a backup, or that lacks rows, tells it only there.
+    /// Default 15 min.
+    pub hello_every: Duration,
     /// The waits between tries.
     pub backoff: BackoffLimits,
     /// The bounds of pieces and batches.
@@ -87,6 +98,7 @@ impl ClientOptions {
             schedule: Schedule::Continuous,
             compression: Compression::Auto,
             patience: Duration::from_secs(30),
+            hello_every: Duration::from_mins(15),
             backoff: BackoffLimits::default(),
             pace: PaceLimits::default(),
             memory_bytes_max: 4 << 20,
@@ -184,6 +196,9 @@ pub async fn run(
         meter: Meter::default(),
         backoff: Backoff::default(),
         tls: None,
+        hello_due: Duration::ZERO,
+        set_aside: None,
+        offered: Offers::default(),
         options,
         spool,
         clock,
@@ -204,6 +219,11 @@ struct Client {
     parent: Option<NodeId>,
     meter: Meter,
     backoff: Backoff,
+    /// When hello is to be said again, in monotonic time.
+    hello_due: Duration,
+    /// What the parent said last to have set aside of this node's changes.
+    set_aside: Option<SetAside>,
+    offered: Offers,
     tls: Option<(Vec<CertificateDer<'static>>, Arc<ClientConfig>)>,
 }
 
@@ -211,6 +231,7 @@ impl Client {
     async fn keep(mut self) -> Result<(), ClientError> {
         loop {
             let mut stop = self.stop.clone();
+            let begun = self.clock.monotonic();
             let ended = tokio::select! {
                 ended = self.connect_and_talk() => ended,
                 () = stopped(&mut stop) => Ended::Stopped,
@@ -218,7 +239,17 @@ impl Client {
             let (words, wait) = match ended {
                 Ended::Stopped => return Ok(()),
                 Ended::Fatal(error) => return Err(error),
-                Ended::Closed => continue,
+                Ended::Closed => {
+                    // One that is closed again and again at once must not be dialled without a pause.
+                    if self.clock.monotonic().saturating_sub(begun) >= GOOD_CONNECTION {
+                        self.backoff.succeeded();
+                    }
+                    let wait = self.backoff.after_failure(&self.options.backoff, rand::random());
+                    tokio::select! {
+                        () = sleep(wait) => continue,
+                        () = stopped(&mut stop) => return Ok(()),
+                    }
+                }
                 Ended::Failed(words) => {
                     let wait = self.backoff.after_failure(&self.options.backoff, rand::random());
                     tracing::info!(link = %self.link, seconds = wait.as_secs(), "{words}; trying again");
@@ -324,8 +355,12 @@ impl Client {
             patience_seconds: self.options.patience.as_secs(),
         };
         let welcome: Welcome = connection.ask(path::HELLO, &hello, "saying hello").await?;
+        // Not all children in the same second.
+        let again = self.options.hello_every.mul_f64(1.0 - rand::random::<f64>() / 4.0);
+        self.hello_due = self.clock.monotonic().saturating_add(again);
         let log = self.log().await?;
-        let start = session::start(log, &hello, &welcome)?;
+        self.offered.clone_from(&log.offered);
+        let start = session::start(&log, &hello, &welcome)?;
         match start.acknowledged {
             Acknowledged::Same => {}
             Acknowledged::Forward => self.spool.acknowledge(&self.link, start.cursor).await?,
@@ -338,6 +373,7 @@ impl Client {
             }
         }
         self.contact(None).await.map_err(Ended::Fatal)?;
+        self.note_set_aside(welcome.set_aside).await?;
         self.hand_over(&welcome.wanted)?;
         Ok(start)
     }
@@ -346,14 +382,46 @@ impl Client {
         let usage = self.spool.usage().await?;
         let link = self.spool.link(&self.link).await?;
         let link = link.ok_or_else(|| spool::Error::UnknownLink(self.link.clone()))?;
-        let offered = self.spool.note(OFFERED).await?;
-        let offered = offered.and_then(|bytes| bytes.first_chunk::<8>().copied());
+        let noted = self.spool.note(OFFERED).await?;
         Ok(Log {
             head: self.spool.head(),
             released: usage.released,
             acknowledged: link.acknowledged,
-            offered: Sequence(offered.map_or(0, u64::from_le_bytes)),
+            offered: Offers::read(noted.as_deref().unwrap_or_default()),
         })
+    }
+
+    /// Writes down what is about to be offered, before its first byte leaves.
+    async fn offer(&mut self, batch: &Batch) -> Result<(), Ended> {
+        // A batch begins at what is acknowledged.
+        if self.offered.add(&batch.key, batch.key.from) {
+            self.spool.set_note(OFFERED, self.offered.bytes()).await?;
+        }
+        Ok(())
+    }
+
+    async fn note_set_aside(&mut self, set_aside: SetAside) -> Result<(), Ended> {
+        if self.set_aside != Some(set_aside) {
+            let noted = serde_json::to_vec(&set_aside)
+                .map_err(|error| Ended::Failed(format!("cannot be noted: {error}")))?;
+            self.spool.set_note(SET_ASIDE, noted).await?;
+            self.set_aside = Some(set_aside);
+        }
+        Ok(())
+    }
+
+    /// Takes note of what a batch added to what is set aside. What it released is not known, so the
+    /// sum is asked for soon.
+    async fn add_set_aside(&mut self, more: SetAside) -> Result<(), Ended> {
+        let mut sum = self.set_aside.unwrap_or_default();
+        if sum.is_none() && more.is_none() {
+            return Ok(());
+        }
+        sum.parked = sum.parked.saturating_add(more.parked);
+        sum.quarantined = sum.quarantined.saturating_add(more.quarantined);
+        let soon = self.clock.monotonic().saturating_add(ASK_SUM_AFTER);
+        self.hello_due = self.hello_due.min(soon);
+        self.note_set_aside(sum).await
     }
 
     fn hand_over(&self, wanted: &RowList) -> Result<(), Ended> {
@@ -380,24 +448,28 @@ impl Client {
     }
 
     /// Sends what there is, then waits for more, for as long as the connection lives. Returns when
-    /// the two ends have to meet again, with whether anything got through.
+    /// the two ends have to meet again, with whether that is as it should be: something got through,
+    /// or it is time.
     async fn send_all(&mut self, connection: &mut Connection, start: Start) -> Result<bool, Ended> {
         let (mut cursor, mut resume) = (start.cursor, start.resume);
         let mut moved = false;
         loop {
+            if self.clock.monotonic() >= self.hello_due {
+                return Ok(true);
+            }
             let Some((batch, held)) = self.next_batch(cursor, resume.take()).await? else {
-                self.wait_for_work(cursor).await;
+                self.wait_for_work(connection, cursor).await?;
                 if connection.is_closed() {
                     return Err(Ended::Closed);
                 }
                 continue;
             };
-            let offered = batch.key.through.0.to_le_bytes().to_vec();
-            self.spool.set_note(OFFERED, offered).await?;
+            self.offer(&batch).await?;
             match self.send_batch(connection, &batch, held).await? {
-                Sent::Acknowledged { through, wanted } => {
+                Sent::Acknowledged { through, set_aside, wanted } => {
                     self.hand_over(&wanted)?;
-                    self.spool.acknowledge(&self.link, through.min(self.spool.head())).await?;
+                    self.spool.acknowledge(&self.link, through).await?;
+                    self.add_set_aside(set_aside).await?;
                     self.backoff.succeeded();
                     (cursor, moved) = (through, true);
                 }
@@ -506,28 +578,42 @@ impl Client {
                     }
                 }
                 Next::Done { through, set_aside, wanted } => {
-                    if set_aside > 0 {
-                        tracing::warn!(link = %self.link, set_aside, batch = %batch.key, "the parent has set changes aside; see `headwater parked` and `quarantine` there");
+                    if !set_aside.is_none() {
+                        let SetAside { parked, quarantined } = set_aside;
+                        tracing::warn!(link = %self.link, parked, quarantined, batch = %batch.key, "the parent has set changes aside; see `headwater parked` and `quarantine` there");
                     }
-                    return Ok(Sent::Acknowledged { through, wanted });
+                    return Ok(Sent::Acknowledged { through, set_aside, wanted });
                 }
                 Next::HelloAgain => return Ok(Sent::HelloAgain { progress }),
             }
         }
     }
 
-    /// Returns when there may be something to send, or the connection may have ended.
-    async fn wait_for_work(&mut self, cursor: Sequence) {
+    /// Returns when there may be something to send, or hello is to be said, or the connection may
+    /// have ended.
+    async fn wait_for_work(
+        &mut self,
+        connection: &Connection,
+        cursor: Sequence,
+    ) -> Result<(), Ended> {
         match self.options.schedule {
             Schedule::Continuous => {
-                let grown = self.heads.wait_for(|head| *head > cursor).await;
-                if grown.is_err() {
-                    // The store is closed; the next call to it says so.
-                    tracing::debug!("the store has been closed");
+                let due = self.hello_due.saturating_sub(self.clock.monotonic());
+                tokio::select! {
+                    grown = self.heads.wait_for(|head| *head > cursor) => {
+                        if grown.is_ok() {
+                            return Ok(());
+                        }
+                    }
+                    () = connection.closed() => return Ok(()),
+                    () = sleep(due) => return Ok(()),
                 }
+                // The store is closed, and the next call to it says so.
+                self.spool.usage().await?;
             }
             Schedule::Every(interval) => sleep(interval).await,
         }
+        Ok(())
     }
 
     /// Has the certificate made out anew while the old one is still good. A failure is only
@@ -562,7 +648,7 @@ impl Client {
 
 /// What became of a batch.
 enum Sent {
-    Acknowledged { through: Sequence, wanted: RowList },
+    Acknowledged { through: Sequence, set_aside: SetAside, wanted: RowList },
     HelloAgain { progress: bool },
 }
 

@@ -20,6 +20,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 
 use super::progress::{Counted, Progress, Stalled};
@@ -126,6 +127,7 @@ pub struct Connection {
     distrust: Distrust,
     progress: Progress,
     resumed: bool,
+    ended: watch::Receiver<()>,
 }
 
 impl Dial {
@@ -159,13 +161,15 @@ impl Dial {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| self.failed("shaking hands", &error))?;
+        let (end, ended) = watch::channel(());
         tokio::spawn(async move {
             // Whoever waits for an answer is told the same.
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "the connection to the parent ended");
             }
+            drop(end);
         });
-        Ok(Connection { dial: self.clone(), sender, distrust, progress, resumed })
+        Ok(Connection { dial: self.clone(), sender, distrust, progress, resumed, ended })
     }
 
     /// Sorts an error of the connection: certificates are for people, the rest mends itself.
@@ -248,6 +252,12 @@ impl Connection {
     /// Whether requests can no longer be sent.
     pub fn is_closed(&self) -> bool {
         self.sender.is_closed()
+    }
+
+    /// Returns when the connection has ended, as far as that can be seen from here.
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut ended = self.ended.clone();
+        async move { while ended.changed().await.is_ok() {} }
     }
 
     /// Whether an earlier session was resumed, which saves the certificates.

@@ -133,6 +133,7 @@ impl Enrolment<'_> {
                      revoked, or it belongs to another parent; ask for a new token",
                 )
             })?;
+        alone(&links, &name, request.node)?;
         let certificate = self.issue(&applicant.public_key, &name, request.node)?;
         let (node, epoch, now) = (request.node, request.epoch, self.now);
         let Applicant { secret_hash, fingerprint, .. } = applicant;
@@ -175,6 +176,23 @@ impl Enrolment<'_> {
             parent_name: self.node_name.to_owned(),
         }
     }
+}
+
+/// Refuses a node that is in under another name: what is applied is counted by node, so two of them
+/// would each be told that the other's transactions are its own.
+fn alone(links: &[Link], name: &str, node: NodeId) -> Result<(), Refusal> {
+    let twin = links
+        .iter()
+        .find(|link| link.state == State::Active && link.node == Some(node) && link.name != name);
+    twin.map_or(Ok(()), |twin| {
+        let words = format!(
+            "this node is a child of this parent already, as `{}`: its data_dir was copied from \
+             that machine, or both from one image; start with an empty data_dir (or, if it is the \
+             same machine, run `headwater revoke {0}` at the parent first)",
+            twin.name
+        );
+        Err(refuse(Code::Invitation, words))
+    })
 }
 
 /// Whether the invitation on this link lets this key in.

@@ -10,6 +10,8 @@ pub mod credentials;
 pub mod cut;
 pub mod dial;
 pub mod enrol;
+mod newcomers;
+pub mod offers;
 pub mod pace;
 mod peers;
 pub mod progress;
@@ -49,6 +51,31 @@ pub struct Wanted {
     pub identity: Identity<'static>,
 }
 
+/// How far a link has been applied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Watermark {
+    /// The last transaction applied.
+    pub sequence: Sequence,
+    /// The first bytes of the checksum of the batch that brought it, if they are known.
+    pub batch: Option<[u8; 8]>,
+}
+
+/// How many changes of one node are set aside at the other end of its link.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SetAside {
+    /// Because a row they refer to is missing.
+    pub parked: u64,
+    /// Because they need a person.
+    pub quarantined: u64,
+}
+
+impl SetAside {
+    /// Whether there are none.
+    pub fn is_none(&self) -> bool {
+        *self == SetAside::default()
+    }
+}
+
 /// What became of a batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
@@ -68,6 +95,8 @@ pub struct ReceivedBatch {
     pub from: Sequence,
     /// The last transaction in the batch.
     pub through: Sequence,
+    /// The first bytes of its checksum, which tell it from others of the same range.
+    pub checksum: [u8; 8],
     /// Its content.
     pub segments: Box<dyn SegmentSource>,
 }
@@ -93,8 +122,9 @@ pub enum TargetError {
 
 /// Where received batches go. Implemented over the database by the node; by tests over memory.
 pub trait Target: Send + Sync + 'static {
-    /// The last sequence applied from this peer; 0 for a peer never heard of.
-    fn watermark(&self, peer: &Peer) -> impl Future<Output = Result<Sequence, TargetError>> + Send;
+    /// How far this peer has been applied; 0 for a peer never heard of.
+    fn watermark(&self, peer: &Peer)
+    -> impl Future<Output = Result<Watermark, TargetError>> + Send;
 
     /// Applies a batch in one transaction together with the watermark. What is at or below the
     /// watermark is left alone.
@@ -103,6 +133,9 @@ pub trait Target: Send + Sync + 'static {
         peer: &Peer,
         batch: ReceivedBatch,
     ) -> impl Future<Output = Result<Applied, TargetError>> + Send;
+
+    /// How many changes of this peer are set aside.
+    fn set_aside(&self, peer: &Peer) -> impl Future<Output = Result<SetAside, TargetError>> + Send;
 
     /// Rows that changes of this peer still wait for, whether they were asked for before or not; at
     /// most so many, and others each time if there are more.

@@ -11,8 +11,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 use super::batch::{self, BatchError, BatchKey};
 use super::content::{Content, Room};
 use super::wire::{Code, PieceAnswer, PieceHeader, Refusal, RowList, Unfinished};
-use super::{Applied, Peer, ReceivedBatch, Target, TargetError};
-use crate::change::Sequence;
+use super::{Applied, Peer, ReceivedBatch, SetAside, Target, TargetError, Watermark};
 use crate::clock::{SharedClock, sleep};
 use crate::spool::{self, Contact, IncomingKey, Next, Spool};
 
@@ -49,7 +48,7 @@ pub(super) struct Inbox {
 
 #[derive(Default)]
 struct State {
-    watermark: Option<Sequence>,
+    watermark: Option<Watermark>,
     work: Work,
     told: Option<Duration>,
     /// When the child was last asked for all that is still missing.
@@ -74,7 +73,8 @@ type Outcome = Result<Applied, Refusal>;
 
 /// What the parent tells a child in its welcome.
 pub(super) struct Standing {
-    pub(super) watermark: Sequence,
+    pub(super) watermark: Watermark,
+    pub(super) set_aside: SetAside,
     pub(super) unfinished: Option<Unfinished>,
     pub(super) wanted: RowList,
 }
@@ -121,7 +121,7 @@ impl<T: Target> Receiver<T> {
             self.target.watermark(peer).await.map_err(|error| target_refusal(&error))?;
         state.watermark = Some(watermark);
         if let Work::Applied { applied, .. } = &state.work
-            && applied.through > watermark
+            && applied.through > watermark.sequence
         {
             // The database was restored from a backup since.
             state.work = Work::Idle;
@@ -137,7 +137,9 @@ impl<T: Target> Receiver<T> {
                 (self.held(peer).await?, self.still_missing(&mut state.asked, peer).await?)
             }
         };
-        Ok(Standing { watermark, unfinished, wanted })
+        let set_aside = self.target.set_aside(peer).await;
+        let set_aside = set_aside.map_err(|error| target_refusal(&error))?;
+        Ok(Standing { watermark, set_aside, unfinished, wanted })
     }
 
     /// What earlier batches of this child wait for, asked now and then.
@@ -212,15 +214,18 @@ impl<T: Target> Receiver<T> {
             None => self.target.watermark(peer).await.map_err(|error| target_refusal(&error))?,
         };
         state.watermark = Some(watermark);
-        if key.through <= watermark {
-            return Ok(Taken::Answer(answer(&Applied {
-                through: watermark,
-                ..Applied::default()
-            })));
+        let through = watermark.sequence;
+        if key.through <= through {
+            if key.through == through && watermark.batch.is_some_and(|it| it != key.checksum) {
+                // The hello that follows tells the child which batch that was.
+                let words = format!("transactions through {through} came in another batch");
+                return Err(Refusal { expected: Some(through.0), ..refusal(Code::Gap, words) });
+            }
+            return Ok(Taken::Answer(answer(&Applied { through, ..Applied::default() })));
         }
-        if key.from > watermark {
+        if key.from > through {
             let from = key.from;
-            return Err(target_refusal(&TargetError::Gap { from, watermark }));
+            return Err(target_refusal(&TargetError::Gap { from, watermark: through }));
         }
         if key.bytes > self.batch_bytes_max {
             let limit = self.batch_bytes_max;
@@ -239,7 +244,7 @@ impl<T: Target> Receiver<T> {
         if held < key.bytes {
             return Ok(Taken::Answer(PieceAnswer::Held { held }));
         }
-        self.gather(peer).await.map(Taken::Whole)
+        self.gather(peer, key.bytes).await.map(Taken::Whole)
     }
 
     /// Adds a piece to what is held; an empty one only asks.
@@ -262,6 +267,12 @@ impl<T: Target> Receiver<T> {
             let held = held.map_or(0, |unfinished| unfinished.held);
             return if held == offset { Ok(held) } else { Err(wrong_offset(held)) };
         }
+        if offset == 0 {
+            // Whole, it is in the store and once more beside it, where it is applied from. What there
+            // is no room for is better not begun.
+            let twice = key.bytes.saturating_mul(2);
+            self.spool.disk_has_room(twice).await.map_err(|error| store_refusal(&error))?;
+        }
         let put = self.spool.incoming_put(&peer.name, incoming_key(key), offset, bytes).await;
         put.map_err(|error| {
             if let spool::Error::Offset { held, .. } = error {
@@ -275,7 +286,9 @@ impl<T: Target> Receiver<T> {
     }
 
     /// What is held, out of the store, to be read freely.
-    async fn gather(&self, peer: &Peer) -> Result<Content, Refusal> {
+    async fn gather(&self, peer: &Peer, bytes: u64) -> Result<Content, Refusal> {
+        let beside = if bytes > self.room.memory_bytes_max { bytes } else { 0 };
+        self.spool.disk_has_room(beside).await.map_err(|error| store_refusal(&error))?;
         let reader = self.spool.incoming_reader(&peer.name);
         let mut reader = reader.map_err(|error| store_refusal(&error))?;
         let mut content = self.room.empty();
@@ -393,12 +406,15 @@ impl State {
         let key = *key;
         match outcome {
             Some(Ok(applied)) => {
-                self.watermark = Some(applied.through);
+                let (sequence, batch) = (applied.through, Some(key.checksum));
+                self.watermark = (sequence == key.through).then_some(Watermark { sequence, batch });
                 self.work = Work::Applied { key, applied };
             }
             Some(Err(_)) => {
-                // The watermark may be another than was thought: ask the target again.
+                // The watermark may be another than was thought: ask the target again. And the next
+                // batch that goes well takes back what is shown of this one.
                 self.watermark = None;
+                self.told = None;
                 self.work = Work::Idle;
             }
             None if done.has_changed().is_err() => {

@@ -1,7 +1,7 @@
 //! What a parent answers to each request. Nothing is written before the child has proved who it is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 
 use super::enrol::Enrolment;
+use super::newcomers::Newcomer;
 use super::peers::PeerError;
 use super::receive::store_refusal;
 use super::server::Shared;
@@ -37,7 +38,7 @@ pub(super) struct Caller {
     /// The key itself (`SubjectPublicKeyInfo`, DER).
     pub(super) public_key: Vec<u8>,
     /// Whether a hello was accepted on this connection.
-    pub(super) greeted: AtomicBool,
+    pub(super) newcomer: Arc<Newcomer>,
     /// After how many seconds of silence the child gives up, as its hello said.
     pub(super) patience_seconds: AtomicU64,
     /// Ends the connection, because its child has a newer one.
@@ -208,7 +209,7 @@ impl<T: Target> Shared<T> {
         let standing = self.receiver.standing(&link.inbox, &peer).await?;
         self.contact(&peer, None).await;
         caller.patience_seconds.store(hello.patience_seconds, Ordering::Relaxed);
-        caller.greeted.store(true, Ordering::Release);
+        caller.newcomer.greet();
         Ok(Welcome {
             version: self.check_hello(&peer, &hello)?,
             node: self.receiver.spool.node_id(),
@@ -216,7 +217,9 @@ impl<T: Target> Shared<T> {
             epoch: self.receiver.spool.epoch(),
             map: self.options.map_digest.clone(),
             clock: now,
-            watermark: standing.watermark,
+            watermark: standing.watermark.sequence,
+            batch: standing.watermark.batch,
+            set_aside: standing.set_aside,
             unfinished: standing.unfinished,
             wanted: standing.wanted,
         })
@@ -233,6 +236,8 @@ impl<T: Target> Shared<T> {
 
 async fn join<T: Target>(State(shared): Shares<T>, request: Body) -> Result<Response, Refusal> {
     let request: JoinRequest = shared.json(request).await?;
+    // One after the other: whether a node is in already is looked up before it is let in.
+    let _one_at_a_time = shared.joining.lock().await;
     let answer = shared.enrolment().join(&request).await?;
     shared.peers.forget();
     Ok(Json(answer).into_response())
@@ -261,7 +266,7 @@ async fn piece<T: Target>(
     request: Body,
 ) -> Result<Response, Refusal> {
     let peer = shared.peer(&caller).await?;
-    if !caller.greeted.load(Ordering::Acquire) {
+    if !caller.newcomer.is_greeted() {
         return Err(refuse(
             Code::HelloFirst,
             "the first request of a connection has to be a hello",

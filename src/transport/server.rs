@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use super::authority::Authority;
 use super::content::Room;
 use super::credentials::{CredentialError, Validity, key_fingerprint, public_key};
+use super::newcomers::{Newcomer, Newcomers};
 use super::peers::Peers;
 use super::progress::{Counted, Progress};
 use super::receive::{Inbox, Receiver};
@@ -56,8 +57,14 @@ pub struct ServerOptions {
     pub map_digest: String,
     /// The node's folder.
     pub data_dir: PathBuf,
-    /// Connections at a time; further ones wait. Default 1024.
+    /// Connections at a time; for further ones the oldest that has not said hello makes way. Default
+    /// 1024.
     pub connections_max: usize,
+    /// Of these, connections without a certificate, which can only ask to join. Default 64.
+    pub strangers_max: usize,
+    /// A connection on which no hello was accepted for so long is closed. Enough for a handshake at
+    /// 1 kbit/s. Default 5 min.
+    pub hello_within: Duration,
     /// A handshake or a request that does not move for so long is given up. Default 60 s.
     pub stall: Duration,
     /// A connection without a byte for so long is closed. Default 1 h.
@@ -81,6 +88,8 @@ impl ServerOptions {
             map_digest: String::new(),
             data_dir,
             connections_max: 1024,
+            strangers_max: 64,
+            hello_within: Duration::from_mins(5),
             stall: Duration::from_mins(1),
             idle: Duration::from_hours(1),
             answer_after: Duration::from_secs(8),
@@ -120,6 +129,7 @@ pub(super) struct Shared<T> {
     pub(super) authority: Authority,
     pub(super) failure: OnceLock<spool::Error>,
     pub(super) failed: Notify,
+    pub(super) joining: tokio::sync::Mutex<()>,
     links: Mutex<HashMap<(NodeId, Epoch), Arc<ChildLink>>>,
 }
 
@@ -196,6 +206,7 @@ impl<T: Target> Server<T> {
             authority,
             failure: OnceLock::new(),
             failed: Notify::new(),
+            joining: tokio::sync::Mutex::new(()),
             links: Mutex::default(),
         });
         Ok(Server { shared, listener, tls: TlsAcceptor::from(Arc::new(config)), applying })
@@ -211,28 +222,30 @@ impl<T: Target> Server<T> {
     pub async fn run(self, mut stop: watch::Receiver<bool>) -> Result<(), ServerError> {
         let Server { shared, listener, tls, mut applying } = self;
         let router = router(Arc::clone(&shared));
-        let permits = Arc::new(Semaphore::new(shared.options.connections_max.max(1)));
+        let doors = Arc::new(Doors {
+            tls,
+            router,
+            permits: Arc::new(Semaphore::new(shared.options.connections_max.max(1))),
+            newcomers: Newcomers::default(),
+            strangers: Newcomers::default(),
+            strangers_max: shared.options.strangers_max,
+            stall: shared.options.stall,
+            idle: shared.options.idle,
+            hello_within: shared.options.hello_within,
+            clock: Arc::clone(&shared.receiver.clock),
+        });
         let mut connections = tokio::task::JoinSet::new();
         loop {
             let accepted = tokio::select! {
-                accepted = accept(&listener, &permits) => accepted,
+                accepted = doors.accept(&listener) => accepted,
                 () = stopped(&mut stop) => break,
                 () = shared.failed.notified() => break,
                 Some(_ended) = connections.join_next() => continue,
             };
             match accepted {
                 Ok((stream, from, permit)) => {
-                    let connection = Connection {
-                        tls: tls.clone(),
-                        router: router.clone(),
-                        from,
-                        _permit: permit,
-                        stall: shared.options.stall,
-                        idle: shared.options.idle,
-                        clock: Arc::clone(&shared.receiver.clock),
-                        stop: stop.clone(),
-                    };
-                    connections.spawn(connection.serve(stream));
+                    let doors = Arc::clone(&doors);
+                    connections.spawn(doors.serve(stream, from, permit, stop.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -240,7 +253,7 @@ impl<T: Target> Server<T> {
                 }
             }
         }
-        drop((listener, router));
+        drop((listener, doors));
         let failure = shared.failure.get().cloned();
         let ended = async {
             while connections.join_next().await.is_some() {}
@@ -257,47 +270,79 @@ impl<T: Target> Server<T> {
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(permits).acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, from) = listener.accept().await?;
-    stream.set_nodelay(true)?;
-    Ok((stream, from, permit))
-}
-
-/// One connection on its way from TCP to requests.
-struct Connection {
+/// How connections get from TCP to requests, and how many of them.
+struct Doors {
     tls: TlsAcceptor,
     router: Router,
-    from: SocketAddr,
-    _permit: OwnedSemaphorePermit,
+    permits: Arc<Semaphore>,
+    newcomers: Newcomers,
+    strangers: Newcomers,
+    strangers_max: usize,
     stall: Duration,
     idle: Duration,
+    hello_within: Duration,
     clock: SharedClock,
-    stop: watch::Receiver<bool>,
 }
 
-impl Connection {
-    async fn serve(mut self, stream: TcpStream) {
+impl Doors {
+    async fn accept(
+        &self,
+        listener: &TcpListener,
+    ) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+        if self.permits.available_permits() == 0 {
+            self.newcomers.make_way();
+        }
+        let permit = Arc::clone(&self.permits).acquire_owned();
+        let permit = permit.await.map_err(std::io::Error::other)?;
+        let (stream, from) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        Ok((stream, from, permit))
+    }
+
+    async fn serve(
+        self: Arc<Self>,
+        stream: TcpStream,
+        from: SocketAddr,
+        _permit: OwnedSemaphorePermit,
+        stop: watch::Receiver<bool>,
+    ) {
+        let newcomer = Arc::new(Newcomer::default());
+        self.newcomers.enter(&newcomer, usize::MAX);
+        tokio::select! {
+            () = self.talk(stream, from, &newcomer, stop) => {}
+            () = newcomer.has_to_leave(self.hello_within) => {
+                tracing::debug!(%from, "a connection without a hello was closed");
+            }
+        }
+    }
+
+    async fn talk(
+        &self,
+        stream: TcpStream,
+        from: SocketAddr,
+        newcomer: &Arc<Newcomer>,
+        mut stop: watch::Receiver<bool>,
+    ) {
         let progress = Progress::default();
         let stream = Counted::new(stream, progress.clone());
         let handshake = self.tls.accept(stream).into_fallible();
         let stream = match progress.watch(&*self.clock, self.stall, handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err((error, stream))) => {
-                tracing::info!(from = %self.from, %error, "a connection was refused");
+                tracing::info!(%from, %error, "a connection was refused");
                 linger(stream).await;
                 return;
             }
             Err(_stalled) => {
-                tracing::debug!(from = %self.from, "a handshake did not go on");
+                tracing::debug!(%from, "a handshake did not go on");
                 return;
             }
         };
         let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let Ok(caller) = caller(shown) else { return };
+        if shown.is_none() {
+            self.strangers.enter(newcomer, self.strangers_max);
+        }
+        let Ok(caller) = caller(shown, newcomer) else { return };
         let superseded = Arc::clone(&caller.superseded);
         let service = Requests { router: self.router.clone(), caller: Arc::new(caller) };
         let builder = http(self.stall);
@@ -309,7 +354,7 @@ impl Connection {
             result = connection.as_mut() => result,
             _idle = over => Ok(()),
             () = superseded.notified() => Ok(()),
-            () = stopped(&mut self.stop) => {
+            () = stopped(&mut stop) => {
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
                     result = connection.as_mut() => result,
@@ -318,7 +363,7 @@ impl Connection {
             }
         };
         if let Err(error) = result {
-            tracing::debug!(from = %self.from, %error, "a connection ended");
+            tracing::debug!(%from, %error, "a connection ended");
         }
     }
 }
@@ -351,13 +396,13 @@ fn http(stall: Duration) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-fn caller(shown: Option<&CertificateDer<'_>>) -> Result<Caller, String> {
+fn caller(shown: Option<&CertificateDer<'_>>, newcomer: &Arc<Newcomer>) -> Result<Caller, String> {
     // TLS has verified the certificate; if it still cannot be read here, nobody is let in.
     let certificate = shown.map(|shown| Validity::of(shown).map(|_| shown)).transpose()?;
     Ok(Caller {
         key: certificate.map(key_fingerprint).transpose()?,
         public_key: certificate.map(public_key).transpose()?.unwrap_or_default(),
-        greeted: AtomicBool::new(false),
+        newcomer: Arc::clone(newcomer),
         patience_seconds: AtomicU64::new(0),
         superseded: Arc::new(Notify::new()),
     })

@@ -2,11 +2,13 @@
 //! cursor, and what to send next. [`super::client`] performs them.
 
 use super::batch::BatchKey;
+use super::offers::Offers;
 use super::wire::{Hello, PROTOCOL_VERSIONS, PieceAnswer, Refusal, RowList, Unfinished, Welcome};
+use super::{SetAside, Watermark};
 use crate::change::Sequence;
 
 /// What the child knows of its own log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
     /// The last transaction captured.
     pub head: Sequence,
@@ -14,8 +16,8 @@ pub struct Log {
     pub released: Sequence,
     /// What the parent has acknowledged, as far as this end remembers.
     pub acknowledged: Sequence,
-    /// The last transaction that was ever offered to the parent, as far as this end remembers.
-    pub offered: Sequence,
+    /// What was ever offered to the parent, as far as this end remembers.
+    pub offered: Offers,
 }
 
 /// How the link goes on after a welcome.
@@ -65,6 +67,14 @@ pub enum Stop {
         /// What was sent, as far as is known here.
         sent: Sequence,
     },
+    /// The parent has what this end never made.
+    #[error(
+        "the parent has applied transactions through {watermark} of this node from a batch that was not made here: another machine uses a copy of this data_dir; stop one of the two, start it with an empty data_dir and a new invitation, and compare the databases"
+    )]
+    Copied {
+        /// What the parent has.
+        watermark: Sequence,
+    },
     /// The parent speaks a version that was not offered.
     #[error(
         "the parent chose version {0} of the conversation, which this headwater does not speak: update the older one of the two"
@@ -83,7 +93,7 @@ pub enum Stop {
 }
 
 /// What a welcome means.
-pub fn start(log: Log, hello: &Hello, welcome: &Welcome) -> Result<Start, Stop> {
+pub fn start(log: &Log, hello: &Hello, welcome: &Welcome) -> Result<Start, Stop> {
     if !PROTOCOL_VERSIONS.contains(&welcome.version) {
         return Err(Stop::Version(welcome.version));
     }
@@ -93,12 +103,17 @@ pub fn start(log: Log, hello: &Hello, welcome: &Welcome) -> Result<Start, Stop> 
     let watermark = welcome.watermark;
     // A store that was restored from a backup numbers its transactions again, so a head above the
     // watermark proves nothing: what counts is how far this store remembers to have sent.
-    let sent = log.head.min(log.offered.max(log.acknowledged));
+    let sent = log.head.min(log.offered.furthest().max(log.acknowledged));
     if watermark > sent {
         return Err(Stop::Ahead { watermark, sent });
     }
+    // Nor does a number that was offered: a clone of this machine counts the same way.
+    let mark = Watermark { sequence: watermark, batch: welcome.batch };
+    if watermark > log.acknowledged && !log.offered.explain(&mark) {
+        return Err(Stop::Copied { watermark });
+    }
     if watermark < log.released {
-        let Log { released, acknowledged, .. } = log;
+        let Log { released, acknowledged, .. } = *log;
         return Err(Stop::Forgotten { watermark, acknowledged, released });
     }
     let acknowledged = match watermark.cmp(&log.acknowledged) {
@@ -127,8 +142,8 @@ pub enum Next {
     Done {
         /// What may be released.
         through: Sequence,
-        /// Changes the parent set aside.
-        set_aside: u64,
+        /// Changes of it that the parent set aside.
+        set_aside: SetAside,
         /// Rows the parent lacks.
         wanted: RowList,
     },
@@ -143,11 +158,11 @@ pub fn next(key: &BatchKey, answer: PieceAnswer) -> Next {
         PieceAnswer::Held { .. } => Next::HelloAgain,
         PieceAnswer::Applying => Next::Send { offset: key.bytes },
         PieceAnswer::Applied { through, parked, quarantined, wanted } => {
-            if through < key.through {
-                Next::HelloAgain
+            // More than this batch is acknowledged only by a hello, which tells whose doing it was.
+            if through == key.through {
+                Next::Done { through, set_aside: SetAside { parked, quarantined }, wanted }
             } else {
-                let set_aside = parked.saturating_add(quarantined);
-                Next::Done { through, set_aside, wanted }
+                Next::HelloAgain
             }
         }
     }
@@ -186,6 +201,8 @@ mod tests {
             map: "aa".to_owned(),
             clock: Timestamp(0),
             watermark: Sequence(watermark),
+            batch: None,
+            set_aside: SetAside::default(),
             unfinished: None,
             wanted: RowList::default(),
         }
@@ -195,15 +212,16 @@ mod tests {
         BatchKey { from: Sequence(from), through: Sequence(through), bytes: 100, checksum: [0; 8] }
     }
 
-    const LOG: Log = Log {
-        head: Sequence(50),
-        released: Sequence(10),
-        acknowledged: Sequence(30),
-        offered: Sequence(45),
-    };
+    fn log() -> Log {
+        let mut offered = Offers::default();
+        offered.add(&key(30, 45), Sequence(30));
+        offered.add(&key(30, 40), Sequence(30));
+        let (head, released, acknowledged) = (Sequence(50), Sequence(10), Sequence(30));
+        Log { head, released, acknowledged, offered }
+    }
 
     fn meet(watermark: u64) -> Result<Start, Stop> {
-        start(LOG, &hello(), &welcome(watermark))
+        start(&log(), &hello(), &welcome(watermark))
     }
 
     #[test]
@@ -226,24 +244,37 @@ mod tests {
         // The parent has what this store never sent, although its log has grown past it since.
         assert!(matches!(meet(46), Err(Stop::Ahead { .. })));
         assert!(meet(45).is_ok());
-        let short = Log { head: Sequence(40), ..LOG };
-        assert!(matches!(start(short, &hello(), &welcome(41)), Err(Stop::Ahead { .. })));
+        let short = Log { head: Sequence(40), ..log() };
+        assert!(matches!(start(&short, &hello(), &welcome(41)), Err(Stop::Ahead { .. })));
+    }
+
+    #[test]
+    fn a_cloned_child_is_told_so() {
+        let with = |watermark, checksum| {
+            let batch = Some([checksum; 8]);
+            start(&log(), &hello(), &Welcome { batch, ..welcome(watermark) })
+        };
+        assert!(with(45, 0).is_ok() && with(40, 0).is_ok());
+        assert_eq!(with(45, 9), Err(Stop::Copied { watermark: Sequence(45) }));
+        assert_eq!(with(41, 0), Err(Stop::Copied { watermark: Sequence(41) }));
+        // What is acknowledged was checked before, and a restored parent has an older batch.
+        assert!(with(30, 9).is_ok() && with(20, 9).is_ok());
     }
 
     #[test]
     fn maps_and_versions_have_to_agree() {
         let other_map = Welcome { map: "bb".to_owned(), ..welcome(30) };
-        let words = start(LOG, &hello(), &other_map).unwrap_err().to_string();
+        let words = start(&log(), &hello(), &other_map).unwrap_err().to_string();
         assert!(words.contains("aa") && words.contains("bb"), "{words}");
         let other_version = Welcome { version: 9, ..welcome(30) };
-        assert_eq!(start(LOG, &hello(), &other_version), Err(Stop::Version(9)));
+        assert_eq!(start(&log(), &hello(), &other_version), Err(Stop::Version(9)));
     }
 
     #[test]
     fn only_a_batch_that_starts_at_the_watermark_is_gone_on_with() {
         let with = |key, held| {
             let unfinished = Some(Unfinished { key, held });
-            start(LOG, &hello(), &Welcome { unfinished, ..welcome(30) }).unwrap().resume
+            start(&log(), &hello(), &Welcome { unfinished, ..welcome(30) }).unwrap().resume
         };
         assert!(with(key(30, 40), 50).is_some());
         assert!(with(key(30, 40), 100).is_some());
@@ -266,7 +297,9 @@ mod tests {
         assert_eq!(next(&key, PieceAnswer::Held { held: 101 }), Next::HelloAgain);
         assert_eq!(next(&key, PieceAnswer::Applying), Next::Send { offset: 100 });
         assert_eq!(next(&key, applied(39)), Next::HelloAgain);
-        assert!(matches!(next(&key, applied(40)), Next::Done { set_aside: 3, .. }));
-        assert!(matches!(next(&key, applied(45)), Next::Done { .. }));
+        let set_aside = SetAside { parked: 1, quarantined: 2 };
+        let Next::Done { set_aside: told, .. } = next(&key, applied(40)) else { panic!("done") };
+        assert_eq!(told, set_aside);
+        assert_eq!(next(&key, applied(45)), Next::HelloAgain);
     }
 }

@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::Wanted;
 use super::batch::BatchKey;
+use super::{SetAside, Wanted};
 use crate::change::{Change, Epoch, Kind, NodeId, Sequence, Shape};
 use crate::clock::Timestamp;
 use crate::record::{Record, SegmentReader, SegmentWriter};
@@ -106,6 +106,12 @@ pub struct Welcome {
     pub clock: Timestamp,
     /// The last transaction applied from this child.
     pub watermark: Sequence,
+    /// The first eight bytes of the checksum of the batch that brought it there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<[u8; 8]>,
+    /// Changes of this child that are set aside.
+    #[serde(default, skip_serializing_if = "SetAside::is_none")]
+    pub set_aside: SetAside,
     /// What it holds of a batch not yet whole, or whole and not yet applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfinished: Option<Unfinished>,

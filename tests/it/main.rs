@@ -28,6 +28,7 @@ mod nodes;
 mod redefined;
 mod servers;
 mod servers_fail;
+mod standing;
 mod support;
 mod surprises;
 mod types;

@@ -37,8 +37,10 @@ impl Node {
     pub(crate) fn says(&self, arguments: &[&str]) -> String {
         let output = self.command(arguments);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        // The exit code of `status` is a part of what it says.
+        let told = arguments.first() == Some(&"status") && !said.is_empty();
         assert!(
-            output.status.success(),
+            output.status.success() || told,
             "headwater {arguments:?} failed: {said}{}\n{}",
             String::from_utf8_lossy(&output.stderr),
             self.log()

@@ -100,6 +100,27 @@ async fn nothing_is_released_before_every_active_link_had_it_for_the_grace_perio
 }
 
 #[tokio::test]
+async fn children_to_whom_nothing_is_sent_do_not_hold_the_spool() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = StillClock::shared();
+    let spool = filled(folder.path(), &clock, 10).await;
+    let child = Link::new("clinic-12", Direction::Down, State::Active);
+    spool.put_link(child).await.unwrap();
+    assert_eq!(spool.release(Duration::ZERO).await.unwrap().through, Sequence(0), "no parent");
+    spool.put_link(active("parent")).await.unwrap();
+    spool.acknowledge("parent", Sequence(8)).await.unwrap();
+    clock.pass(GRACE);
+    assert_eq!(spool.release(GRACE).await.unwrap().through, Sequence(8));
+    let usage = spool.usage().await.unwrap();
+    let waiting = |name: &str| {
+        let found = usage.links.iter().find(|link| link.link.name == name).unwrap();
+        (found.waiting_transactions, found.waiting_since)
+    };
+    assert_eq!(waiting("parent"), (2, Some(Timestamp(9_000_000))));
+    assert_eq!(waiting("clinic-12"), (0, None));
+}
+
+#[tokio::test]
 async fn acknowledgements_in_quick_succession_never_shorten_the_grace_period() {
     let folder = tempfile::tempdir().unwrap();
     let clock = StillClock::shared();
@@ -125,17 +146,57 @@ async fn acknowledgements_in_quick_succession_never_shorten_the_grace_period() {
 
 #[tokio::test]
 async fn a_clock_that_was_ahead_does_not_hold_the_spool_for_years() {
+    for restarted in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = StillClock::shared();
+        let mut spool = filled(folder.path(), &clock, 3).await;
+        spool.put_link(active("parent")).await.unwrap();
+        clock.leap(40 * 365);
+        spool.acknowledge("parent", Sequence(3)).await.unwrap();
+        if restarted {
+            spool.close().await.unwrap();
+            spool = open_at(folder.path(), &clock);
+        }
+        clock.leap(-40 * 365);
+        assert_eq!(spool.release(GRACE).await.unwrap().through, Sequence(0));
+        clock.pass(GRACE);
+        assert_eq!(spool.release(GRACE).await.unwrap().through, Sequence(3));
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_leaps_releases_nothing() {
+    let week = GRACE * 7;
     let folder = tempfile::tempdir().unwrap();
     let clock = StillClock::shared();
-    let spool = filled(folder.path(), &clock, 3).await;
+    let spool = filled(folder.path(), &clock, 10).await;
     spool.put_link(active("parent")).await.unwrap();
-    let ahead = 40 * 365 * GRACE;
-    clock.pass(ahead);
-    spool.acknowledge("parent", Sequence(3)).await.unwrap();
-    clock.0.fetch_sub(i64::try_from(ahead.as_micros()).unwrap(), Ordering::Relaxed);
-    assert_eq!(spool.release(GRACE).await.unwrap().through, Sequence(0));
+    let through = async |spool: &Spool| spool.release(week).await.unwrap().through.0;
+    // A dead battery: the machine begins in 1970, and hears the time after its first words with
+    // the parent.
+    clock.leap(-20_000);
+    spool.acknowledge("parent", Sequence(5)).await.unwrap();
     clock.pass(GRACE);
-    assert_eq!(spool.release(GRACE).await.unwrap().through, Sequence(3));
+    clock.leap(20_000);
+    assert_eq!(through(&spool).await, 0);
+    // Ahead for a minute, and back.
+    clock.leap(365);
+    spool.acknowledge("parent", Sequence(6)).await.unwrap();
+    assert_eq!(through(&spool).await, 0);
+    clock.leap(-365);
+    clock.pass(GRACE);
+    assert_eq!(through(&spool).await, 0);
+    // Ahead while the node was off: a day of it counts, which makes three.
+    spool.close().await.unwrap();
+    clock.leap(900);
+    let spool = open_at(folder.path(), &clock);
+    assert_eq!(through(&spool).await, 0);
+    clock.pass(GRACE * 3 + Duration::from_hours(23));
+    assert_eq!(through(&spool).await, 0, "a little less than seven days");
+    clock.pass(Duration::from_hours(2));
+    assert_eq!(through(&spool).await, 5, "seven days after the first");
+    clock.pass(GRACE);
+    assert_eq!(through(&spool).await, 6);
 }
 
 #[tokio::test]

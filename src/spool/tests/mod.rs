@@ -20,25 +20,34 @@ use crate::position::{Position, ServerIdentity};
 use crate::record::IdentityBytes;
 
 /// A clock that stands still until it is moved.
-struct StillClock(AtomicI64);
+struct StillClock {
+    passed: AtomicI64,
+    leapt: AtomicI64,
+}
 
 impl StillClock {
     fn shared() -> Arc<StillClock> {
-        Arc::new(StillClock(AtomicI64::new(1_760_000_000_000_000)))
+        let passed = AtomicI64::new(1_760_000_000_000_000);
+        Arc::new(StillClock { passed, leapt: AtomicI64::new(0) })
     }
 
     fn pass(&self, duration: Duration) {
-        self.0.fetch_add(i64::try_from(duration.as_micros()).unwrap(), Ordering::Relaxed);
+        self.passed.fetch_add(i64::try_from(duration.as_micros()).unwrap(), Ordering::Relaxed);
+    }
+
+    /// Sets the wall clock to another time, which is no time passing.
+    fn leap(&self, days: i64) {
+        self.leapt.fetch_add(days * 86_400_000_000, Ordering::Relaxed);
     }
 }
 
 impl Clock for StillClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::Relaxed))
+        Timestamp(self.passed.load(Ordering::Relaxed) + self.leapt.load(Ordering::Relaxed))
     }
 
     fn monotonic(&self) -> Duration {
-        Duration::from_micros(u64::try_from(self.now().0).unwrap())
+        Duration::from_micros(u64::try_from(self.passed.load(Ordering::Relaxed)).unwrap())
     }
 }
 

@@ -55,6 +55,18 @@ async fn a_piece_at_the_wrong_offset_is_refused_with_what_is_held() {
 }
 
 #[tokio::test]
+async fn pieces_leave_on_the_disk_what_is_to_stay_free() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { disk_free_bytes_min: u64::MAX >> 1, ..Limits::default() };
+    let spool = Spool::open(folder.path(), StillClock::shared(), limits).unwrap();
+    let error = spool.incoming_put("a", key(10), 0, *b"abcd").await.unwrap_err();
+    assert!(matches!(error, Error::DiskLow { .. }), "{error}");
+    assert_eq!(error.next(), crate::spool::Next::Wait);
+    assert_eq!(spool.incoming_held("a").await.unwrap(), None);
+    assert!(spool.disk_has_room(1).await.is_err() && spool.disk_has_room(0).await.is_ok());
+}
+
+#[tokio::test]
 async fn another_batch_takes_the_place_of_the_one_under_way() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());

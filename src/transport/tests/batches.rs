@@ -234,3 +234,27 @@ async fn what_came_from_the_other_end_is_not_sent_back() {
     assert_eq!(parent.target.transactions(), [1, 3]);
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parent_without_room_says_so_and_takes_the_batch_once_there_is() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let limits = Limits { disk_free_bytes_min: u64::MAX >> 1, ..Limits::default() };
+    let parent = Parent::start_with(limits, data_dir, Arc::default(), 0, |_| {}).await;
+    let mut child = Child::joined(&parent, "clinic").await;
+    capture(&child.spool, 1, 400_000).await;
+    let mut options = child.options();
+    options.pace.piece_bytes_max = 64 * 1024;
+    let running = child.run(options.clone());
+    eventually("the child is told", || async {
+        child.last_error().await.is_some_and(|words| words.contains("MiB are to stay free"))
+    })
+    .await;
+    assert_eq!(parent.spool.incoming_held("clinic").await.unwrap(), None);
+    running.stop().await;
+    let (data_dir, target, _) = parent.stop().await;
+    let parent = Parent::start_in(data_dir, target, 0, |_| {}).await;
+    child.parent = parent.url();
+    let running = child.run(ClientOptions { parent: parent.url(), ..options });
+    eventually("acknowledged", || async { child.acknowledged().await == 1 }).await;
+    running.stop().await;
+}

@@ -95,12 +95,7 @@ async fn a_parent_restored_from_a_backup_is_sent_again_what_it_forgot() {
     capture(&child.spool, 5, 10).await;
     eventually("acknowledged", || async { child.acknowledged().await == 5 }).await;
     running.stop().await;
-    parent.target.with(|memory| {
-        for watermark in memory.watermarks.values_mut() {
-            *watermark = Sequence(2);
-        }
-        memory.transactions.truncate(2);
-    });
+    parent.target.rewind(2);
     let running = child.run(child.options());
     eventually("it has all of it again", || async { parent.target.transactions().len() == 5 })
         .await;
@@ -110,12 +105,47 @@ async fn a_parent_restored_from_a_backup_is_sent_again_what_it_forgot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_child_with_nothing_to_send_learns_that_its_parent_was_restored() {
+    let parent = Parent::start().await;
+    let mut child = Child::joined(&parent, "clinic").await;
+    let proxy = Proxy::start(parent.address).await;
+    child.parent = proxy.url();
+    let mut options = child.options();
+    options.hello_every = Duration::from_millis(300);
+    let running = child.run(options);
+    capture(&child.spool, 5, 10).await;
+    eventually("acknowledged", || async { child.acknowledged().await == 5 }).await;
+    parent.target.rewind(2);
+    eventually("it has all of it again", || async { parent.target.transactions().len() == 5 })
+        .await;
+    assert_eq!(proxy.connections.load(Ordering::SeqCst), 1, "hello needs no new connection");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_with_nothing_to_send_notices_that_its_parent_stopped() {
+    let parent = Parent::start().await;
+    let child = Child::joined(&parent, "clinic").await;
+    let running = child.run(child.options());
+    capture(&child.spool, 1, 10).await;
+    eventually("acknowledged", || async { child.acknowledged().await == 1 }).await;
+    let (data_dir, target, port) = parent.stop().await;
+    eventually("the loss is noticed", || async { child.last_error().await.is_some() }).await;
+    target.rewind(0);
+    let parent = Parent::start_in(data_dir, target, port, |_| {}).await;
+    eventually("it has it again", || async { parent.target.transactions() == [1] }).await;
+    eventually("acknowledged", || async { child.acknowledged().await == 1 }).await;
+    assert!(child.last_error().await.is_none());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_child_restored_from_a_backup_stops_with_words() {
     let parent = Parent::start().await;
     let child = Child::joined(&parent, "clinic").await;
     parent.target.with(|memory| {
         let key = (child.spool.node_id(), child.spool.epoch());
-        memory.watermarks.insert(key, Sequence(3));
+        memory.watermarks.insert(key, Watermark { sequence: Sequence(3), batch: None });
     });
     // Its log has grown past what the parent has, but it never sent that.
     capture(&child.spool, 9, 10).await;
@@ -125,6 +155,102 @@ async fn a_child_restored_from_a_backup_stops_with_words() {
     })
     .await;
     assert!(parent.target.transactions().is_empty());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_machines_with_one_data_dir_none_is_acknowledged_what_the_other_sent() {
+    let parent = Parent::start().await;
+    let first = Child::joined(&parent, "clinic").await;
+    capture(&first.spool, 2, 10).await;
+    let running = first.run(first.options());
+    eventually("acknowledged", || async { first.acknowledged().await == 2 }).await;
+    running.stop().await;
+    let first = first.close().await;
+    let second = Child::copy_of(&first, &parent);
+    let first = Child::open(first, &parent);
+
+    // The second offers much, and is cut before anything of it is applied.
+    capture(&second.spool, 5, 200_000).await;
+    let proxy = Proxy::start(parent.address).await;
+    proxy.budget.store(20_000, Ordering::SeqCst);
+    let mut large = ClientOptions { parent: proxy.url(), ..second.options() };
+    large.pace.batch_bytes_min = large.pace.batch_bytes_max;
+    let cut = second.run(large);
+    eventually("it was cut", || async { second.last_error().await.is_some() }).await;
+    cut.stop().await;
+    assert_eq!(parent.target.transactions(), [1, 2]);
+    // The first sends its own transactions of the same numbers.
+    capture(&first.spool, 3, 10).await;
+    let running = first.run(first.options());
+    eventually("acknowledged", || async { first.acknowledged().await == 5 }).await;
+    running.stop().await;
+    // Of the second's nothing was applied, so nothing may be acknowledged.
+    let running = second.run(second.options());
+    eventually("the link's words say so", || async {
+        second.last_error().await.is_some_and(|words| words.contains("another machine"))
+    })
+    .await;
+    assert_eq!(second.acknowledged().await, 2);
+    running.stop().await;
+    // Nor by the answer to a piece of the same range, to a link that said hello before.
+    let batch = second.batch(2, 5, Codec::Lz4).await;
+    let (mut connection, _) = second.greet().await.unwrap();
+    let error = send_whole(&mut connection, &batch).await.unwrap_err();
+    assert_eq!(error.code(), Some(crate::transport::wire::Code::Gap), "{error}");
+    assert_eq!(parent.target.transactions(), [1, 2, 3, 4, 5]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_smaller_batch_offered_later_does_not_make_a_child_its_own_clone() {
+    let parent = Parent::start().await;
+    let child = Child::joined(&parent, "clinic").await;
+    parent.target.with(|memory| memory.delay = Duration::from_secs(1));
+    capture(&child.spool, 6, 1000).await;
+    // The large one is being applied when the child loses its power.
+    let running = child.run(child.options());
+    eventually("it is being applied", || async {
+        child.spool.note("link.offered").await.unwrap().is_some()
+    })
+    .await;
+    crate::clock::sleep(Duration::from_millis(400)).await;
+    running.stop().await;
+    let mut options = child.options();
+    options.compression = crate::transport::codec::Compression::None;
+    options.pace.batch_bytes_min = 1;
+    options.pace.batch_bytes_max = 1;
+    let running = child.run(options);
+    eventually("all is acknowledged", || async { child.acknowledged().await == 6 }).await;
+    assert_eq!(parent.target.transactions(), [1, 2, 3, 4, 5, 6]);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_knows_how_many_of_its_changes_are_set_aside() {
+    let parent = Parent::start().await;
+    let child = Child::joined(&parent, "clinic").await;
+    let noted = async || {
+        let note = child.spool.note(client::SET_ASIDE).await.unwrap();
+        note.map(|bytes| serde_json::from_slice::<SetAside>(&bytes).unwrap())
+    };
+    let some = SetAside { parked: 2, quarantined: 1 };
+    parent.target.with(|memory| memory.set_aside = some);
+    let mut options = child.options();
+    options.hello_every = Duration::from_millis(300);
+    let running = child.run(options);
+    eventually("it is told at the hello", || async { noted().await == Some(some) }).await;
+    parent.target.with(|memory| memory.set_aside = SetAside::default());
+    eventually("and again, when it has changed", || async {
+        noted().await == Some(SetAside::default())
+    })
+    .await;
+    running.stop().await;
+    let running = child.run(child.options());
+    capture(&child.spool, 1, 10).await;
+    eventually("acknowledged", || async { child.acknowledged().await == 1 }).await;
+    parent.target.with(|memory| memory.set_aside = some);
+    capture(&child.spool, 1, 10).await;
+    eventually("the batch's answer adds to it", || async { noted().await == Some(some) }).await;
     running.stop().await;
 }
 

@@ -26,7 +26,7 @@ use super::enrol;
 use super::server::{Server, ServerOptions};
 use super::tls;
 use super::wire::{Hello, PROTOCOL_VERSIONS, PieceAnswer, PieceHeader, Welcome, path};
-use super::{Applied, Peer, ReceivedBatch, Target, TargetError, Wanted};
+use super::{Applied, Peer, ReceivedBatch, SetAside, Target, TargetError, Wanted, Watermark};
 use crate::change::{Change, Epoch, Identity, Kind, NodeId, Sequence, Shape};
 use crate::cli::join::{JoinError, JoinOptions, credentials, join};
 use crate::clock::{Clock, SharedClock, SystemClock, Timestamp};
@@ -68,7 +68,7 @@ impl MovedClock {
 /// What a test sees of a parent's database.
 #[derive(Default)]
 struct Memory {
-    watermarks: HashMap<(NodeId, Epoch), Sequence>,
+    watermarks: HashMap<(NodeId, Epoch), Watermark>,
     transactions: Vec<(Sequence, u64)>,
     applies: u64,
     fail_next: Option<TargetError>,
@@ -77,6 +77,7 @@ struct Memory {
     missing: Vec<Wanted>,
     asked: u64,
     delay: Duration,
+    set_aside: SetAside,
 }
 
 #[derive(Default)]
@@ -92,13 +93,22 @@ impl MemoryTarget {
     fn applies(&self) -> u64 {
         self.0.lock().unwrap().applies
     }
+    /// As a restored backup has it.
+    fn rewind(&self, to: u64) {
+        self.with(|memory| {
+            for watermark in memory.watermarks.values_mut() {
+                *watermark = Watermark { sequence: Sequence(to), batch: None };
+            }
+            memory.transactions.retain(|(sequence, _)| sequence.0 <= to);
+        });
+    }
     fn with<R>(&self, work: impl FnOnce(&mut Memory) -> R) -> R {
         work(&mut self.0.lock().unwrap())
     }
 }
 
 impl Target for MemoryTarget {
-    async fn watermark(&self, peer: &Peer) -> Result<Sequence, TargetError> {
+    async fn watermark(&self, peer: &Peer) -> Result<Watermark, TargetError> {
         let watermarks = &self.0.lock().unwrap().watermarks;
         Ok(watermarks.get(&(peer.node, peer.epoch)).copied().unwrap_or_default())
     }
@@ -106,7 +116,7 @@ impl Target for MemoryTarget {
     async fn apply(&self, peer: &Peer, batch: ReceivedBatch) -> Result<Applied, TargetError> {
         let delay = self.with(|memory| memory.delay);
         crate::clock::sleep(delay).await;
-        let watermark = self.watermark(peer).await?;
+        let watermark = self.watermark(peer).await?.sequence;
         let mut memory = self.0.lock().unwrap();
         memory.applies += 1;
         if let Some(error) = memory.fail_next.take() {
@@ -127,9 +137,15 @@ impl Target for MemoryTarget {
             }
         }
         let through = batch.through.max(watermark);
-        memory.watermarks.insert((peer.node, peer.epoch), through);
+        let mark = Watermark { sequence: through, batch: Some(batch.checksum) };
+        memory.watermarks.insert((peer.node, peer.epoch), mark);
         let wanted = std::mem::take(&mut memory.wanted_next);
-        Ok(Applied { through, wanted, ..Applied::default() })
+        let SetAside { parked, quarantined } = memory.set_aside;
+        Ok(Applied { through, parked, quarantined, wanted })
+    }
+
+    async fn set_aside(&self, _peer: &Peer) -> Result<SetAside, TargetError> {
+        Ok(self.with(|memory| memory.set_aside))
     }
 
     async fn wanted(&self, _peer: &Peer, most: usize) -> Result<Vec<Wanted>, TargetError> {
@@ -210,9 +226,19 @@ impl Parent {
         port: u16,
         tune: impl FnOnce(&mut ServerOptions),
     ) -> Parent {
+        Parent::start_with(Limits::default(), data_dir, target, port, tune).await
+    }
+
+    async fn start_with(
+        limits: Limits,
+        data_dir: tempfile::TempDir,
+        target: Arc<MemoryTarget>,
+        port: u16,
+        tune: impl FnOnce(&mut ServerOptions),
+    ) -> Parent {
         let clock = clock();
         let shared = shared(&clock);
-        let spool = Spool::open(data_dir.path(), Arc::clone(&shared), Limits::default()).unwrap();
+        let spool = Spool::open(data_dir.path(), Arc::clone(&shared), limits).unwrap();
         let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
         let mut options = ServerOptions::new(address, "parent", data_dir.path().to_owned());
         options.names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
@@ -259,10 +285,38 @@ struct Child {
 
 impl Child {
     fn new(parent: &Parent) -> Child {
-        let data_dir = tempfile::tempdir().unwrap();
+        Child::open(tempfile::tempdir().unwrap(), parent)
+    }
+
+    /// Closes the store, so that its folder can be copied.
+    async fn close(self) -> tempfile::TempDir {
+        self.spool.close().await.unwrap();
+        self.data_dir
+    }
+
+    fn open(data_dir: tempfile::TempDir, parent: &Parent) -> Child {
         let clock = clock();
         let spool = Spool::open(data_dir.path(), shared(&clock), Limits::default()).unwrap();
         Child { data_dir, spool, clock, parent: parent.url() }
+    }
+
+    /// Another machine, made from an image of the first.
+    fn copy_of(data_dir: &tempfile::TempDir, parent: &Parent) -> Child {
+        let copy = tempfile::tempdir().unwrap();
+        let mut folders = vec![(data_dir.path().to_owned(), copy.path().to_owned())];
+        while let Some((from, to)) = folders.pop() {
+            std::fs::create_dir_all(&to).unwrap();
+            for entry in std::fs::read_dir(from).unwrap() {
+                let entry = entry.unwrap();
+                let target = to.join(entry.file_name());
+                if entry.file_type().unwrap().is_dir() {
+                    folders.push((entry.path(), target));
+                } else {
+                    std::fs::copy(entry.path(), target).unwrap();
+                }
+            }
+        }
+        Child::open(copy, parent)
     }
 
     async fn joined(parent: &Parent, name: &str) -> Child {

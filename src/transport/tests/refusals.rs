@@ -184,6 +184,24 @@ async fn a_token_works_once_but_a_lost_answer_can_be_asked_again() {
     assert!(child.greet().await.is_ok());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn two_machines_made_from_one_image_cannot_join_under_two_names() {
+    let parent = Parent::start().await;
+    // Its store was made before the image was taken: a join that failed does that.
+    let image = Child::new(&parent).close().await;
+    let first = Child::copy_of(&image, &parent);
+    let second = Child::copy_of(&image, &parent);
+    assert_eq!(first.join(&parent.invite("clinic-1")).await.unwrap(), "clinic-1");
+    let token = parent.invite("clinic-2");
+    let words = second.join(&token).await.unwrap_err().to_string();
+    assert!(words.contains("`clinic-1`") && words.contains("empty data_dir"), "{words}");
+    // The invitation is still good for a machine of its own.
+    assert_eq!(Child::new(&parent).join(&token).await.unwrap(), "clinic-2");
+    // One that was revoked makes room.
+    parent.revoke("clinic-1");
+    assert_eq!(second.join(&parent.invite("clinic-3")).await.unwrap(), "clinic-3");
+}
+
 fn folder_of(child: &Child) -> std::path::PathBuf {
     crate::transport::credentials::folder(child.data_dir.path())
 }
@@ -248,4 +266,57 @@ async fn a_parent_dialled_under_a_name_it_does_not_have_says_what_to_add() {
     if let Err(LinkError::Distrust(words)) = child.greet().await {
         assert!(words.contains("[listen]"), "{words}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_that_say_nothing_do_not_keep_a_child_out() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let tune = |options: &mut ServerOptions| {
+        options.connections_max = 8;
+        options.strangers_max = 3;
+    };
+    let parent = Parent::start_in(data_dir, Arc::default(), 0, tune).await;
+    let child = Child::joined(&parent, "clinic").await;
+    let (mut kept, welcome) = child.greet().await.unwrap();
+    assert_eq!(welcome.watermark, Sequence(0));
+    // Half of them do not even shake hands.
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(TcpStream::connect(parent.address).await.unwrap());
+    }
+    let token: Token = parent.invite("other").parse().unwrap();
+    let config = Arc::new(tls::joining(token.authority, shared(&child.clock)).unwrap());
+    let mut strangers = Vec::new();
+    for _ in 0..20 {
+        strangers.push(child.dial().connect(Arc::clone(&config)).await.unwrap());
+    }
+    eventually("three of the strangers are left", || async {
+        strangers.iter().filter(|stranger| !stranger.is_closed()).count() <= 3
+    })
+    .await;
+    let other = Child::new(&parent);
+    assert_eq!(other.join(&parent.invite("other")).await.unwrap(), "other");
+    other.greet().await.unwrap();
+    // Whoever has said hello stays.
+    capture(&child.spool, 1, 10).await;
+    let batch = child.batch(0, 1, Codec::Lz4).await;
+    assert_eq!(through(send_whole(&mut kept, &batch).await), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_never_says_hello_is_closed() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let tune = |options: &mut ServerOptions| options.hello_within = Duration::from_millis(500);
+    let parent = Parent::start_in(data_dir, Arc::default(), 0, tune).await;
+    let child = Child::joined(&parent, "clinic").await;
+    let (greeted, _) = child.greet().await.unwrap();
+    let silent = child.connect().await.unwrap();
+    let mut bare = TcpStream::connect(parent.address).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), async {
+        silent.closed().await;
+        assert_eq!(bare.read(&mut [0; 10]).await.unwrap_or(0), 0);
+    })
+    .await
+    .expect("both are closed");
+    assert!(!greeted.is_closed());
 }

@@ -2,7 +2,7 @@
 
 use headwater::apply::Error;
 use headwater::change::{Epoch, Sequence};
-use headwater::transport::{Peer, Target, TargetError};
+use headwater::transport::{Peer, ReceivedBatch, Target, TargetError, Watermark};
 
 use super::on_both;
 use super::stage::*;
@@ -32,7 +32,13 @@ async fn a_batch_sent_twice_is_applied_once(stage: Stage) {
     assert_eq!(again.through, through);
     let query = format!("SELECT gender FROM person WHERE uuid = '{id}'");
     assert_eq!(stage.ask(&query).await.as_deref(), Some("here"));
-    assert_eq!(Target::watermark(&stage.applier, &stage.peer).await.unwrap(), through);
+    let watermark = Target::watermark(&stage.applier, &stage.peer).await.unwrap();
+    assert_eq!(watermark, Watermark { sequence: through, batch: Some([0; 8]) });
+    // Of a copy of that node: the same numbers, but not what was applied.
+    let (theirs, _) = batch(Sequence(0), &rows);
+    let theirs = ReceivedBatch { checksum: [1; 8], ..theirs };
+    let refused = stage.applier.apply(&stage.peer, theirs).await;
+    assert!(matches!(refused, Err(Error::Gap { .. })), "{refused:?}");
 }
 
 async fn a_batch_that_overlaps_is_applied_from_the_first_new_transaction(stage: Stage) {
@@ -85,7 +91,7 @@ async fn a_table_that_the_map_does_not_let_in_is_refused_and_nothing_is_written(
     );
     assert_eq!(count(&stage, &[&id]).await, "0");
     let watermark = stage.applier.watermark(stage.peer.node, stage.peer.epoch).await.unwrap();
-    assert_eq!(watermark, Sequence(0));
+    assert_eq!(watermark.sequence, Sequence(0));
 }
 
 async fn a_damaged_batch_writes_nothing(stage: Stage) {
@@ -95,9 +101,10 @@ async fn a_damaged_batch_writes_nothing(stage: Stage) {
     writer.change(&person(&id));
     let mut bytes = writer.finish();
     bytes.push(250);
-    let cut = headwater::transport::ReceivedBatch {
+    let cut = ReceivedBatch {
         from: Sequence(0),
         through: Sequence(1),
+        checksum: [0; 8],
         segments: Box::new(Memory(vec![bytes])),
     };
     assert!(matches!(stage.applier.apply(&stage.peer, cut).await, Err(Error::Refused(_))));

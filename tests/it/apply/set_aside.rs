@@ -431,6 +431,7 @@ async fn what_an_older_headwater_set_aside_is_kept(stage: Stage) {
         .sql(&format!(
             "ALTER TABLE {schema}.held DROP COLUMN awaits_table, DROP COLUMN awaits_identity, \
              MODIFY kind ENUM('insert', 'update', 'delete') NOT NULL; \
+             ALTER TABLE {schema}.watermark DROP COLUMN batch; \
              UPDATE {schema}.version SET number = 1"
         ))
         .await;

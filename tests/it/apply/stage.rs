@@ -221,7 +221,8 @@ pub(super) fn batch(from: Sequence, transactions: &[Vec<Row>]) -> (ReceivedBatch
         writer.end(End { sequence, changes, committed_at, origin: None });
     }
     segments.push(writer.finish());
-    let batch = ReceivedBatch { from, through: sequence, segments: Box::new(Memory(segments)) };
+    let segments = Box::new(Memory(segments));
+    let batch = ReceivedBatch { from, through: sequence, checksum: [0; 8], segments };
     (batch, sequence)
 }
 

@@ -83,7 +83,7 @@ fn note(
         return;
     }
     let all = drops_database(sql, &options.database);
-    let mentions = Mentions::read(sql, schema, &options.database);
+    let mentions = Mentions::defined(sql, schema, &options.database);
     for table in tables {
         if all || mentions.table(table) {
             let most = &mut found.entry(table.clone()).or_insert_with(|| (spot.clone(), effect)).1;

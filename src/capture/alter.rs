@@ -88,7 +88,9 @@ fn specification(words: &[String]) -> Effect {
     match word(0) {
         "ADD" => match word(1) {
             "CONSTRAINT" | "PRIMARY" | "FOREIGN" => Effect::Keys,
-            "UNIQUE" | "INDEX" | "KEY" | "FULLTEXT" | "SPATIAL" | "CHECK" => Effect::Nothing,
+            "UNIQUE" | "INDEX" | "KEY" | "FULLTEXT" | "SPATIAL" | "CHECK" | "PARTITION" => {
+                Effect::Nothing
+            }
             _ => Effect::Columns,
         },
         "DROP" => match word(1) {
@@ -100,8 +102,14 @@ fn specification(words: &[String]) -> Effect {
         "MODIFY" if !moves => Effect::Contents,
         // Of another engine it is read alike, but one without transactions does not travel.
         "CONVERT" | "ENGINE" => Effect::Contents,
+        // Options may follow one another without a comma.
+        _ if words.iter().any(|word| word == "ENGINE") => Effect::Columns,
         "ALTER" | "AUTO_INCREMENT" | "COMMENT" | "ROW_FORMAT" | "ENABLE" | "DISABLE"
         | "ALGORITHM" | "LOCK" | "FORCE" | "DEFAULT" | "COLLATE" | "CHARACTER" => Effect::Nothing,
+        // Partitions: which rows they take or bring, if any, is another question.
+        "PARTITION" | "REORGANIZE" | "COALESCE" | "REBUILD" | "OPTIMIZE" | "ANALYZE" | "CHECK"
+        | "REPAIR" => Effect::Nothing,
+        "REMOVE" if word(1) == "PARTITIONING" => Effect::Nothing,
         _ => Effect::Columns,
     }
 }
@@ -166,6 +174,13 @@ mod tests {
             ("ALTER TABLE obs DROP a", Effect::Columns),
             ("ALTER TABLE obs CHANGE a b INT", Effect::Columns),
             ("ALTER TABLE obs RENAME TO old", Effect::Columns),
+            ("ALTER TABLE obs COMMENT = 'x' ENGINE = MyISAM", Effect::Columns),
+            ("ALTER TABLE obs ADD PARTITION (PARTITION p VALUES LESS THAN (9))", Effect::Nothing),
+            ("ALTER TABLE obs PARTITION BY HASH (obs_id) PARTITIONS 3", Effect::Nothing),
+            ("ALTER TABLE obs ADD a INT PARTITION BY HASH (a)", Effect::Columns),
+            ("ALTER TABLE obs ADD `partition` INT", Effect::Columns),
+            ("ALTER TABLE obs REMOVE PARTITIONING", Effect::Nothing),
+            ("ALTER TABLE obs REMOVE SYSTEM VERSIONING", Effect::Columns),
             ("ALTER TABLE obs /*!50000 ADD a INT */", Effect::Columns),
             (r#"ALTER TABLE "obs" CHANGE comment remark TEXT"#, Effect::Columns),
             (r"ALTER TABLE obs COMMENT 'C:\', CHANGE a b INT, COMMENT 'x'", Effect::Columns),

@@ -27,6 +27,12 @@ const SETTLED: &str = " LOCK IN SHARE MODE";
 /// table are usually needed together.
 const NEIGHBOURS: i64 = 128;
 
+/// What is not committed is never looked at, whatever the server's own settings are.
+const SESSION: [&str; 2] = [
+    "SET time_zone = '+00:00', NAMES utf8mb4",
+    "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+];
+
 type Boxed<'f, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'f>>;
 
 /// A connection for questions, made when first needed and again after it broke.
@@ -250,7 +256,7 @@ impl Fetcher {
     async fn connection(&mut self) -> Result<&mut Conn, Error> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.options.connect(&["SET time_zone = '+00:00', NAMES utf8mb4"]).await?,
+            None => self.options.connect(&SESSION).await?,
         };
         Ok(self.connection.insert(connection))
     }

@@ -34,6 +34,9 @@ pub(super) struct Identities {
     numbers: HashMap<Name, TableNumber>,
     names: Vec<Name>,
     known: Generations,
+    /// Tables forgotten, and by which change: what the store has of them is not asked for before it
+    /// has forgotten them too.
+    forgotten: HashMap<TableNumber, u64>,
     gathering: Vec<IndexChange>,
     /// So many of them belong to transactions whose end has been read.
     settled: usize,
@@ -50,6 +53,7 @@ impl Identities {
             numbers: HashMap::new(),
             names: Vec::new(),
             known: Generations::new(cached_max),
+            forgotten: HashMap::new(),
             gathering: Vec::new(),
             settled: 0,
             handed_over: 0,
@@ -76,7 +80,11 @@ impl Identities {
         local: i64,
     ) -> Result<Option<&IdentityBytes>, Error> {
         self.make_room();
+        let forgotten = !self.forgotten.is_empty() && self.forgotten.contains_key(&table);
         let known = self.known.recall((table, local), || {
+            if forgotten {
+                return Ok(None);
+            }
             let Some(name) = self.names.get(table.0 as usize) else { return Ok(None) };
             let bytes = self.reader.get(name, local)?;
             Ok(bytes.map(|bytes| Known::Called(IdentityBytes::from_slice(&bytes))))
@@ -112,14 +120,27 @@ impl Identities {
         self.keep((table, local), Known::Gone);
     }
 
+    /// Something happened to rows of a table that is not known: what is needed of it has to be asked
+    /// anew.
+    pub(super) fn forget(&mut self, table: TableNumber) {
+        let Some(name) = self.names.get(table.0 as usize) else { return };
+        self.gathering.push(IndexChange::Forget { table: name.clone() });
+        self.known.forget_table(table);
+        self.forgotten.insert(table, self.changes());
+    }
+
+    /// How many changes of the index there have been.
+    fn changes(&self) -> u64 {
+        self.handed_over.saturating_add(self.gathering.len() as u64)
+    }
+
     fn keep(&mut self, key: Key, known: Known) {
         self.make_room();
         self.known.young.insert(key, known);
     }
 
     fn make_room(&mut self) {
-        let changes = self.handed_over.saturating_add(self.gathering.len() as u64);
-        self.known.make_room(changes, self.committed);
+        self.known.make_room(self.changes(), self.committed);
     }
 
     /// How many changes wait to be handed to the store.
@@ -165,11 +186,13 @@ impl Identities {
         self.gathering.clear();
         self.settled = 0;
         self.known.forget();
+        self.forgotten.clear();
     }
 
     /// The last hand-over is in the store.
     pub(super) fn committed(&mut self) {
         self.committed = self.handed_over;
+        self.forgotten.retain(|_, change| *change > self.committed);
     }
 }
 
@@ -210,6 +233,11 @@ impl Generations {
         })
     }
 
+    fn forget_table(&mut self, table: TableNumber) {
+        self.young.retain(|key, _| key.0 != table);
+        self.old.retain(|key, _| key.0 != table);
+    }
+
     fn forget(&mut self) {
         self.young.clear();
         self.old.clear();
@@ -230,6 +258,50 @@ impl Generations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::SystemClock;
+    use crate::spool::{Append, Limits, Spool};
+
+    fn called(local: i64) -> IdentityBytes {
+        IdentityBytes::new(&Identity::Many(vec![crate::value::Value::Int(local)]))
+    }
+
+    #[tokio::test]
+    async fn a_forgotten_table_is_not_asked_of_a_store_that_still_knows_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(folder.path(), SystemClock::shared(), Limits::default()).unwrap();
+        let mut identities =
+            Identities::new(spool.index_reader().unwrap(), NonZeroUsize::new(2).unwrap());
+        let (person, role) =
+            (identities.number(&"person".into()), identities.number(&"role".into()));
+        let store = |index| spool.append(Append { index, ..Append::default() });
+        for local in 0..9 {
+            identities.put(person, local, called(local));
+            identities.put(role, local, called(local));
+        }
+        store(identities.hand_over()).await.unwrap();
+        identities.committed();
+
+        identities.forget(person);
+        identities.put(person, 5, called(50));
+        for stored in [false, true] {
+            for local in 0..9 {
+                let after = (local == 5).then(|| called(50));
+                assert_eq!(identities.get(person, local).unwrap().cloned(), after, "{local}");
+                assert_eq!(identities.get(role, local).unwrap(), Some(&called(local)));
+            }
+            if !stored {
+                store(identities.hand_over()).await.unwrap();
+                identities.committed();
+            }
+        }
+        assert!(identities.forgotten.is_empty());
+
+        // Undone with the transaction that it belongs to.
+        identities.forget(role);
+        assert_eq!(identities.get(role, 3).unwrap(), None);
+        identities.undo();
+        assert_eq!(identities.get(role, 3).unwrap(), Some(&called(3)));
+    }
 
     fn holds(known: &mut Generations, local: i64) -> bool {
         known.recall((TableNumber(0), local), || Ok(None)).unwrap().is_some()

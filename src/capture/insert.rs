@@ -123,7 +123,7 @@ impl Inserts {
         let name = row.value(self.named_by)?;
         match &self.lender {
             None => {
-                let identity = writer.identity_value(&name);
+                let identity = writer.identity_value(&name)?;
                 if let Some((number, local)) = indexed_key(&plan.bound, plan.number, row)? {
                     identities.put(number, local, IdentityBytes::from_slice(identity));
                 }
@@ -153,12 +153,12 @@ fn value(
     writer: &mut SegmentWriter,
 ) -> Result<bool, Pause> {
     if matches!(row.columns.get(column), Some(RawColumn::Null)) {
-        writer.value(&Value::Null);
+        writer.value(&Value::Null)?;
         return Ok(true);
     }
     let value = row.value(column)?;
     if matches!(carried, Carried::Plain) || ReferenceRule::is_no_row(&value) {
-        writer.value(&value);
+        writer.value(&value)?;
         return Ok(true);
     }
     match carried {
@@ -166,12 +166,12 @@ fn value(
         Carried::Natural { table } => {
             let identity = IdentityBytes::new(&Identity::One(value));
             let Some(identity) = identity.nameless() else { return Ok(false) };
-            writer.reference(table, identity);
+            writer.reference(table, identity)?;
         }
         Carried::Local { table, lender } => match local_key(&value) {
-            None => writer.value(&value),
+            None => writer.value(&value)?,
             Some(local) => match known(identities, lender, local)?.nameless() {
-                Some(identity) => writer.reference(table, identity),
+                Some(identity) => writer.reference(table, identity)?,
                 None => return Ok(false),
             },
         },

@@ -229,3 +229,43 @@ proptest! {
         prop_assert!(both_ways_agree("patient", &[INT, INT], &cells));
     }
 }
+
+#[test]
+fn a_row_in_an_identity_is_called_by_what_it_is_called_when_that_is_used() {
+    let mut bench = Bench::new();
+    let plan = bench.plan("note", &[INT, TEXT, INT, TEXT, INT, INT, INT, DATETIME, TEXT]);
+    let (member, person) =
+        (bench.identities.number(&"member".into()), bench.identities.number(&"person".into()));
+    let of_person = |identity| {
+        let person = crate::value::Reference { table: "person".into(), identity };
+        Identity::Many(vec![Value::Reference(Box::new(person)), Value::Text("nurse".into())])
+    };
+    bench.identities.put(member, 1, IdentityBytes::new(&of_person(Identity::Lost(2))));
+    let one = 1_i32.to_le_bytes();
+    let number = RawColumn::Bytes(&one);
+    let null = RawColumn::Null;
+    let row = [number, RawColumn::Bytes(b"n"), null, null, null, number, number, null, null];
+    for name in ["person-2", "renamed"] {
+        let called = Identity::One(Value::Text(name.into()));
+        bench.identities.put(person, 2, IdentityBytes::new(&called));
+        let (change, _) = long_way(&mut bench, &plan, &row);
+        let referred =
+            crate::value::Reference { table: "member".into(), identity: of_person(called) };
+        let referred = Value::Reference(Box::new(referred));
+        assert!(change.unwrap().unwrap().values.contains(&referred), "{name}");
+    }
+    bench.identities.remove(person, 2);
+    let (asks, _) = long_way(&mut bench, &plan, &row);
+    assert!(asks.unwrap_err().contains("person"));
+}
+
+#[test]
+fn the_shapes_of_updates_are_not_kept_without_end() {
+    let mut bench = Bench::new();
+    let plan = bench.plan("patient", &[INT, INT]);
+    for columns in 0..5_000 {
+        let changed = vec![1; columns % 2_500];
+        assert_eq!(plan.update_shape(&changed).columns.len(), changed.len());
+    }
+    assert!(plan.update_shapes_kept() <= 1_000);
+}

@@ -204,7 +204,7 @@ pub fn reaches(position: &Position, end: &Position) -> bool {
     {
         return read.contains_all(&executed);
     }
-    (&position.file, position.offset) >= (&end.file, end.offset)
+    Spot::new(&position.file, position.offset).is_at_or_past(end)
 }
 
 #[cfg(test)]
@@ -251,6 +251,7 @@ mod tests {
         assert!(!start().spot().is_at_or_past(&before));
         let here = place.position();
         assert!(place.spot().is_at_or_past(&here));
+        assert!(reaches(&here, &before) && reaches(&here, &here) && !reaches(&before, &here));
     }
 
     #[test]

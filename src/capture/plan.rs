@@ -13,6 +13,9 @@ use crate::change::Shape;
 use crate::schema_map::{BoundMap, BoundTable, Direction, ReferenceRule, Role};
 use crate::value::Value;
 
+/// Sets of changed columns whose shapes are kept; a wide table has more than memory.
+const UPDATE_SHAPES_MAX: usize = 1_000;
+
 /// How to read and translate the rows of one table.
 pub(super) struct TablePlan {
     pub(super) bound: Arc<BoundTable>,
@@ -119,8 +122,16 @@ impl TablePlan {
             return Arc::clone(shape);
         }
         let shape = shape(&self.bound, changed);
+        if updates.len() >= UPDATE_SHAPES_MAX {
+            updates.clear();
+        }
         updates.insert(changed.to_vec(), Arc::clone(&shape));
         shape
+    }
+
+    #[cfg(test)]
+    pub(super) fn update_shapes_kept(&self) -> usize {
+        self.updates.lock().unwrap().len()
     }
 
     #[cold]

@@ -72,6 +72,12 @@ impl Began {
         self.files.iter().find(|(known, _)| known == file).map(|(_, seconds)| *seconds)
     }
 
+    /// Another server's files have the same names.
+    pub(super) async fn forget(&mut self, spool: &Spool) -> Result<(), Error> {
+        self.files.clear();
+        Ok(self.store(spool).await?)
+    }
+
     /// Writes it down, so that it is known before a position in the file is.
     pub(super) async fn store(&self, spool: &Spool) -> Result<(), crate::spool::Error> {
         spool.set_note(BEGAN, serde_json::to_vec(&self.files).unwrap_or_default()).await

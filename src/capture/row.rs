@@ -1,10 +1,12 @@
 //! One row of the log to a change, whatever its table is like.
 
 use super::Error;
+use super::identities::TableNumber;
 use super::plan::{Image, TablePlan};
-use super::translate::{Pause, Translator, indexed_key};
+use super::translate::{Pause, RowValues as _, Translator, indexed_key, local_key};
 use crate::change::{Change, Identity, Kind};
 use crate::record::{IdentityBytes, fingerprint};
+use crate::schema_map::BoundIdentity;
 use crate::value::Value;
 
 /// One row on its way to a change. Nothing but the identity index changes before everything the
@@ -19,7 +21,7 @@ pub(super) struct Step<'t, 'p> {
 impl Step<'_, '_> {
     pub(super) fn insert<'a>(&mut self, row: &Image<'a, '_>) -> Result<Option<Change<'a>>, Pause> {
         let identity = self.translator.identity(&self.plan.bound, row)?;
-        self.note(None, Some((row, identity.as_ref())))?;
+        self.note(None, Some(row))?;
         if Translator::left_out(&self.plan.bound, row)? {
             return Ok(None);
         }
@@ -59,13 +61,21 @@ impl Step<'_, '_> {
             return Ok(None);
         }
         // The old name is asked for before the new one is noted under the same key.
-        let old = if renamed { self.translator.identity(&plan.bound, before)? } else { None };
-        let identity = self.translator.identity(&plan.bound, after)?;
+        let named = self.translator.identity(&plan.bound, after)?;
+        let former = if renamed || named.is_none() { self.former(before)? } else { None };
+        let old = if renamed { self.called(before, former.as_ref())? } else { None };
+        let is_named = named.is_some();
+        let identity = named.or_else(|| old.clone().or_else(|| known(former.as_ref())));
         let was_out = Translator::left_out(&plan.bound, before)?;
         let is_out = Translator::left_out(&plan.bound, after)?;
         let old_values = self.values(&changed, before)?;
+        if former.is_some() {
+            // What is noted below is what it was known by: nothing may have to be asked after it.
+            self.values(&changed, after)?;
+        }
         if renamed || rekeyed {
-            self.note(rekeyed.then_some(before), Some((after, identity.as_ref())))?;
+            self.note(rekeyed.then_some(before), is_named.then_some(after))?;
+            self.remember(former.as_ref(), (!is_named).then_some(after), identity.as_ref())?;
         }
         let Some(identity) = identity else {
             self.nameless += 1;
@@ -102,10 +112,12 @@ impl Step<'_, '_> {
     }
 
     pub(super) fn delete<'a>(&mut self, row: &Image<'a, '_>) -> Result<Option<Change<'a>>, Pause> {
-        let identity = self.translator.identity(&self.plan.bound, row)?;
+        let former = self.former(row)?;
+        let identity = self.called(row, former.as_ref())?;
         let out = Translator::left_out(&self.plan.bound, row)?;
         let values = self.values(&self.plan.value_columns, row)?;
         self.note(Some(row), None)?;
+        self.remember(former.as_ref(), None, None)?;
         let Some(identity) = identity else { return Ok(None) };
         if out {
             return Ok(None);
@@ -128,23 +140,89 @@ impl Step<'_, '_> {
         columns.iter().map(|column| self.translator.value(&self.plan.bound, *column, row)).collect()
     }
 
+    /// What a row whose identity was taken away was called before: the other end still calls it that.
+    fn former(&mut self, row: &Image<'_, '_>) -> Result<Option<Former>, Pause> {
+        let plan = self.plan;
+        let (BoundIdentity::Column(column), Some(key)) =
+            (&plan.bound.identity, plan.bound.local_key)
+        else {
+            return Ok(None);
+        };
+        if !row.value(*column)?.is_null() {
+            return Ok(None);
+        }
+        let Some(local) = local_key(&row.value(key)?) else { return Ok(None) };
+        let Some(kept) = self.translator.identities.get(plan.number, local)? else {
+            return Ok(None);
+        };
+        Ok(match kept.identity()?.into_owned() {
+            Identity::Lost(_) => None,
+            identity => Some(Former { key: (plan.number, local), identity }),
+        })
+    }
+
+    /// What a row is called, or was.
+    fn called<'a>(
+        &mut self,
+        row: &Image<'a, '_>,
+        former: Option<&Former>,
+    ) -> Result<Option<Identity<'a>>, Pause> {
+        let identity = self.translator.identity(&self.plan.bound, row)?;
+        Ok(identity.or_else(|| known(former)))
+    }
+
+    /// Keeps in mind what a row without an identity was called, whether or not others refer to its
+    /// table, until it has one again or is gone.
+    fn remember(
+        &mut self,
+        former: Option<&Former>,
+        here: Option<&Image<'_, '_>>,
+        identity: Option<&Identity<'_>>,
+    ) -> Result<(), Error> {
+        let plan = self.plan;
+        let indexed = plan.bound.referenced;
+        if let Some(Former { key: (number, local), .. }) = former
+            && (here.is_some() || !indexed)
+        {
+            self.translator.identities.remove(*number, *local);
+        }
+        if let (Some(row), Some(identity), Some(key)) = (here, identity, plan.bound.local_key)
+            && matches!(plan.bound.identity, BoundIdentity::Column(_))
+            && let Some(local) = local_key(&row.value(key)?)
+        {
+            self.translator.identities.put(plan.number, local, IdentityBytes::new(identity));
+        }
+        Ok(())
+    }
+
     /// Keeps the identity index as the log says.
     fn note(
         &mut self,
         gone: Option<&Image<'_, '_>>,
-        here: Option<(&Image<'_, '_>, Option<&Identity<'_>>)>,
-    ) -> Result<(), Error> {
+        here: Option<&Image<'_, '_>>,
+    ) -> Result<(), Pause> {
         let plan = self.plan;
         if let Some(row) = gone
             && let Some((number, local)) = indexed_key(&plan.bound, plan.number, row)?
         {
             self.translator.identities.remove(number, local);
         }
-        if let Some((row, Some(identity))) = here
+        if let Some(row) = here
             && let Some((number, local)) = indexed_key(&plan.bound, plan.number, row)?
+            && let Some(kept) = self.translator.kept(&plan.bound, row)?
         {
-            self.translator.identities.put(number, local, IdentityBytes::new(identity));
+            self.translator.identities.put(number, local, kept);
         }
         Ok(())
     }
+}
+
+/// What a row was called whose identity is NULL now.
+struct Former {
+    key: (TableNumber, i64),
+    identity: Identity<'static>,
+}
+
+fn known<'a>(former: Option<&Former>) -> Option<Identity<'a>> {
+    former.map(|former| former.identity.clone())
 }

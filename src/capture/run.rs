@@ -14,6 +14,7 @@ use super::follow::{Follower, Settings, Told};
 use super::identities::Identities;
 use super::place::{Place, Spot};
 use super::resume::{self, Began};
+use super::start::Filled;
 use super::storing::{HandOver, Storing, moves};
 use super::stream::{RawEvents, Request, Stream};
 use super::tables::Tables;
@@ -195,12 +196,14 @@ impl Capture {
         connection: &mut Conn,
         server: &Server,
         position: Position,
-        began: &Began,
+        began: &mut Began,
     ) -> Result<Position, Error> {
         let before = position.server.clone();
         let options = &self.options.database;
         let position = resume::resumed(connection, options, server, position, began).await?;
         if position.server != before {
+            // First: the dump may fail, and the next connection has only this to go by.
+            began.forget(&self.spool).await?;
             self.spool.set_position(Some(position.clone())).await?;
         }
         Ok(position)
@@ -216,6 +219,47 @@ impl Capture {
         }
     }
 
+    /// Where to follow the log from, and how the tables are defined there: from the store, or, the
+    /// first time, at the log's end.
+    async fn place(
+        &self,
+        (connection, fetcher, identities): (&mut Conn, &mut Fetcher, &mut Identities),
+        server: &Server,
+        by_offset: bool,
+        began: &mut Began,
+    ) -> Result<(Position, Tables, Filled), Error> {
+        let (spool, database) = (&self.spool, &self.options.database.database);
+        let file = Arc::clone(&self.options.map);
+        let Some(position) = spool.position().await? else {
+            // Everything until now is before the log's end, which is taken later.
+            let read_to = Some(self.clock.now());
+            let begun = start::begin(connection, server, &file, fetcher, identities, spool).await?;
+            let (position, live, filled) = begun;
+            let mut definitions = Tables::at_end(file, live);
+            let tables = definitions.for_store();
+            let begun = Some(position.clone());
+            let begun = Append { position: begun, read_to, tables, ..Append::default() };
+            spool.append(begun).await?;
+            tracing::info!(%position, "capture begins at the log's present end");
+            return Ok((position, definitions, filled));
+        };
+        let stored = spool.tables().await?;
+        let stored = stored.and_then(|stored| Tables::stored(file.clone(), &stored, database));
+        let definitions = match stored {
+            Some(definitions) => definitions,
+            None => Tables::unknown(file.clone(), LiveSchema::read(connection, database).await?),
+        };
+        resume::may_see(connection, &file, definitions.names()).await?;
+        let mut position = self.resumed(connection, server, position, began).await?;
+        position.gtids.take_if(|_| by_offset || !start::resumes_by_gtids(server));
+        let mut filled = Filled::read(spool).await?;
+        if !filled.is_full(&definitions.bind()) {
+            let map = BoundMap::bind(&file, &LiveSchema::read(connection, database).await?);
+            filled.fill(&map, fetcher, identities, spool).await?;
+        }
+        Ok((position, definitions, filled))
+    }
+
     /// One connection's worth of capture.
     async fn session(&mut self, by_offset: bool, watch: &mut Watch) -> Result<Never, Error> {
         // What a former connection left unfinished will be sent again from its beginning.
@@ -223,38 +267,13 @@ impl Capture {
         let mut connection = self.options.database.connect(&[]).await?;
         let server = Server::read(&mut connection).await?;
         start::suitable(&server)?;
-        let database = &self.options.database.database;
         let mut fetcher = Fetcher::new(self.options.database.clone());
         let mut identities =
             Identities::new(self.spool.index_reader()?, self.options.identities_cached_max);
-        let file = Arc::clone(&self.options.map);
-        let began = Began::read(&self.spool).await?;
-        let (position, definitions) = if let Some(position) = self.spool.position().await? {
-            let stored = self.spool.tables().await?;
-            let stored = stored.and_then(|stored| Tables::stored(file.clone(), &stored, database));
-            let definitions = match stored {
-                Some(definitions) => definitions,
-                None => Tables::unknown(file, LiveSchema::read(&mut connection, database).await?),
-            };
-            resume::may_see(&mut connection, &self.options.map, definitions.names()).await?;
-            let mut position = self.resumed(&mut connection, &server, position, &began).await?;
-            position.gtids.take_if(|_| by_offset || !start::resumes_by_gtids(&server));
-            (position, definitions)
-        } else {
-            let map = LiveSchema::read(&mut connection, database).await?;
-            let map = BoundMap::bind(&self.options.map, &map);
-            start::fill_lenders(&map, &mut fetcher, &mut identities, &self.spool).await?;
-            let position = start::log_end(&mut connection, &server).await?;
-            // What was defined meanwhile is not in the log after the position.
-            let live = LiveSchema::read(&mut connection, database).await?;
-            let mut definitions = Tables::at_end(file, live);
-            let tables = definitions.for_store();
-            let (begun, read_to) = (Some(position.clone()), Some(self.clock.now()));
-            let begun = Append { position: begun, read_to, tables, ..Append::default() };
-            self.spool.append(begun).await?;
-            tracing::info!(%position, "capture begins at the log's present end");
-            (position, definitions)
-        };
+        let mut began = Began::read(&self.spool).await?;
+        let asked = (&mut connection, &mut fetcher, &mut identities);
+        let (position, definitions, filled) =
+            self.place(asked, &server, by_offset, &mut began).await?;
         drop(connection);
         let request =
             Request { server_id: self.options.server_id, heartbeat: self.options.heartbeat };
@@ -276,6 +295,8 @@ impl Capture {
             server,
             watch,
             began,
+            filled,
+            unfilled: false,
             follower,
             storing: None,
             written: position,
@@ -296,6 +317,9 @@ struct Session<'c> {
     follower: Follower,
     storing: Option<Storing>,
     began: Began,
+    filled: Filled,
+    /// The index has forgotten something that it has to be filled with again.
+    unfilled: bool,
     /// The position in the store, or on its way there.
     written: Position,
     /// When the position was last handed over, on the monotonic clock.
@@ -337,7 +361,7 @@ impl Session<'_> {
                     self.watch().await?;
                 }
                 stored = Storing::done(&mut storing) => self.stored(stored)?,
-                wanted = self.capture.wanted.recv(), if !self.follower.assembly.is_open() => {
+                wanted = self.capture.wanted.recv(), if self.follower.is_between() => {
                     self.storing = storing;
                     // The link that wants rows is gone with the node itself.
                     if let Some(wanted) = wanted {
@@ -396,6 +420,13 @@ impl Session<'_> {
             if self.follower.take_rolled_back() {
                 self.undo().await?;
             }
+            let forgotten = self.follower.take_unfilled();
+            if !forgotten.is_empty() {
+                self.unfilled |= self.filled.forget(&forgotten, &self.capture.spool).await?;
+            }
+            if self.unfilled && self.follower.may_fill() {
+                self.fill().await?;
+            }
             if self.follower.assembly.waiting_bytes() > HAND_OVER_BYTES || self.is_much_indexed() {
                 self.wait_for_store().await?;
                 self.hand_over(Why::Free)?;
@@ -421,6 +452,16 @@ impl Session<'_> {
         self.hand_over(Why::Ending)?;
         self.wait_for_store().await?;
         self.follower.identities.undo();
+        Ok(())
+    }
+
+    /// Fills the index again with what it had to forget, now that rows of those tables can be read.
+    async fn fill(&mut self) -> Result<(), Error> {
+        self.wait_for_store().await?;
+        self.hand_over(Why::Ending)?;
+        self.wait_for_store().await?;
+        self.follower.fill(&self.capture.spool, &mut self.filled).await?;
+        self.unfilled = false;
         Ok(())
     }
 

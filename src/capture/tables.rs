@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::alter::{Effect, effect, recasts};
-use super::decode::{ColumnFacts, MapColumn};
+use super::decode::{Charset, ColumnFacts, ColumnType, MapColumn};
 use super::statement::{defines_tables, drops_database};
 use super::words::Mentions;
 use crate::database::schema::{LiveColumn, LiveSchema, LiveTable};
@@ -114,7 +114,7 @@ impl Tables {
         }
         let database = &self.kept.schema.database;
         let all = drops_database(sql, database);
-        let mentions = Mentions::read(sql, schema, database);
+        let mentions = Mentions::defined(sql, schema, database);
         let known = self.kept.schema.tables.keys().chain(self.file.tables.keys());
         let touched: BTreeSet<&Name> = known.filter(|table| all || mentions.table(table)).collect();
         let recasts = recasts(sql);
@@ -250,7 +250,7 @@ pub(super) struct Known {
 }
 
 /// Whether two definitions of a table mean the same to whoever reads its rows.
-fn alike(one: &LiveTable, other: &LiveTable) -> bool {
+pub(super) fn alike(one: &LiveTable, other: &LiveTable) -> bool {
     one.columns == other.columns
         && one.indexes == other.indexes
         && one.foreign_keys == other.foreign_keys
@@ -284,7 +284,9 @@ pub(super) fn same_contents(
 ) -> bool {
     now.columns.iter().enumerate().all(|(place, column)| {
         let says = |logged: &MapColumn| {
-            (logged.charset.is_some() || logged.unsigned.is_some()) && column.members.is_empty()
+            (logged.charset.is_some() || logged.unsigned.is_some())
+                && column.members.is_empty()
+                && !is_disguised(logged)
         };
         let only_one_meaning = matches!(
             column.data_type.as_str(),
@@ -297,6 +299,13 @@ pub(super) fn same_contents(
         let same = before.find(|same| same.name == column.name);
         same.is_some_and(|same| is_same_content(same, column))
     })
+}
+
+/// Whether the log may show one type for another: `MariaDB`'s `UUID`, `INET4` and `INET6` are
+/// `BINARY` there, whatever else it says of its columns.
+pub(super) fn is_disguised(logged: &MapColumn) -> bool {
+    matches!(logged.column, ColumnType::Char { bytes_max: 4 | 16 })
+        && matches!(logged.charset, None | Some(Charset::Binary))
 }
 
 /// Whether rows that the log describes so can be those of a table defined like this.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::Error;
 use super::identities::{Identities, TableNumber};
 use crate::change::Identity;
-use crate::record::Malformed;
+use crate::record::{IdentityBytes, Malformed};
 use crate::schema_map::{
     BoundIdentity, BoundMap, BoundTable, ConditionalRule, ReferenceRule, Role,
 };
@@ -50,6 +50,20 @@ impl From<Malformed> for Pause {
     }
 }
 
+/// Deciding rows kept in mind.
+const DECISIONS_MAX: usize = 100_000;
+/// References inside of identities inside of references: binding refuses a circle, but what the index
+/// keeps may stem from another map.
+const NESTED_MAX: u8 = 16;
+
+/// What a column's value stands for.
+enum Meaning<'a, 't> {
+    /// For itself.
+    Value(Value<'a>),
+    /// For the row of this table that has this local key.
+    Row(&'t Name, i64),
+}
+
 /// What a deciding row says of a value.
 enum Decided<'r> {
     /// It is the local key of a row of this table.
@@ -66,6 +80,9 @@ pub(super) struct Decisions {
 
 impl Decisions {
     pub(super) fn put(&mut self, rule: &ConditionalRule, local: i64, text: Option<String>) {
+        if self.known.len() >= DECISIONS_MAX {
+            self.known.clear();
+        }
         self.known.insert((rule.decider.clone(), rule.column.clone(), local), text);
     }
 
@@ -128,6 +145,31 @@ impl Translator<'_> {
         columns.iter().map(|column| self.value(table, *column, row)).collect()
     }
 
+    /// What the row is called, as the index keeps it: a part that is another row by the local key of
+    /// that, since the row may be renamed before this one is referred to.
+    pub(super) fn kept<'a>(
+        &mut self,
+        table: &BoundTable,
+        row: &impl RowValues<'a>,
+    ) -> Result<Option<IdentityBytes>, Pause> {
+        let columns = match &table.identity {
+            BoundIdentity::Column(_) | BoundIdentity::Borrowed { .. } => {
+                return Ok(self
+                    .identity(table, row)?
+                    .map(|identity| IdentityBytes::new(&identity)));
+            }
+            BoundIdentity::Composite(_) | BoundIdentity::WholeRow => table.identity_columns(),
+        };
+        let part = |column: &usize| {
+            Ok(match self.meaning(table, *column, row)? {
+                Meaning::Value(value) => value,
+                Meaning::Row(target, local) => referring(target, Identity::Lost(local)),
+            })
+        };
+        let parts = columns.iter().map(part).collect::<Result<_, Pause>>()?;
+        Ok(Some(IdentityBytes::new(&Identity::Many(parts))))
+    }
+
     /// The value of a column as it travels.
     pub(super) fn value<'a>(
         &mut self,
@@ -135,56 +177,90 @@ impl Translator<'_> {
         column: usize,
         row: &impl RowValues<'a>,
     ) -> Result<Value<'a>, Pause> {
+        Ok(match self.meaning(table, column, row)? {
+            Meaning::Value(value) => value,
+            Meaning::Row(target, local) => referring(target, self.of_local(target, local)?),
+        })
+    }
+
+    fn meaning<'a, 't>(
+        &self,
+        table: &'t BoundTable,
+        column: usize,
+        row: &impl RowValues<'a>,
+    ) -> Result<Meaning<'a, 't>, Pause> {
         let value = row.value(column)?;
         let role = table.columns.get(column).map(|column| &column.role);
-        let Some(Role::Reference(rule)) = role else { return Ok(value) };
+        let Some(Role::Reference(rule)) = role else { return Ok(Meaning::Value(value)) };
         if value.is_null() || ReferenceRule::is_no_row(&value) {
-            return Ok(value);
+            return Ok(Meaning::Value(value));
         }
-        match rule {
+        let target = match rule {
             ReferenceRule::Always { table: target, .. } if is_natural(self.map, target) => {
-                let identity = Identity::One(value);
-                Ok(Value::Reference(Box::new(Reference { table: target.clone(), identity })))
+                return Ok(Meaning::Value(referring(target, Identity::One(value))));
             }
-            ReferenceRule::Always { table: target, .. } => match local_key(&value) {
-                Some(local) => self.local_reference(target, local),
-                None => Ok(value),
-            },
+            ReferenceRule::Always { table: target, .. } => Some(target),
             ReferenceRule::Conditional(rule) => {
-                let Some(local) = local_key(&value) else { return Ok(value) };
-                let Some(decider) = local_key(&row.value(rule.through)?) else { return Ok(value) };
+                let (Some(_), Some(decider)) =
+                    (local_key(&value), local_key(&row.value(rule.through)?))
+                else {
+                    return Ok(Meaning::Value(value));
+                };
                 match self.decisions.decided(rule, decider) {
-                    Some(Decided::Refers(target)) => self.local_reference(target, local),
-                    Some(Decided::Plain) => Ok(value),
+                    Some(Decided::Refers(target)) => Some(target),
+                    Some(Decided::Plain) => None,
                     None => {
-                        Err(Pause::Need(Need::Decision { rule: Arc::clone(rule), local: decider }))
+                        let rule = Arc::clone(rule);
+                        return Err(Pause::Need(Need::Decision { rule, local: decider }));
                     }
                 }
             }
             ReferenceRule::Polymorphic(rule) => {
-                let Some(local) = local_key(&value) else { return Ok(value) };
-                let kind = row.value(rule.kind)?;
-                let Value::Text(kind) = kind else { return Ok(value) };
-                match rule.tables.iter().find(|(name, _)| **name == *kind) {
-                    Some((_, target)) => self.local_reference(target, local),
-                    None => Ok(value),
-                }
+                let Value::Text(kind) = row.value(rule.kind)? else {
+                    return Ok(Meaning::Value(value));
+                };
+                let named = rule.tables.iter().find(|(name, _)| **name == *kind);
+                named.map(|(_, target)| target)
             }
-        }
-    }
-
-    fn local_reference<'a>(&mut self, target: &Name, local: i64) -> Result<Value<'a>, Pause> {
-        let identity = self.of_local(target, local)?;
-        Ok(Value::Reference(Box::new(Reference { table: target.clone(), identity })))
+        };
+        Ok(match (target, local_key(&value)) {
+            (Some(target), Some(local)) => Meaning::Row(target, local),
+            (_, None) | (None, _) => Meaning::Value(value),
+        })
     }
 
     fn of_local(&mut self, table: &Name, local: i64) -> Result<Identity<'static>, Pause> {
+        self.within(table, local, NESTED_MAX)
+    }
+
+    fn within(
+        &mut self,
+        table: &Name,
+        local: i64,
+        depth_max: u8,
+    ) -> Result<Identity<'static>, Pause> {
         let lender = lender(self.map, table);
         let number = self.identities.number(&lender);
-        match self.identities.get(number, local)? {
-            Some(identity) => Ok(identity.identity().map_err(Error::from)?.into_owned()),
-            None => Err(Pause::Need(Need::Identity { table: lender, local })),
-        }
+        let Some(kept) = self.identities.get(number, local)? else {
+            return Err(Pause::Need(Need::Identity { table: lender, local }));
+        };
+        let parts = match kept.identity()?.into_owned() {
+            Identity::Many(parts) => parts,
+            known @ (Identity::One(_) | Identity::Lost(_)) => return Ok(known),
+        };
+        let Some(depth_max) = depth_max.checked_sub(1) else { return Ok(Identity::Lost(local)) };
+        let part = |part: Value<'static>| match part {
+            Value::Reference(row) if matches!(row.identity, Identity::Lost(_)) => {
+                let Reference { table, identity } = *row;
+                let identity = match identity {
+                    Identity::Lost(local) => self.within(&table, local, depth_max)?,
+                    known @ (Identity::One(_) | Identity::Many(_)) => known,
+                };
+                Ok(Value::Reference(Box::new(Reference { table, identity })))
+            }
+            known => Ok(known),
+        };
+        parts.into_iter().map(part).collect::<Result<_, Pause>>().map(Identity::Many)
     }
 
     /// Whether the map leaves this row out.
@@ -199,6 +275,10 @@ impl Translator<'_> {
         }
         Ok(false)
     }
+}
+
+fn referring<'a>(table: &Name, identity: Identity<'a>) -> Value<'a> {
+    Value::Reference(Box::new(Reference { table: table.clone(), identity }))
 }
 
 /// The table whose rows lend this one their identities: itself unless its identity is borrowed.
@@ -266,6 +346,22 @@ pub(super) fn local_key(value: &Value<'_>) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_deciding_rows_say_is_not_kept_without_end() {
+        let rule = ConditionalRule {
+            through: 0,
+            decider: "kind".into(),
+            column: "format".into(),
+            tables: Vec::new(),
+        };
+        let mut decisions = Decisions::default();
+        for local in 0..i64::try_from(3 * DECISIONS_MAX).unwrap() {
+            decisions.put(&rule, local, None);
+            assert!(decisions.decided(&rule, local).is_some());
+        }
+        assert!(decisions.known.len() <= DECISIONS_MAX);
+    }
 
     #[test]
     fn only_digits_are_a_local_key() {

@@ -84,9 +84,19 @@ pub(super) struct Mentions {
 impl Mentions {
     /// Of a statement run with `schema` as its default database.
     pub(super) fn read(sql: &str, schema: &str, database: &str) -> Mentions {
+        Mentions::of(readings(sql), schema, database)
+    }
+
+    /// Of a statement that defines tables: without those that it only copies or refers to.
+    pub(super) fn defined(sql: &str, schema: &str, database: &str) -> Mentions {
+        let defined = readings(sql).map(|words| made(words.clone(), database).unwrap_or(words));
+        Mentions::of(defined, schema, database)
+    }
+
+    fn of<'a>(readings: impl Iterator<Item = Words<'a>>, schema: &str, database: &str) -> Mentions {
         let inside = schema.to_lowercase() == database.to_lowercase();
         let mut mentions = Mentions { names: BTreeSet::new(), database: inside };
-        for words in readings(sql) {
+        for words in readings {
             let mut before: Option<Word<'_>> = None;
             for word in words {
                 let owned = before.as_ref().is_some_and(|before| before.names(database));
@@ -104,6 +114,34 @@ impl Mentions {
     pub(super) fn table(&self, table: &str) -> bool {
         self.names.contains(&table.to_lowercase())
     }
+}
+
+/// The words of a `CREATE TABLE` up to the name of the table that it makes. Whatever follows is of
+/// that table, or names others that stay as they are (`LIKE`, `REFERENCES`, `SELECT`).
+fn made<'a>(words: Words<'a>, database: &str) -> Option<Words<'a>> {
+    let mut rest = words.clone();
+    if !rest.next()?.is("CREATE") {
+        return None;
+    }
+    let mut word = rest.next()?;
+    if word.is("OR") {
+        rest.next().filter(|word| word.is("REPLACE"))?;
+        word = rest.next()?;
+    }
+    if !word.is("TABLE") {
+        return None;
+    }
+    word = rest.next()?;
+    if word.is("IF") {
+        rest.next().filter(|word| word.is("NOT"))?;
+        rest.next().filter(|word| word.is("EXISTS"))?;
+        word = rest.next()?;
+    }
+    let after_name = rest.clone();
+    let qualified = rest.next().is_some_and(|next| next.qualified || word.names(database));
+    let left = if qualified { rest.rest } else { after_name.rest };
+    let end = words.rest.len().checked_sub(left.len())?;
+    Some(Words { rest: words.rest.get(..end)?, ..words })
 }
 
 /// Reads a statement word by word.
@@ -231,6 +269,32 @@ mod tests {
     #[test]
     fn a_quote_twice_in_a_name_is_part_of_it() {
         assert_eq!(read("TRUNCATE `a``b`.`c`"), ["TRUNCATE", "a`b", "c"]);
+    }
+
+    #[test]
+    fn a_table_that_is_made_leaves_those_alone_that_it_names() {
+        for sql in [
+            "CREATE TABLE _obs_gho LIKE obs",
+            "create table if not exists `openmrs`.`_obs_new` like `openmrs`.`obs`",
+            "CREATE OR REPLACE TABLE x (obs INT, FOREIGN KEY (obs) REFERENCES obs (obs_id))",
+            "CREATE TABLE openmrs . x SELECT * FROM obs",
+        ] {
+            assert!(!Mentions::defined(sql, "openmrs", "openmrs").table("obs"), "{sql}");
+            assert!(Mentions::read(sql, "openmrs", "openmrs").table("obs"), "{sql}");
+        }
+        for sql in [
+            "CREATE TABLE obs LIKE x",
+            "CREATE TABLE IF NOT EXISTS obs (a INT)",
+            "CREATE OR REPLACE TABLE openmrs . `obs` (a INT)",
+            "CREATE TABLE /*! IF NOT EXISTS */ openmrs.obs (a INT)",
+            "CREATE TABLE \"obs\" (a INT)",
+            "RENAME TABLE obs TO _obs_old, _obs_new TO obs",
+            "DROP TABLE x, obs",
+            "ALTER TABLE x RENAME TO obs",
+        ] {
+            assert!(Mentions::defined(sql, "openmrs", "openmrs").table("obs"), "{sql}");
+        }
+        assert!(Mentions::defined("CREATE TABLE openmrs.obs (a INT)", "x", "openmrs").table("obs"));
     }
 
     #[test]

@@ -33,6 +33,11 @@ pub fn password_in(path: &Path) -> std::io::Result<String> {
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
+/// The first statement of every session, whatever the server's own settings are: a question must not
+/// open a transaction that keeps locks and an old view until the session ends, and texts come back
+/// as they are stored (`PAD_CHAR_TO_FULL_LENGTH` adds spaces).
+const SESSION: &str = "SET SESSION autocommit = 1, sql_mode = ''";
+
 /// Where a database is and how to get in.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Options {
@@ -171,7 +176,8 @@ impl Options {
         }
     }
 
-    /// Connects. The statements of `setup` run first on the new connection.
+    /// Connects. The statements of `setup` run first on the new connection, which commits by itself
+    /// and has no `sql_mode`.
     pub async fn connect(&self, setup: &[&str]) -> Result<Conn, Error> {
         self.check_authority()?;
         let attempt = tokio::time::timeout(self.connect_timeout, Conn::new(self.driver(setup)));
@@ -224,7 +230,7 @@ impl Options {
             .max_allowed_packet(Some(PACKET_BYTES_MAX))
             .tcp_keepalive(Some(Duration::from_secs(KEEPALIVE_SECONDS)))
             .tcp_nodelay(true)
-            .init(setup.iter().map(|statement| (*statement).to_owned()).collect::<Vec<_>>());
+            .init([&[SESSION], setup].concat());
         let ssl = match &self.tls {
             Tls::Disabled => None,
             Tls::Required { ca: None } => Some(SslOpts::default()),

@@ -18,7 +18,8 @@ impl IdentityBytes {
     pub fn new(identity: &Identity<'_>) -> IdentityBytes {
         let mut writer = SegmentWriter::new();
         writer.intern_identity(identity);
-        writer.put_identity(identity);
+        let written = writer.put_identity(identity);
+        debug_assert!(written.is_ok(), "every name was written before the identity");
         IdentityBytes(writer.finish().into())
     }
 

@@ -1,5 +1,6 @@
 //! Values as bytes.
 
+use super::Malformed;
 use super::names::Names;
 use super::tag::{
     BYTES, DECIMAL, DOUBLE, ENCODED, FLOAT, INT, JSON, LOST, MANY, NULL, ONE, REFERENCE, TEMPORAL,
@@ -51,21 +52,37 @@ fn put_hashed(bytes: &mut Vec<u8>, value: &Value<'_>) {
         | Value::Encoded { .. }
         | Value::Bytes(_)
         | Value::Temporal(_)
-        | Value::Json(_)) => put_value(bytes, &Names::default(), plain),
+        | Value::Json(_)) => {
+            let written = put_value(bytes, &Names::default(), plain);
+            debug_assert!(written.is_ok(), "only references mention names");
+        }
     }
 }
 
-pub(super) fn put_identity(bytes: &mut Vec<u8>, names: &Names, identity: &Identity<'_>) {
+/// A reference to a table that has not been named in the segment: no reader would know which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unnamed;
+
+/// The error of what was being written at `offset`.
+pub(super) fn unnamed(offset: usize) -> Malformed {
+    Malformed { offset, what: "a reference to a table that was not named before it" }
+}
+
+pub(super) fn put_identity(
+    bytes: &mut Vec<u8>,
+    names: &Names,
+    identity: &Identity<'_>,
+) -> Result<(), Unnamed> {
     match identity {
         Identity::One(value) => {
             bytes.push(ONE);
-            put_value(bytes, names, value);
+            put_value(bytes, names, value)?;
         }
         Identity::Many(parts) => {
             bytes.push(MANY);
             put_varint(bytes, parts.len() as u64);
             for part in parts {
-                put_value(bytes, names, part);
+                put_value(bytes, names, part)?;
             }
         }
         Identity::Lost(local) => {
@@ -73,9 +90,14 @@ pub(super) fn put_identity(bytes: &mut Vec<u8>, names: &Names, identity: &Identi
             put_varint(bytes, zigzag(*local));
         }
     }
+    Ok(())
 }
 
-pub(super) fn put_value(bytes: &mut Vec<u8>, names: &Names, value: &Value<'_>) {
+pub(super) fn put_value(
+    bytes: &mut Vec<u8>,
+    names: &Names,
+    value: &Value<'_>,
+) -> Result<(), Unnamed> {
     match value {
         Value::Null => bytes.push(NULL),
         Value::Int(number) => {
@@ -110,16 +132,23 @@ pub(super) fn put_value(bytes: &mut Vec<u8>, names: &Names, value: &Value<'_>) {
         Value::Temporal(text) => put_tagged(bytes, TEMPORAL, text.as_bytes()),
         Value::Json(text) => put_tagged(bytes, JSON, text.as_bytes()),
         Value::Reference(reference) => {
-            put_reference(bytes, names, &reference.table);
-            put_identity(bytes, names, &reference.identity);
+            put_reference(bytes, names, &reference.table)?;
+            put_identity(bytes, names, &reference.identity)?;
         }
     }
+    Ok(())
 }
 
 /// What stands before the identity of the row referred to.
-pub(super) fn put_reference(bytes: &mut Vec<u8>, names: &Names, table: &Name) {
+pub(super) fn put_reference(
+    bytes: &mut Vec<u8>,
+    names: &Names,
+    table: &Name,
+) -> Result<(), Unnamed> {
+    let number = names.number(table).ok_or(Unnamed)?;
     bytes.push(REFERENCE);
-    put_varint(bytes, u64::from(names.number(table).unwrap_or(u32::MAX)));
+    put_varint(bytes, u64::from(number));
+    Ok(())
 }
 
 fn put_tagged(bytes: &mut Vec<u8>, tag: u8, content: &[u8]) {

@@ -130,6 +130,49 @@ fn a_name_is_written_once_and_a_segment_stands_alone() {
     assert!(lengths[1] - lengths[0] < lengths[0]);
 }
 
+/// A row in parts after a row of the same shape that came whole and referred to nothing.
+#[test]
+fn the_tables_of_a_row_written_in_parts_are_named_whatever_came_before_it() {
+    let (note, ward) = (shape("note", &["ward_id"]), name("ward"));
+    let known = IdentityBytes::new(&Identity::One(text(UUID_TEXT)));
+    let whole = |values| Change {
+        shape: Arc::clone(&note),
+        kind: Kind::Insert,
+        identity: Identity::One(text("a")),
+        previous: None,
+        values,
+        base: None,
+    };
+    let mut writer = SegmentWriter::new();
+    writer.begin(Sequence(1));
+    writer.change(&whole(vec![Value::Null]));
+    for _ in 0..2 {
+        writer.start(Kind::Insert, &note, std::slice::from_ref(&ward));
+        writer.identity_value(&text("a")).unwrap();
+        writer.reference(&ward, known.as_slice()).unwrap();
+    }
+    let bytes = writer.finish();
+    let referring = whole(vec![reference("ward", Identity::One(text(UUID_TEXT)))]);
+    let expected = [whole(vec![Value::Null]), referring.clone(), referring].map(Record::Change);
+    assert_eq!(read(&bytes).unwrap()[1..], expected);
+    assert_eq!(bytes.windows(5).filter(|bytes| *bytes == b"\x04ward").count(), 1);
+}
+
+#[test]
+fn a_reference_to_a_table_that_was_not_named_is_refused_before_it_is_written() {
+    let mut writer = SegmentWriter::new();
+    let mark = writer.start(Kind::Insert, &shape("note", &["ward_id"]), &[]);
+    writer.identity_value(&text("a")).unwrap();
+    let so_far = writer.len();
+    let error = writer.reference(&name("ward"), &[0, 0]).unwrap_err();
+    assert_eq!((error.offset, writer.len()), (so_far, so_far));
+    let nested = Identity::Many(vec![Value::Null, reference("ward", Identity::Lost(1))]);
+    writer.value(&reference("note", nested)).unwrap_err();
+    writer.identity_value(&reference("ward", Identity::Lost(1))).unwrap_err();
+    writer.take_back(mark);
+    assert_eq!(read(&writer.finish()), Ok(vec![]));
+}
+
 #[test]
 fn lengths_that_promise_more_than_is_there_are_refused() {
     let huge = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];

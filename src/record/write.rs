@@ -6,9 +6,11 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use super::names::Names;
-use super::put::{put_bytes, put_identity, put_reference, put_value, put_varint, zigzag};
+use super::put::{
+    Unnamed, put_bytes, put_identity, put_reference, put_value, put_varint, unnamed, zigzag,
+};
 use super::tag::{BEGIN, DELETE, END, INSERT, NAME, ONE, SHAPE, UPDATE};
-use super::{End, Record};
+use super::{End, Malformed, Record};
 use crate::change::{Change, Fingerprint, Identity, Kind, Sequence, Shape};
 use crate::value::{Name, Value};
 
@@ -16,9 +18,20 @@ use crate::value::{Name, Value};
 #[derive(Debug, Default)]
 pub struct SegmentWriter {
     bytes: Vec<u8>,
-    /// By address; each shape is kept, so that its address cannot come to mean another.
-    shapes: HashMap<usize, (u32, Arc<Shape>), RandomState>,
+    /// By address.
+    shapes: HashMap<usize, Written, RandomState>,
     names: Names,
+}
+
+/// A shape written to the segment.
+#[derive(Debug)]
+struct Written {
+    number: u32,
+    /// Whether all tables that its values may refer to have been named too. A change that came
+    /// whole names only those that it does refer to.
+    started: bool,
+    /// Kept, so that its address cannot come to mean another.
+    shape: Arc<Shape>,
 }
 
 /// Where a change begun with [`SegmentWriter::start`] can be taken back to.
@@ -71,16 +84,22 @@ impl SegmentWriter {
         let shape = self.shape(&change.shape);
         let flags = u8::from(change.previous.is_some()) | (u8::from(change.base.is_some()) << 1);
         self.head(change.kind, flags, shape);
-        put_identity(&mut self.bytes, &self.names, &change.identity);
+        let written = self.parts(change);
+        debug_assert!(written.is_ok(), "every name was written before the change");
+    }
+
+    fn parts(&mut self, change: &Change<'_>) -> Result<(), Malformed> {
+        self.put_identity(&change.identity)?;
         if let Some(previous) = &change.previous {
-            put_identity(&mut self.bytes, &self.names, previous);
+            self.put_identity(previous)?;
         }
         for value in &change.values {
-            put_value(&mut self.bytes, &self.names, value);
+            self.value(value)?;
         }
         if let Some(Fingerprint(hash)) = change.base {
             self.bytes.extend_from_slice(&hash.to_le_bytes());
         }
+        Ok(())
     }
 
     /// Starts a change without an identity before and without a fingerprint, for a caller that has
@@ -88,13 +107,18 @@ impl SegmentWriter {
     /// [`SegmentWriter::identity_value`] has to follow, then one value for each column of the
     /// shape. `tables` are those that its values may refer to.
     pub fn start(&mut self, kind: Kind, shape: &Arc<Shape>, tables: &[Name]) -> Mark {
-        let number = if let Some((number, _)) = self.shapes.get(&address(shape)) {
-            *number
+        let known = self.shapes.get(&address(shape)).filter(|written| written.started);
+        let number = if let Some(written) = known {
+            written.number
         } else {
             for table in tables {
                 self.name(table);
             }
-            self.shape(shape)
+            let number = self.shape(shape);
+            if let Some(written) = self.shapes.get_mut(&address(shape)) {
+                written.started = true;
+            }
+            number
         };
         let mark = Mark(self.bytes.len());
         self.head(kind, 0, number);
@@ -108,11 +132,11 @@ impl SegmentWriter {
 
     /// The next part of a change started: an identity that is a value by itself. Gives back the
     /// identity as it was written.
-    pub fn identity_value(&mut self, value: &Value<'_>) -> &[u8] {
+    pub fn identity_value(&mut self, value: &Value<'_>) -> Result<&[u8], Malformed> {
         let start = self.bytes.len();
         self.bytes.push(ONE);
-        self.value(value);
-        self.bytes.get(start..).unwrap_or_default()
+        self.value(value)?;
+        Ok(self.bytes.get(start..).unwrap_or_default())
     }
 
     /// The next part of a change started: an identity written before, which mentions no tables.
@@ -122,15 +146,17 @@ impl SegmentWriter {
 
     /// The next part of a change started: a value. A reference may only be to one of the tables
     /// that the change was started with, and mention no others.
-    pub fn value(&mut self, value: &Value<'_>) {
-        put_value(&mut self.bytes, &self.names, value);
+    pub fn value(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
+        put_value(&mut self.bytes, &self.names, value).map_err(|Unnamed| unnamed(self.bytes.len()))
     }
 
     /// The next part of a change started: a reference to a row of one of its tables, whose
     /// identity, written before, mentions no tables.
-    pub fn reference(&mut self, table: &Name, identity: &[u8]) {
-        put_reference(&mut self.bytes, &self.names, table);
+    pub fn reference(&mut self, table: &Name, identity: &[u8]) -> Result<(), Malformed> {
+        put_reference(&mut self.bytes, &self.names, table)
+            .map_err(|Unnamed| unnamed(self.bytes.len()))?;
         self.bytes.extend_from_slice(identity);
+        Ok(())
     }
 
     /// Ends the transaction.
@@ -168,8 +194,8 @@ impl SegmentWriter {
     }
 
     fn shape(&mut self, shape: &Arc<Shape>) -> u32 {
-        if let Some((number, _)) = self.shapes.get(&address(shape)) {
-            return *number;
+        if let Some(written) = self.shapes.get(&address(shape)) {
+            return written.number;
         }
         let table = self.name(&shape.table);
         let columns: Vec<u32> = shape.columns.iter().map(|column| self.name(column)).collect();
@@ -180,7 +206,8 @@ impl SegmentWriter {
             put_varint(&mut self.bytes, u64::from(column));
         }
         let number = u32::try_from(self.shapes.len()).unwrap_or(u32::MAX);
-        self.shapes.insert(address(shape), (number, Arc::clone(shape)));
+        let written = Written { number, started: false, shape: Arc::clone(shape) };
+        self.shapes.insert(address(&written.shape), written);
         number
     }
 
@@ -212,8 +239,9 @@ impl SegmentWriter {
         }
     }
 
-    pub(super) fn put_identity(&mut self, identity: &Identity<'_>) {
-        put_identity(&mut self.bytes, &self.names, identity);
+    pub(super) fn put_identity(&mut self, identity: &Identity<'_>) -> Result<(), Malformed> {
+        put_identity(&mut self.bytes, &self.names, identity)
+            .map_err(|Unnamed| unnamed(self.bytes.len()))
     }
 }
 

@@ -15,6 +15,9 @@ use crate::value::Name;
 const IDENTITY_BYTES_MAX: usize = 16 * 1024;
 /// Runs of an unfinished transaction moved at a time once it ends.
 const MERGE_RUNS: i64 = 128;
+/// Beside the index, the run that says that the table was forgotten before its other runs there came
+/// to be. No local key is in it, and it comes before all that have some.
+const FORGOTTEN: i64 = i64::MIN;
 
 /// One step in the life of the index, in the order of the binary log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +38,22 @@ pub enum IndexChange {
         /// Its local key.
         local: i64,
     },
+    /// Something happened to rows of a table and nobody knows what: nothing that the index says of
+    /// them is to be believed, and what is needed is asked anew.
+    Forget {
+        /// The table.
+        table: Name,
+    },
+}
+
+impl IndexChange {
+    fn table(&self) -> &Name {
+        match self {
+            IndexChange::Put { table, .. }
+            | IndexChange::Remove { table, .. }
+            | IndexChange::Forget { table } => table,
+        }
+    }
 }
 
 /// The numbers that stand for table names in the index, each looked up once.
@@ -71,19 +90,27 @@ pub(super) fn find(connection: &Connection, table: &str) -> Result<Option<i64>, 
 }
 
 /// Carries out changes in order; of a transaction that is still unfinished, only beside the index.
-pub(super) fn apply(
+pub(super) fn apply<'c>(
     transaction: &Transaction<'_>,
     tables: &mut Tables,
-    changes: &[IndexChange],
+    changes: &'c [IndexChange],
     unfinished: bool,
 ) -> Result<(), Error> {
+    let forgets = |(at, change): (usize, &'c IndexChange)| {
+        matches!(change, IndexChange::Forget { .. }).then(|| (change.table(), at))
+    };
+    let forgotten: HashMap<&Name, usize> = changes.iter().enumerate().filter_map(forgets).collect();
     let mut placed = Vec::with_capacity(changes.len());
-    for change in changes {
+    for (at, change) in changes.iter().enumerate() {
+        if forgotten.get(change.table()).is_some_and(|forgotten| at < *forgotten) {
+            continue;
+        }
         let (table, local, identity) = match change {
             IndexChange::Put { table, local, identity } => {
                 (table, local, Some(checked(identity.as_slice())?))
             }
             IndexChange::Remove { table, local } => (table, local, None),
+            IndexChange::Forget { .. } => continue,
         };
         let (run, slot) = run::place(*local);
         placed.push((tables.number(transaction, table)?, run, slot, identity));
@@ -91,6 +118,9 @@ pub(super) fn apply(
     // Stable: of several changes to one row the last one holds.
     placed.sort_by_key(|(table, run, slot, _)| (*table, *run, *slot));
     let mut runs = if unfinished { Runs::pending(transaction)? } else { Runs::index(transaction)? };
+    for table in forgotten.into_keys() {
+        runs.forget(tables.number(transaction, table)?)?;
+    }
     let mut entries: Vec<Entry<'_>> = Vec::new();
     for changes in placed.chunk_by(|one, other| (one.0, one.1) == (other.0, other.1)) {
         entries.clear();
@@ -124,6 +154,7 @@ struct Runs<'t> {
     get: CachedStatement<'t>,
     put: CachedStatement<'t>,
     delete: CachedStatement<'t>,
+    empty: CachedStatement<'t>,
     gone: Gone,
     old: Vec<u8>,
     new: Vec<u8>,
@@ -146,10 +177,20 @@ impl<'t> Runs<'t> {
                 "INSERT OR REPLACE INTO {name} (tab, run, known, bytes) VALUES (?1, ?2, ?3, ?4)"
             ))?,
             delete: prepare(format!("DELETE FROM {name} WHERE tab = ?1 AND run = ?2"))?,
+            empty: prepare(format!("DELETE FROM {name} WHERE tab = ?1"))?,
             gone,
             old: Vec::new(),
             new: Vec::new(),
         })
+    }
+
+    /// Forgets all rows of a table.
+    fn forget(&mut self, table: i64) -> Result<(), Error> {
+        self.empty.execute(params![table])?;
+        if self.gone == Gone::Kept {
+            self.put.execute(params![table, FORGOTTEN, 0, [0_u8; 0]])?;
+        }
+        Ok(())
     }
 
     /// Changes one run; `entries` sorted by slot, each slot once.
@@ -177,7 +218,8 @@ pub(super) fn merge_pending(transaction: &Transaction<'_>) -> Result<(), Error> 
          ORDER BY tab, run LIMIT ?3",
     )?;
     let mut runs = Runs::index(transaction)?;
-    let mut after = (i64::MIN, i64::MIN);
+    // The numbers of tables are above zero.
+    let mut after = (0, 0);
     loop {
         let found = next
             .query_map(params![after.0, after.1, MERGE_RUNS], |row| {
@@ -185,7 +227,11 @@ pub(super) fn merge_pending(transaction: &Transaction<'_>) -> Result<(), Error> 
             })?
             .collect::<rusqlite::Result<Vec<(i64, i64, Vec<u8>)>>>()?;
         for (table, run, bytes) in &found {
-            runs.change(*table, *run, &run::entries(bytes)?)?;
+            if *run == FORGOTTEN {
+                runs.forget(*table)?;
+            } else {
+                runs.change(*table, *run, &run::entries(bytes)?)?;
+            }
         }
         match found.last() {
             Some((table, run, _)) => after = (*table, *run),
@@ -221,7 +267,8 @@ pub(super) fn knows(connection: &Connection, table: i64) -> Result<bool, Error> 
 
 pub(super) const LOOK_UP: &str = "
     SELECT (SELECT bytes FROM pending_run WHERE tab = ?1 AND run = ?2),
-        (SELECT bytes FROM identity_run WHERE tab = ?1 AND run = ?2)";
+        (SELECT bytes FROM identity_run WHERE tab = ?1 AND run = ?2
+            AND NOT EXISTS (SELECT 1 FROM pending_run WHERE tab = ?1 AND run = ?3))";
 
 /// What a row is called. What an unfinished transaction did to it goes before what the index says.
 pub(super) fn look_up(
@@ -230,7 +277,7 @@ pub(super) fn look_up(
     local: i64,
 ) -> Result<Option<Vec<u8>>, Error> {
     let (run, slot) = run::place(local);
-    let mut rows = statement.query(params![table, run])?;
+    let mut rows = statement.query(params![table, run, FORGOTTEN])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     for column in 0..2 {
         let bytes = row.get_ref(column)?.as_blob_or_null().map_err(rusqlite::Error::from)?;

@@ -16,6 +16,7 @@
     reason = "a story fails by panicking, and what surrounds its tests is test code too"
 )]
 
+mod altered;
 mod apply;
 mod capture;
 mod cli;
@@ -23,6 +24,7 @@ mod complaints;
 mod decode;
 mod definitions;
 mod doctor;
+mod identities;
 mod map;
 mod nodes;
 mod redefined;

@@ -1,6 +1,7 @@
 //! What several stories need: a node's capture on a server of the rig, and what it captured.
 
 pub(crate) mod ledger;
+pub(crate) mod shown;
 
 use std::io::Write as _;
 use std::num::NonZeroUsize;

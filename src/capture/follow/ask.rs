@@ -1,14 +1,16 @@
 //! What the log alone does not tell is asked of the database, noted, and not asked again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Follower, Live};
 use crate::capture::Error;
 use crate::capture::plan::TablePlan;
+use crate::capture::start::Filled;
 use crate::capture::translate::{Need, Pause, RowValues as _, Translator, local_key};
 use crate::change::{Change, Identity, Kind};
-use crate::record::IdentityBytes;
 use crate::schema_map::BoundMap;
+use crate::spool::Spool;
 use crate::value::Name;
 
 impl Follower {
@@ -53,7 +55,7 @@ impl Follower {
                         identities: &mut self.identities,
                         decisions: &self.decisions,
                     };
-                    match translator.identity(&bound, &row) {
+                    match translator.kept(&bound, &row) {
                         Ok(known) => {
                             identity = known;
                             break;
@@ -66,7 +68,7 @@ impl Follower {
                     }
                 }
                 if let Some(identity) = identity {
-                    self.identities.put(number, found, IdentityBytes::new(&identity));
+                    self.identities.put(number, found, identity);
                 }
             }
         }
@@ -74,6 +76,46 @@ impl Follower {
             self.identities.lost(number, local);
         }
         Ok(())
+    }
+
+    /// Something happened to rows of a table and the log does not say what: what the index says of
+    /// them is not believed any more, nor what they decided.
+    pub(super) fn forget(&mut self, table: &Name) {
+        tracing::info!(%table, "what its rows are called will be asked anew");
+        self.decisions.forget(table);
+        let number = self.identities.number(table);
+        self.identities.forget(number);
+        self.unfilled.insert(table.clone());
+    }
+
+    /// The same of all tables.
+    pub(super) fn forget_all(&mut self) {
+        let map = Arc::clone(&self.map);
+        map.tables.keys().for_each(|table| self.forget(table));
+    }
+
+    /// Tables of which something was forgotten since this was last asked, and which may have to be
+    /// filled again: see [`crate::capture::start`].
+    pub(in crate::capture) fn take_unfilled(&mut self) -> BTreeSet<Name> {
+        std::mem::take(&mut self.unfilled)
+    }
+
+    /// Whether what was forgotten may be asked again: between transactions, and no rows are being
+    /// given up.
+    pub(in crate::capture) fn may_fill(&self) -> bool {
+        self.is_between() && !self.map.tables.keys().any(|it| self.definitions.is_given_up(it))
+    }
+
+    /// Notes the identities of all rows of the tables that lend theirs to others, as they are now,
+    /// where nothing is known of them.
+    pub(in crate::capture) async fn fill(
+        &mut self,
+        spool: &Spool,
+        filled: &mut Filled,
+    ) -> Result<(), Error> {
+        let schema = self.fetcher.schema().await?;
+        let map = self.definitions.bind_to(&schema);
+        filled.fill(&map, &mut self.fetcher, &mut self.identities, spool).await
     }
 
     /// A row that the other end lacks, whole, as the database has it now.
@@ -101,14 +143,18 @@ impl Follower {
             if Translator::left_out(&bound, &row)? {
                 return Ok(());
             }
-            let values: Result<Vec<_>, Pause> =
-                columns.iter().map(|column| translator.value(&bound, *column, &row)).collect();
-            match values {
-                Ok(values) => {
+            let translated = translator.identity(&bound, &row).and_then(|identity| {
+                let values = columns.iter().map(|column| translator.value(&bound, *column, &row));
+                Ok((identity, values.collect::<Result<Vec<_>, Pause>>()?))
+            });
+            match translated {
+                Ok((None, _)) => return Ok(()),
+                // The database may have found it by another spelling of what it is called.
+                Ok((Some(identity), values)) => {
                     self.assembly.change(&Change {
                         shape,
                         kind: Kind::Insert,
-                        identity: identity.clone(),
+                        identity,
                         previous: None,
                         values,
                         base: None,

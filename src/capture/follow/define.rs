@@ -9,7 +9,7 @@ use crate::capture::alter::Effect;
 use crate::capture::decode::{ColumnFacts, DecodeError, MapColumn, Refusal, TableMapEvent};
 use crate::capture::place::Spot;
 use crate::capture::tables::{
-    Doubt, Known, described, fits, same_contents, with_columns_of, with_keys_of,
+    Doubt, Known, described, fits, is_disguised, same_contents, with_columns_of, with_keys_of,
 };
 use crate::capture::{Error, ahead};
 use crate::database::schema::{LiveSchema, LiveTable};
@@ -43,7 +43,7 @@ impl Follower {
         let found = if only_keys {
             Ok(self.with_keys_now(event.table, &live))
         } else {
-            self.definition(&logged, event.table, &doubtful, &live, start).await?
+            self.definition(&logged, event, &doubtful, &live, start).await?
         };
         match found {
             Ok(tables) => {
@@ -57,10 +57,10 @@ impl Follower {
                 return Ok(false);
             }
             Err(why) => {
-                let remedy = format!(
-                    "With binlog_row_metadata = FULL the log itself says what its rows mean. {}",
-                    given_up(start)
-                );
+                let full =
+                    "With binlog_row_metadata = FULL the log itself says what its rows mean. ";
+                let full = if is_named(&logged) { "" } else { full };
+                let remedy = format!("{full}{}", given_up(start));
                 return Err(refused(start, &format!("table {}: {why}", event.table), &remedy));
             }
         }
@@ -141,24 +141,26 @@ impl Follower {
     async fn definition(
         &self,
         logged: &[MapColumn],
-        table: &str,
+        event: &TableMapEvent<'_>,
         doubtful: &[Name],
         now: &LiveSchema,
         start: &Spot,
     ) -> Result<Result<Vec<LiveTable>, String>, Error> {
+        let table = event.table;
         let last = self.definitions.last(table);
         let live = now.tables.get(table);
         let known: Vec<&LiveTable> = live.into_iter().chain(last).collect();
-        if let Some(table) = described(logged, &known) {
+        let disguised = event.mariadb && logged.iter().any(is_disguised);
+        if let Some(table) = described(logged, &known).filter(|_| !disguised) {
             return Ok(Ok(vec![table]));
         }
+        let unknown = if is_named(logged) { DISGUISED } else { NAMELESS };
         let Some(live) = live else {
-            return Ok(Err("it is not in the database any more".to_owned() + NAMELESS));
+            return Ok(Err("it is not in the database any more".to_owned() + unknown));
         };
         if !fits(logged, live) {
             return Ok(Err(unreadable(logged, live).unwrap_or_else(|| {
-                "its rows were written with another definition than it has now".to_owned()
-                    + NAMELESS
+                "its rows were written with another definition than it has now".to_owned() + unknown
             })));
         }
         let from = self.position();
@@ -179,7 +181,7 @@ impl Follower {
         if let Some((place, _)) = ahead.get(table).filter(|_| !harmless(table)) {
             return Ok(Err(format!(
                 "it is defined anew at {place} too, so how it is defined until then is not known\
-                 {NAMELESS}"
+                 {unknown}"
             )));
         }
         let settled = doubtful.iter().filter(|name| harmless(name.as_ref()));
@@ -214,6 +216,11 @@ fn cannot_travel(table: &str, lost: &[&Name], map: &BoundMap, start: &Spot) -> E
 /// How many of the tables that cannot travel any more are named.
 const NAMED_MAX: usize = 5;
 const NAMELESS: &str = ", and its columns have no names in the log";
+const DISGUISED: &str = ", and UUID, INET4, INET6 and BINARY columns look alike in the log";
+
+fn is_named(logged: &[MapColumn]) -> bool {
+    logged.iter().all(|column| column.name.is_some())
+}
 
 /// The column that no definition would make readable, and why.
 fn unreadable(logged: &[MapColumn], live: &LiveTable) -> Option<String> {

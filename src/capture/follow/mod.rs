@@ -1,7 +1,7 @@
 //! Follows the log event by event: what belongs to one transaction is gathered, rows of mapped
 //! tables become changes, and whatever cannot be carried exactly is refused by name.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -63,6 +63,8 @@ pub(in crate::capture) struct Follower {
     prepared: Prepared,
     /// An empty row, for its memory.
     row: Row<'static>,
+    /// Tables of which the index was told to forget what it knows.
+    unfilled: BTreeSet<Name>,
     /// Something read of a transaction that was rolled back has to be undone.
     rolled_back: bool,
     transaction: Option<Transaction>,
@@ -131,8 +133,16 @@ struct Transaction {
     xa: bool,
     committed_micros: Option<i64>,
     origin: Option<NodeId>,
-    /// The first mapped table that it changed.
-    table: Option<Name>,
+    /// The mapped tables that it changed, in order.
+    tables: Vec<Name>,
+}
+
+impl Transaction {
+    fn touches(&mut self, table: &Name) {
+        if !self.tables.contains(table) {
+            self.tables.push(table.clone());
+        }
+    }
 }
 
 impl Follower {
@@ -161,6 +171,7 @@ impl Follower {
             plans: HashMap::new(),
             prepared: Prepared::default(),
             row: Row::default(),
+            unfilled: BTreeSet::new(),
             rolled_back: false,
             transaction: None,
             boundary: None,
@@ -174,6 +185,14 @@ impl Follower {
             Some(spot) => self.place.position_at(spot),
             None => self.place.position(),
         }
+    }
+
+    /// Whether nothing has been read of a transaction whose end has not: neither changes nor what it
+    /// did to identities.
+    pub(in crate::capture) fn is_between(&self) -> bool {
+        self.transaction.is_none()
+            && !self.assembly.is_open()
+            && self.identities.gathered() == self.identities.settled()
     }
 
     /// Whether a transaction was rolled back since this was last asked that has left traces in the
@@ -300,8 +319,9 @@ impl Follower {
         Ok(())
     }
 
-    fn incident(&self, incident: &Incident, start: &Spot) -> Result<(), Error> {
+    fn incident(&mut self, incident: &Incident, start: &Spot) -> Result<(), Error> {
         if self.is_accepted(start) {
+            self.forget_all();
             return Ok(());
         }
         let what =
@@ -336,7 +356,7 @@ impl Follower {
     }
 
     fn changed_table(&self) -> &str {
-        self.transaction.as_ref().and_then(|open| open.table.as_deref()).unwrap_or("?")
+        self.transaction.as_ref().and_then(|open| open.tables.first()).map_or("?", |table| table)
     }
 
     fn is_accepted(&self, start: &Spot) -> bool {
@@ -351,7 +371,7 @@ impl Follower {
     /// What was found, with the transaction and the table that it was found in. From MariaDB 11.4 on
     /// only the transaction's own place is exact: the server leaves out texts that count in the file.
     fn within(&self, what: &str) -> String {
-        match (&self.boundary, self.transaction.as_ref().and_then(|open| open.table.as_ref())) {
+        match (&self.boundary, self.transaction.as_ref().and_then(|open| open.tables.first())) {
             (Some(begun), Some(table)) => {
                 format!("{what}, in the transaction at {begun}, which changes table {table}")
             }

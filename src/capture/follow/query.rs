@@ -1,6 +1,8 @@
 //! Statements in the log: what begins and ends transactions, what defines tables, and what changed
 //! rows that are not in the log.
 
+use std::sync::Arc;
+
 use super::refuse::{given_up, refused};
 use super::{Follower, Transaction};
 use crate::capture::Error;
@@ -39,6 +41,8 @@ impl Follower {
                     );
                     return Err(refused(start, &what, &given_up(start)));
                 }
+                // What it did to identities was rolled back in part.
+                self.forget_changed();
             }
             Statement::Xa => self.xa(&sql, header, start)?,
             Statement::Rowless => {
@@ -80,11 +84,22 @@ impl Follower {
         }
     }
 
-    fn rowless(&self, query: &Query<'_>, sql: &str, start: &Spot) -> Result<(), Error> {
+    /// Forgets what rows of the tables are called that the open transaction changed.
+    fn forget_changed(&mut self) {
+        let tables = self.transaction.as_ref().map(|open| open.tables.clone());
+        tables.unwrap_or_default().iter().for_each(|table| self.forget(table));
+    }
+
+    fn rowless(&mut self, query: &Query<'_>, sql: &str, start: &Spot) -> Result<(), Error> {
         let mentions = Mentions::read(sql, &query.schema, &self.settings.database);
-        let table = self.map.tables.keys().find(|table| mentions.table(table));
-        match table {
-            Some(table) if !self.is_accepted(start) => Err(refused(
+        let map = Arc::clone(&self.map);
+        let mut tables = map.tables.keys().filter(|table| mentions.table(table));
+        if self.is_accepted(start) {
+            tables.for_each(|table| self.forget(table));
+            return Ok(());
+        }
+        match tables.next() {
+            Some(table) => Err(refused(
                 start,
                 &format!(
                     "a statement changed table {table} without its rows being in the log \
@@ -92,21 +107,25 @@ impl Follower {
                 ),
                 &given_up(start),
             )),
-            Some(_) | None => Ok(()),
+            None => Ok(()),
         }
     }
 
     /// A statement that was logged in the place of the rows it changed. Triggers and functions make
     /// it change tables that it does not name, so no such statement of the database can be passed over.
     fn in_place_of_rows(
-        &self,
+        &mut self,
         query: &Query<'_>,
         sql: &str,
         header: &Header,
         start: &Spot,
     ) -> Result<(), Error> {
         // What servers make up themselves: an in-memory table is empty after a restart.
-        if self.is_accepted(start) || header.is_without_schema() {
+        if header.is_without_schema() {
+            return Ok(());
+        }
+        if self.is_accepted(start) {
+            self.forget_all();
             return Ok(());
         }
         let database = &self.settings.database;

@@ -17,6 +17,7 @@ use crate::capture::translate::{Pause, Translator};
 use crate::change::NodeId;
 use crate::record::SegmentWriter;
 use crate::schema_map::BoundTable;
+use crate::value::Name;
 
 impl Follower {
     pub(super) async fn table_map(
@@ -29,9 +30,8 @@ impl Follower {
             && plan.fits(event)
             && self.definitions.doubt_of(event.table) == Doubt::None
         {
-            let name = &plan.bound.name;
-            if let Some(open) = self.transaction.as_mut().filter(|open| open.table.is_none()) {
-                open.table = Some(name.clone());
+            if let Some(open) = &mut self.transaction {
+                open.touches(&plan.bound.name);
             }
             return Ok(());
         }
@@ -39,14 +39,16 @@ impl Follower {
         let ours = *schema == **database
             || (self.settings.ignores_case && schema.to_lowercase() == database.to_lowercase());
         let found = if ours {
-            let readable =
-                self.definitions.concern(event.table) && self.define(event, start).await?;
+            let concerns = self.definitions.concern(event.table);
+            let readable = concerns && self.define(event, start).await?;
+            if concerns && !readable {
+                self.given_up(&event.table.into());
+            }
             match self.map.tables.get(event.table).filter(|_| readable) {
                 Some(bound) => {
                     let plan = self.plan(event, bound.clone(), start)?;
-                    let name = &plan.bound.name;
-                    if let Some(open) = self.transaction.as_mut().filter(|it| it.table.is_none()) {
-                        open.table = Some(name.clone());
+                    if let Some(open) = &mut self.transaction {
+                        open.touches(&plan.bound.name);
                     }
                     Table::Mapped(plan)
                 }
@@ -104,6 +106,7 @@ impl Follower {
         };
         if self.is_accepted(start) {
             tracing::warn!(table = %plan.bound.name, place = %start, "rows given up");
+            self.given_up(&plan.bound.name);
             return Ok(());
         }
         if !event.is_full() {
@@ -134,9 +137,21 @@ impl Follower {
         Ok(())
     }
 
+    /// Rows of a table in the open transaction are not looked at.
+    fn given_up(&mut self, table: &Name) {
+        if let Some(open) = &mut self.transaction {
+            open.touches(table);
+        }
+        self.forget(table);
+    }
+
     pub(super) fn partial_rows(&mut self, table_id: u64, start: &Spot) -> Result<(), Error> {
         match self.tables.get(&table_id) {
-            Some(Table::Mapped(_)) if self.is_accepted(start) => Ok(()),
+            Some(Table::Mapped(plan)) if self.is_accepted(start) => {
+                let table = plan.bound.name.clone();
+                self.given_up(&table);
+                Ok(())
+            }
             Some(Table::Mapped(plan)) => Err(refused(
                 start,
                 &format!(

@@ -1,7 +1,7 @@
 //! XA transactions: their rows stand before the XA PREPARE; whether they were committed is told later
 //! in the log, by a statement that names them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::Follower;
 use super::refuse::{given_up, refused};
@@ -10,13 +10,15 @@ use crate::capture::decode::{Header, XaPrepare};
 use crate::capture::place::Spot;
 use crate::capture::statement::{xa_committed, xid};
 use crate::capture::words::words;
+use crate::value::Name;
 
 /// More prepared transactions than this are not remembered: those that end later are refused.
 const PREPARED_MAX: usize = 10_000;
 
-/// The names of transactions that were prepared with nothing in them to carry, or were given up.
+/// The names of transactions that were prepared with nothing in them to carry, or were given up, and
+/// the tables that each changed: once committed, their rows may be called otherwise.
 #[derive(Debug, Default)]
-pub(super) struct Prepared(BTreeSet<String>);
+pub(super) struct Prepared(BTreeMap<String, Vec<Name>>);
 
 impl Follower {
     pub(super) fn xa(&mut self, sql: &str, header: &Header, start: &Spot) -> Result<(), Error> {
@@ -31,16 +33,19 @@ impl Follower {
         }
         // One whose rows are in the same transaction of the log ends with them.
         let apart = self.transaction.as_ref().is_none_or(|open| !open.began);
-        if apart
-            && let Some(name) = xa_committed(sql)
-            && !self.prepared.0.remove(&name)
-            && !self.is_accepted(start)
-        {
-            let what = format!(
-                "XA transaction {name} was committed, which was prepared before capture began to \
-                 read: whether it changed mapped tables, and which rows, is not known"
-            );
-            return Err(refused(start, &what, &given_up(start)));
+        if apart && let Some(name) = xa_committed(sql) {
+            match self.prepared.0.remove(&name) {
+                Some(tables) => tables.iter().for_each(|table| self.forget(table)),
+                None if self.is_accepted(start) => self.forget_all(),
+                None => {
+                    let what = format!(
+                        "XA transaction {name} was committed, which was prepared before capture \
+                         began to read: whether it changed mapped tables, and which rows, is not \
+                         known"
+                    );
+                    return Err(refused(start, &what, &given_up(start)));
+                }
+            }
         }
         self.commit(header);
         Ok(())
@@ -57,14 +62,11 @@ impl Follower {
             return Err(refused(start, &what, &given_up(start)));
         }
         if self.prepared.0.len() < PREPARED_MAX {
-            self.prepared.0.insert(xid(prepare.format, prepare.global, prepare.branch));
+            let tables = self.transaction.as_ref().map(|open| open.tables.clone());
+            let name = xid(prepare.format, prepare.global, prepare.branch);
+            self.prepared.0.insert(name, tables.unwrap_or_default());
         }
-        if carries {
-            return self.abandon();
-        }
-        self.transaction = None;
-        self.boundary = None;
-        self.place.done();
-        Ok(())
+        // Whatever becomes of it is told later: nothing that it did holds so far.
+        self.abandon()
     }
 }

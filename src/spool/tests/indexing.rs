@@ -69,6 +69,74 @@ async fn an_unfinished_transaction_is_seen_by_the_reader_and_holds_once_it_ends(
     assert_eq!(spool.index_counts().await.unwrap(), [(person, 20_001)]);
 }
 
+/// Runs hold 32 neighbours: these are rows of two runs, of a table that is forgotten and one that is not.
+const FAR: [i64; 3] = [1, 2, 100];
+
+fn filled() -> Vec<IndexChange> {
+    let both = |local| [put("person", local, "known"), put("role", local, "known")];
+    FAR.into_iter().flat_map(both).collect()
+}
+
+fn known() -> Vec<u8> {
+    b"known".to_vec()
+}
+
+#[tokio::test]
+async fn a_table_is_forgotten_in_order_and_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    let (person, role) = (Name::from("person"), Name::from("role"));
+    let mut reader = spool.index_reader().unwrap();
+    spool.append(append(vec![], filled())).await.unwrap();
+    let changes = vec![
+        put("person", 2, "before"),
+        put("role", 2, "two"),
+        forget("person"),
+        put("person", 100, "after"),
+        forget("never seen"),
+    ];
+    spool.append(append(vec![], changes)).await.unwrap();
+    let after = Some(b"after".to_vec());
+    assert_eq!(reader.get_many(&person, &FAR).unwrap(), [None, None, after]);
+    assert_eq!(
+        reader.get_many(&role, &FAR).unwrap(),
+        [Some(known()), Some(b"two".to_vec()), Some(known())]
+    );
+    spool.append(append(vec![], vec![forget("person"), forget("person")])).await.unwrap();
+    assert_eq!(reader.get_many(&person, &FAR).unwrap(), [None, None, None]);
+    assert!(!reader.knows(&person).unwrap() && reader.knows(&role).unwrap());
+}
+
+#[tokio::test]
+async fn what_an_unfinished_transaction_forgets_is_known_again_when_it_is_discarded() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    let (person, role) = (Name::from("person"), Name::from("role"));
+    let mut reader = spool.index_reader().unwrap();
+    spool.append(append(vec![], filled())).await.unwrap();
+    let all = [Some(known()), Some(known()), Some(known())];
+    for ends in [false, true] {
+        let first = vec![put("person", 1, "before"), remove("role", 1)];
+        spool.append(append(vec![part(1, 0, false)], first)).await.unwrap();
+        let second = vec![forget("person"), put("person", 2, "after")];
+        spool.append(append(vec![part(1, 1, false)], second)).await.unwrap();
+        let seen = [None, Some(b"after".to_vec()), None];
+        assert_eq!(reader.get_many(&person, &FAR).unwrap(), seen);
+        assert_eq!(reader.get_many(&role, &FAR).unwrap(), [None, Some(known()), Some(known())]);
+        if ends {
+            let last = vec![put("person", 100, "last")];
+            spool.append(append(vec![part(1, 2, true)], last)).await.unwrap();
+            let seen = [None, Some(b"after".to_vec()), Some(b"last".to_vec())];
+            assert_eq!(reader.get_many(&person, &FAR).unwrap(), seen);
+            assert_eq!(reader.get_many(&role, &FAR).unwrap(), [None, Some(known()), Some(known())]);
+        } else {
+            spool.discard_unfinished().await.unwrap();
+            assert_eq!(reader.get_many(&person, &FAR).unwrap(), all);
+            assert_eq!(reader.get_many(&role, &FAR).unwrap(), all);
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_append_that_is_refused_leaves_the_index_alone() {
     let folder = tempfile::tempdir().unwrap();

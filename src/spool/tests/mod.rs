@@ -102,6 +102,10 @@ fn put(table: &str, local: i64, identity: &str) -> IndexChange {
     }
 }
 
+fn forget(table: &str) -> IndexChange {
+    IndexChange::Forget { table: table.into() }
+}
+
 fn remove(table: &str, local: i64) -> IndexChange {
     IndexChange::Remove { table: table.into(), local }
 }

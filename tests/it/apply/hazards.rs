@@ -25,7 +25,7 @@ on_both!(
     keys_that_the_server_does_not_make_are_chosen,
     a_reference_in_another_case_finds_its_row,
     an_insert_of_a_row_that_is_here_updates_it,
-    deletes_cascade_as_the_target_says,
+    a_delete_that_a_row_of_the_parent_s_own_forbids_is_set_aside,
     an_update_writes_only_what_changed,
     many_updates_hit_their_own_rows_only,
 );
@@ -259,10 +259,14 @@ async fn a_row_deleted_and_made_again_loses_what_hung_on_it(stage: Stage) {
     let (person_id, enc, ob) = (uuid(), uuid(), uuid());
     let base = vec![person(&person_id), patient(&person_id), encounter(&enc, &person_id, None)];
     stage.send(&[base, vec![obs(&ob, &person_id, &enc)]]).await;
+    // What only the parent knows of it goes with it: the new row is another.
+    stage.sql(&format!("UPDATE obs SET comments = 'by hand' WHERE uuid = '{ob}'")).await;
     let again = with(&obs(&ob, &person_id, &enc), vec![("status", text("AMENDED"))]);
     stage.send(&[vec![delete("obs", &ob)], vec![again]]).await;
     let query = format!("SELECT CONCAT(COUNT(*), MAX(status)) FROM obs WHERE uuid = '{ob}'");
     assert_eq!(stage.ask(&query).await.as_deref(), Some("1AMENDED"));
+    let query = format!("SELECT comments IS NULL FROM obs WHERE uuid = '{ob}'");
+    assert_eq!(stage.ask(&query).await.as_deref(), Some("1"));
     // Made and removed in one batch leaves nothing.
     let gone = uuid();
     stage.send(&[vec![obs(&gone, &person_id, &enc)], vec![delete("obs", &gone)]]).await;
@@ -287,6 +291,7 @@ async fn a_row_that_none_refers_to_is_deleted_and_made_again_in_one_batch(stage:
     let base = vec![person(&person_id), user(&user_id, &person_id, DAEMON)];
     stage.send(&[base, vec![link(Kind::Insert), called.clone()]]).await;
     let renamed = with(&called, vec![("given_name", text("Alice"))]);
+    stage.sql(&format!("UPDATE person_name SET degree = 'by hand' WHERE uuid = '{name_id}'")).await;
     stage
         .send(&[
             vec![link(Kind::Delete), delete("person_name", &name_id)],
@@ -299,6 +304,8 @@ async fn a_row_that_none_refers_to_is_deleted_and_made_again_in_one_batch(stage:
     assert_eq!(stage.ask(&query).await.as_deref(), Some("1"));
     let query = format!("SELECT given_name FROM person_name WHERE uuid = '{name_id}'");
     assert_eq!(stage.ask(&query).await.as_deref(), Some("Alice"));
+    let query = format!("SELECT degree IS NULL FROM person_name WHERE uuid = '{name_id}'");
+    assert_eq!(stage.ask(&query).await.as_deref(), Some("1"));
 }
 
 /// The key may be made of plain columns beside the uuid.
@@ -406,9 +413,9 @@ async fn many_updates_hit_their_own_rows_only(stage: Stage) {
     assert_eq!(stage.ask(&query).await.as_deref(), Some("300 300 150 300 300"));
 }
 
-async fn deletes_cascade_as_the_target_says(stage: Stage) {
-    // users.changed_by is ON DELETE CASCADE in OpenMRS; a row that only the parent has and that
-    // restricts the delete keeps it from happening, and only it.
+async fn a_delete_that_a_row_of_the_parent_s_own_forbids_is_set_aside(stage: Stage) {
+    // A row that only the parent has and that restricts the delete keeps it from happening, and
+    // only it.
     let (person_id, enc, ob) = (uuid(), uuid(), uuid());
     let base = vec![person(&person_id), patient(&person_id), encounter(&enc, &person_id, None)];
     stage.send(&[base]).await;

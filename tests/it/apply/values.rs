@@ -12,7 +12,7 @@ use super::stage::*;
 
 on_both!(
     zero_dates_stay_zero,
-    emoji_and_latin1_survive,
+    letters_of_many_scripts_and_emoji_survive,
     a_longtext_of_20_mb_arrives,
     every_type_arrives_exactly,
     what_a_column_cannot_hold_is_quarantined,
@@ -42,7 +42,7 @@ async fn zero_dates_stay_zero(stage: Stage) {
     );
 }
 
-async fn emoji_and_latin1_survive(stage: Stage) {
+async fn letters_of_many_scripts_and_emoji_survive(stage: Stage) {
     let id = uuid();
     let row = with(&person(&id), vec![("cause_of_death_non_coded", text("fièvre 🤒 ɓɗ"))]);
     stage.send(&[vec![row]]).await;

@@ -18,6 +18,8 @@ pub(crate) const LEFT_OUT: &str = "left out";
 pub(crate) const NOT_NOTICED: &str = "not noticed";
 /// Work waits, says for what, and goes on by itself once that is mended.
 pub(crate) const WAITS: &str = "waits";
+/// The installed server lacks what it takes.
+pub(crate) const NOT_TRIED: &str = "not tried";
 /// This server does not have it.
 pub(crate) const NOT_THERE: &str = "not there";
 
@@ -91,6 +93,15 @@ impl Ledger {
         let named = |row: &str| sources.iter().any(|source| source.contains(&format!("\"{row}\"")));
         let rows = table.rows.into_iter().map(|mut row| row.swap_remove(0));
         rows.filter(|row| !known(row) && !named(row)).collect()
+    }
+
+    /// Rows of the committed table that do not say of every server what became of them.
+    pub(crate) fn empty(self) -> Vec<String> {
+        let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(self.file);
+        let table = Table::read(&fs::read_to_string(committed).unwrap(), self.head);
+        let columns = table.head.len();
+        let whole = |row: &Vec<String>| row.len() == columns && row.iter().all(|it| !it.is_empty());
+        table.rows.into_iter().filter(|row| !whole(row)).map(|mut row| row.swap_remove(0)).collect()
     }
 
     fn write(self, path: &Path, column: &str, cells: &[(String, String)]) {

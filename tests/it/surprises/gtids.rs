@@ -9,7 +9,7 @@ use headwater::schema_map::MapFile;
 use headwater_rig::{Flavor, Server, ServerOptions};
 use tempfile::TempDir;
 
-use super::{DATABASE, MAP, SURPRISES, TABLES, is_mariadb, replayed, rows};
+use super::{DATABASE, MAP, SURPRISES, TABLES, differing, is_mariadb, replayed, rows};
 use crate::support::ledger::{EXACT, NOT_THERE, REFUSED};
 use crate::support::{Capturing, capture_options, on_all};
 
@@ -53,7 +53,7 @@ impl Stage {
     async fn exact(&self, capturing: &Capturing) {
         let expected = rows(&self.server).await.unwrap();
         for _ in 0..1_200 {
-            if replayed(self.before.clone(), capturing).await == expected {
+            if differing(&replayed(self.before.clone(), capturing).await, &expected).is_empty() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -242,7 +242,60 @@ async fn an_xa_transaction_prepared_before_capture_began_is_refused(flavor: Flav
     SURPRISES.settle(RESTART, flavor, REFUSED);
 }
 
+/// The place of each domain is its own: work in several, capture stopped and started, the server
+/// killed, files begun and purged in between, and a domain that is new while capture is off.
+async fn several_domains_are_each_followed_from_their_own_place(flavor: Flavor) {
+    const ROW: &str = "work in several replication domains, capture and server restarted";
+    if !is_mariadb(flavor) {
+        SURPRISES.settle(ROW, flavor, NOT_THERE);
+        return;
+    }
+    let mut stage = Stage::start(flavor, ServerOptions::default()).await;
+    let mut notes = 0;
+    let mut capturing = stage.following().await;
+    for round in 0..4 {
+        for off in [false, true] {
+            let following = if off {
+                stage.exact(&capturing).await;
+                capturing.stop().await;
+                None
+            } else {
+                Some(capturing)
+            };
+            for domain in [0, 7, 7, 0, 3, 20 + round] {
+                notes += 1;
+                let note =
+                    format!("INSERT INTO note (uuid, text) VALUES ('d-{notes}', '{domain}')");
+                stage.sql(&format!("SET SESSION gtid_domain_id = {domain}; {note}")).await;
+            }
+            // In the first round nothing happens to the server, then more and more.
+            match round {
+                1 => stage.sql("FLUSH BINARY LOGS").await,
+                2 => {
+                    stage.server.kill9();
+                    stage.server.restart().await.unwrap();
+                }
+                3 if !off => {
+                    stage.exact(following.as_ref().unwrap()).await;
+                    stage.sql("FLUSH BINARY LOGS; PURGE BINARY LOGS BEFORE NOW()").await;
+                }
+                _ => {}
+            }
+            // One that writes to a domain that was quiet for long, and not to the others.
+            notes += 1;
+            let note = format!("INSERT INTO note (uuid, text) VALUES ('d-{notes}', 'quiet')");
+            stage.sql(&format!("SET SESSION gtid_domain_id = {}; {note}", 20 - round)).await;
+            capturing = following.unwrap_or_else(|| stage.capture());
+        }
+    }
+    stage.exact(&capturing).await;
+    assert_eq!(capturing.spool.head().0, notes, "each once");
+    capturing.stop().await;
+    SURPRISES.settle(ROW, flavor, EXACT);
+}
+
 on_all!(
+    several_domains_are_each_followed_from_their_own_place,
     a_log_begun_anew_while_it_is_followed_is_noticed,
     gtids_are_switched_on_and_off,
     gtids_switched_while_capture_was_behind_are_told_by_name,

@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use headwater_rig::Flavor;
+use headwater_rig::{Flavor, Server, ServerOptions};
 use mysql_async::prelude::Queryable as _;
 
 use super::ends::{Ends, Shown, session, shown};
 use super::kinds::{Kind, kinds};
 use crate::support::ledger::{EXACT, Ledger, NOT_THERE};
-use crate::support::on_all;
+use crate::support::{on, on_all};
 
 pub(super) const TYPES: Ledger = Ledger { file: "types.md", head: "type" };
 
@@ -148,7 +148,7 @@ pub(super) async fn differing(
 }
 
 /// What the log may be told to say about its columns.
-fn metadata(flavor: Flavor) -> &'static [&'static str] {
+pub(super) fn metadata(flavor: Flavor) -> &'static [&'static str] {
     match flavor {
         Flavor::Mysql97 => &["FULL", "MINIMAL"],
         Flavor::Mysql56 => &[""],
@@ -214,4 +214,27 @@ async fn rows_that_the_parent_lacks_arrive_whole(flavor: Flavor) {
     ends.stop().await;
 }
 
+/// Why `FLOAT` and `DOUBLE` of -0.0 are not there: what is bound by its bits, so by headwater too,
+/// is stored without its sign. A server that keeps it fails this, and is to be told of in the docs.
+async fn a_signed_zero_loses_its_sign_whoever_writes_it(flavor: Flavor) {
+    let server = Server::start(flavor, ServerOptions::default()).await.unwrap();
+    server.sql("CREATE DATABASE kinds; CREATE TABLE kinds.z (f FLOAT, d DOUBLE)").await.unwrap();
+    let mut conn = session(&server).await;
+    let zeros = (mysql_async::Value::Float(-0.0), mysql_async::Value::Double(-0.0));
+    conn.exec_drop("INSERT INTO z VALUES (?, ?)", zeros).await.unwrap();
+    conn.query_drop("INSERT INTO z VALUES (-0e0, -0e0)").await.unwrap();
+    let stored: Vec<mysql_async::Row> = conn.exec("SELECT f, d FROM z", ()).await.unwrap();
+    assert_eq!(stored.len(), 2);
+    for row in stored {
+        let row = row.unwrap();
+        let [mysql_async::Value::Float(float), mysql_async::Value::Double(double)] = row.as_slice()
+        else {
+            panic!("{row:?}")
+        };
+        assert_eq!((float.to_bits(), double.to_bits()), (0, 0), "{flavor}");
+    }
+    conn.disconnect().await.unwrap();
+}
+
+on!(mariadb_10_11, Mariadb1011, a_signed_zero_loses_its_sign_whoever_writes_it);
 on_all!(every_type_arrives_exactly, rows_that_the_parent_lacks_arrive_whole);

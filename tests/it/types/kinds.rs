@@ -615,6 +615,10 @@ fn vectors(list: &mut List) {
             &[&made("1,-2.5,3e10"), &made("0,0,0"), &made("1e-37,-0.5,0")],
         );
         list.add("vectors", "VECTOR", "VECTOR(500)", BYTES, has, &[&made(&long)]);
+        // MariaDB keeps them within a row's 65,535 bytes.
+        let most = if has(Flavor::Mysql97) { 16_383 } else { 16_000 };
+        let (column, values) = (format!("VECTOR({most})"), vec!["-0.125"; most].join(","));
+        list.add("vectors_large", "VECTOR", &column, BYTES, has, &[&made(&values)]);
     }
 }
 

@@ -4,7 +4,7 @@ use headwater_rig::{Flavor, ServerOptions};
 use mysql_async::prelude::Queryable as _;
 
 use super::ends::{Ends, session, shown};
-use super::exact::TYPES;
+use super::exact::{TYPES, metadata};
 use crate::support::ledger::{EXACT, NOT_THERE, REFUSED};
 use crate::support::on_all;
 
@@ -14,6 +14,14 @@ async fn same(ends: &Ends, table: &str, expressions: &[&str]) {
     let child = shown(&ends.child, table, &expressions).await;
     let parent = shown(&ends.parent, table, &expressions).await;
     assert_eq!(format!("{child:?}"), format!("{parent:?}"), "{table}");
+}
+
+/// Lets the child's log say so much about its columns.
+async fn tell(ends: &Ends, metadata: &str) {
+    if !metadata.is_empty() {
+        let sql = format!("SET GLOBAL binlog_row_metadata = {metadata}");
+        ends.child.sql(&sql).await.unwrap();
+    }
 }
 
 async fn carry(ends: &mut Ends, sql: &str) {
@@ -38,12 +46,25 @@ async fn a_table_of_a_thousand_columns_arrives(flavor: Flavor) {
         };
         (0..1000).map(one).collect::<Vec<_>>().join(", ")
     };
-    carry(&mut ends, &format!("INSERT INTO wide SET uuid = 'a', {}", set(0))).await;
-    carry(&mut ends, "UPDATE wide SET c999 = 7, c500 = 8").await;
-    carry(&mut ends, &format!("UPDATE wide SET {}", set(1))).await;
-    let all: Vec<String> = (0..1000).map(|place| format!("c{place}")).collect();
+    // A NULL shows: CONCAT_WS leaves it out, so that one in another place would not be seen.
+    let all: Vec<String> = (0..1000).map(|place| format!("IFNULL(c{place}, '-')")).collect();
     let all = format!("CONCAT_WS(',', {})", all.join(", "));
-    same(&ends, "wide", &[&all, "c999 IS NULL", "c998 IS NULL"]).await;
+    for metadata in metadata(flavor) {
+        tell(&ends, metadata).await;
+        for uuid in ['a', 'b'] {
+            carry(&mut ends, &format!("INSERT INTO wide SET uuid = '{uuid}', {}", set(0))).await;
+        }
+        same(&ends, "wide", &[&all]).await;
+        carry(&mut ends, "UPDATE wide SET c999 = 7, c500 = 8 WHERE uuid = 'a'").await;
+        same(&ends, "wide", &[&all]).await;
+        carry(&mut ends, &format!("UPDATE wide SET {}", set(1))).await;
+        same(&ends, "wide", &[&all]).await;
+        for (uuid, left) in [('a', 1), ('b', 0)] {
+            carry(&mut ends, &format!("DELETE FROM wide WHERE uuid = '{uuid}'")).await;
+            same(&ends, "wide", &[&all]).await;
+            assert_eq!(shown(&ends.parent, "wide", &list(&["c0"])).await.len(), left);
+        }
+    }
     ends.stop().await;
     TYPES.settle("a table of 1,000 columns", flavor, EXACT);
 }
@@ -58,15 +79,23 @@ async fn sixty_four_mebibytes_arrive(flavor: Flavor) {
     ends.table("large", &list(&["b LONGBLOB NULL", "t LONGTEXT CHARACTER SET utf8mb4 NULL"])).await;
     ends.run().await;
     let half = LARGE_BYTES / 2;
-    carry(&mut ends, &format!("INSERT INTO large SET uuid = 'a', b = REPEAT(0x00FF, {half})"))
-        .await;
-    carry(
-        &mut ends,
-        &format!("UPDATE large SET b = NULL, t = REPEAT('éж😀', {})", LARGE_BYTES / 8),
-    )
-    .await;
-    carry(&mut ends, "UPDATE large SET touched = 1").await;
-    same(&ends, "large", &["LENGTH(t)", "SHA2(t, 256)", "b IS NULL"]).await;
+    let all = ["LENGTH(b)", "SHA2(b, 256)", "LENGTH(t)", "SHA2(t, 256)", "touched"];
+    for metadata in metadata(flavor) {
+        tell(&ends, metadata).await;
+        let insert = format!("INSERT INTO large SET uuid = 'a', b = REPEAT(0x00FF, {half})");
+        carry(&mut ends, &insert).await;
+        same(&ends, "large", &all).await;
+        let length = "SELECT LENGTH(b) FROM large";
+        let length = ends.parent.ask("kinds", length).await.unwrap().unwrap();
+        assert_eq!(length, LARGE_BYTES.to_string());
+        let update = format!("UPDATE large SET b = NULL, t = REPEAT('éж😀', {})", LARGE_BYTES / 8);
+        carry(&mut ends, &update).await;
+        same(&ends, "large", &all).await;
+        carry(&mut ends, "UPDATE large SET touched = 1").await;
+        same(&ends, "large", &all).await;
+        carry(&mut ends, "DELETE FROM large").await;
+        same(&ends, "large", &all).await;
+    }
     // A parent that takes no packet of this size says so, and nothing is lost.
     if flavor.is_new_mysql() {
         ends.parent.sql("SET GLOBAL max_allowed_packet = 16777216").await.unwrap();
@@ -100,17 +129,23 @@ async fn computed_hidden_and_default_columns_arrive(flavor: Flavor) {
     columns.push("last VARCHAR(20) NULL".to_owned());
     ends.table("computed", &columns).await;
     ends.run().await;
-    carry(&mut ends, "INSERT INTO computed (uuid, a, last) VALUES ('a', 1, 'x'), ('b', NULL, 'y')")
-        .await;
-    carry(&mut ends, "UPDATE computed SET a = 5, last = 'z' WHERE uuid = 'a'").await;
-    if old {
-        same(&ends, "computed", &["a", "z", "last"]).await;
-    } else {
-        carry(&mut ends, "UPDATE computed SET h = 'seen', e = 'other' WHERE uuid = 'b'").await;
-        same(&ends, "computed", &["a", "z", "s", "v", "e", "h", "last"]).await;
+    let all: &[&str] =
+        if old { &["a", "z", "last"] } else { &["a", "z", "s", "v", "e", "h", "last"] };
+    for metadata in metadata(flavor) {
+        tell(&ends, metadata).await;
+        let insert = "INSERT INTO computed (uuid, a, last) VALUES ('a', 1, 'x'), ('b', NULL, 'y')";
+        carry(&mut ends, insert).await;
+        same(&ends, "computed", all).await;
+        carry(&mut ends, "UPDATE computed SET a = 5, last = 'z' WHERE uuid = 'a'").await;
+        same(&ends, "computed", all).await;
+        if !old {
+            carry(&mut ends, "UPDATE computed SET h = 'seen', e = 'other' WHERE uuid = 'b'").await;
+            same(&ends, "computed", all).await;
+        }
+        carry(&mut ends, "DELETE FROM computed WHERE uuid = 'a'").await;
+        same(&ends, "computed", all).await;
+        carry(&mut ends, "DELETE FROM computed").await;
     }
-    carry(&mut ends, "DELETE FROM computed WHERE uuid = 'a'").await;
-    same(&ends, "computed", &["a"]).await;
     ends.stop().await;
     let cell = if old { NOT_THERE } else { EXACT };
     TYPES.settle("generated, invisible and default-expression columns", flavor, cell);
@@ -122,20 +157,35 @@ async fn columns_added_instantly_are_read(flavor: Flavor) {
         return;
     }
     let mut ends = Ends::start(flavor, flavor).await;
-    ends.table("grown", &list(&["a INT NULL"])).await;
-    ends.run().await;
-    carry(&mut ends, "INSERT INTO grown SET uuid = 'before', a = 1").await;
-    let add = "ALTER TABLE grown ADD COLUMN b VARCHAR(20) DEFAULT 'given' AFTER uuid, \
-        ADD COLUMN c INT NOT NULL DEFAULT 7, ALGORITHM=INSTANT";
-    for server in [&ends.parent, &ends.child] {
-        server.sql_in("kinds", add).await.unwrap();
+    let tables: Vec<String> = metadata(flavor)
+        .iter()
+        .map(|metadata| format!("grown_{metadata}").to_lowercase())
+        .collect();
+    for table in &tables {
+        ends.table(table, &list(&["a INT NULL"])).await;
     }
-    ends.rebind().await;
-    // A row from before: its new columns were never written, and are in the log all the same.
-    carry(&mut ends, "UPDATE grown SET b = 'set' WHERE uuid = 'before'").await;
-    carry(&mut ends, "INSERT INTO grown (uuid, a) VALUES ('after', 2)").await;
-    carry(&mut ends, "UPDATE grown SET c = c + 1").await;
-    same(&ends, "grown", &["a", "b", "c"]).await;
+    ends.run().await;
+    for (table, metadata) in tables.iter().zip(metadata(flavor)) {
+        tell(&ends, metadata).await;
+        carry(&mut ends, &format!("INSERT INTO {table} SET uuid = 'before', a = 1")).await;
+        let add = format!(
+            "ALTER TABLE {table} ADD COLUMN b VARCHAR(20) DEFAULT 'given' AFTER uuid, \
+             ADD COLUMN c INT NOT NULL DEFAULT 7, ALGORITHM=INSTANT"
+        );
+        for server in [&ends.parent, &ends.child] {
+            server.sql_in("kinds", &add).await.unwrap();
+        }
+        ends.rebind().await;
+        // A row from before: its new columns were never written, and are in the log all the same.
+        carry(&mut ends, &format!("UPDATE {table} SET b = 'set' WHERE uuid = 'before'")).await;
+        same(&ends, table, &["a", "b", "c"]).await;
+        carry(&mut ends, &format!("INSERT INTO {table} (uuid, a) VALUES ('after', 2)")).await;
+        same(&ends, table, &["a", "b", "c"]).await;
+        carry(&mut ends, &format!("UPDATE {table} SET c = c + 1")).await;
+        same(&ends, table, &["a", "b", "c"]).await;
+        carry(&mut ends, &format!("DELETE FROM {table} WHERE uuid = 'before'")).await;
+        same(&ends, table, &["a", "b", "c"]).await;
+    }
     ends.stop().await;
     TYPES.settle("columns added INSTANT", flavor, EXACT);
 }
@@ -171,15 +221,22 @@ async fn old_temporal_formats_are_read_without_fractions_and_refused_with(flavor
     ends.table("olden", &list(&["a TIME NULL", "b DATETIME NULL", "c TIMESTAMP NULL"])).await;
     ends.table("finer", &list(&["a TIME(3) NULL"])).await;
     ends.run().await;
-    carry(
-        &mut ends,
-        "INSERT INTO olden (uuid, a, b, c) VALUES
-         ('a', '-838:59:59', '2026-11-22 01:02:03', '2038-01-19 03:14:07'),
-         ('b', '00:00:01', '0000-00-00 00:00:00', '0000-00-00 00:00:00')",
-    )
-    .await;
-    carry(&mut ends, "UPDATE olden SET a = '12:00:00', b = NULL WHERE uuid = 'a'").await;
-    same(&ends, "olden", &["CAST(a AS CHAR)", "CAST(b AS CHAR)", "CAST(c AS CHAR)"]).await;
+    let all = ["CAST(a AS CHAR)", "CAST(b AS CHAR)", "CAST(c AS CHAR)"];
+    for metadata in metadata(flavor) {
+        tell(&ends, metadata).await;
+        carry(
+            &mut ends,
+            "INSERT INTO olden (uuid, a, b, c) VALUES
+             ('a', '-838:59:59', '2026-11-22 01:02:03', '2038-01-19 03:14:07'),
+             ('b', '00:00:01', '0000-00-00 00:00:00', '0000-00-00 00:00:00')",
+        )
+        .await;
+        same(&ends, "olden", &all).await;
+        carry(&mut ends, "UPDATE olden SET a = '12:00:00', b = NULL WHERE uuid = 'a'").await;
+        same(&ends, "olden", &all).await;
+        carry(&mut ends, "DELETE FROM olden").await;
+        same(&ends, "olden", &all).await;
+    }
     TYPES.settle(WITHOUT, flavor, EXACT);
     ends.child
         .sql_in("kinds", "INSERT INTO finer SET uuid = 'a', a = '00:00:00.001'")

@@ -541,7 +541,7 @@ impl Client {
         let mut offset = held;
         let mut progress = false;
         loop {
-            let sizes = pace(self.meter.bytes_per_second(), &self.options.pace);
+            let sizes = self.meter.pace(&self.options.pace);
             let count = usize::try_from(sizes.piece_bytes).unwrap_or(usize::MAX);
             let piece = piece(batch, offset, count.min(PIECE_BYTES_MAX))?;
             let bytes = piece.len() as u64;
@@ -555,8 +555,13 @@ impl Client {
                     return Ok(Sent::HelloAgain { progress });
                 }
                 Err(error) => {
-                    if matches!(error, LinkError::Stalled { .. }) {
-                        self.meter.stalled();
+                    match error {
+                        LinkError::Stalled { .. } => self.meter.stalled(),
+                        LinkError::Broken { .. } => self.meter.cut(bytes),
+                        LinkError::Unreachable { .. }
+                        | LinkError::Refused(_)
+                        | LinkError::Nonsense(_)
+                        | LinkError::Distrust(_) => {}
                     }
                     return Err(error.into());
                 }

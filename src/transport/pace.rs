@@ -66,11 +66,13 @@ pub fn pace(bytes_per_second: u64, limits: &PaceLimits) -> Pace {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Meter {
     bytes_per_second: u64,
+    /// No piece is larger for now: the link was cut in one, and may be again.
+    piece_bytes_max: u64,
 }
 
 impl Default for Meter {
     fn default() -> Meter {
-        Meter { bytes_per_second: UNMEASURED_BYTES_PER_SECOND }
+        Meter { bytes_per_second: UNMEASURED_BYTES_PER_SECOND, piece_bytes_max: u64::MAX }
     }
 }
 
@@ -80,15 +82,29 @@ impl Meter {
         self.bytes_per_second
     }
 
+    /// The sizes for now.
+    pub fn pace(self, limits: &PaceLimits) -> Pace {
+        let sizes = pace(self.bytes_per_second, limits);
+        let piece_bytes = sizes.piece_bytes.min(self.piece_bytes_max).max(limits.piece_bytes_min);
+        Pace { piece_bytes, ..sizes }
+    }
+
     /// A piece got through in this time. The answer to a batch's `last` piece may have waited for
     /// the target database, so it can only raise the estimate.
     pub fn piece(&mut self, bytes: u64, took: Duration, last: bool) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
         let seen = bytes.saturating_mul(1_000_000) / micros;
+        self.piece_bytes_max = self.piece_bytes_max.saturating_mul(2);
         let blended = self.bytes_per_second / 2 + seen / 2;
         if !last || blended > self.bytes_per_second {
             self.bytes_per_second = blended.max(1);
         }
+    }
+
+    /// The link was cut in the middle of a piece. On a link that is cut again and again only what is
+    /// small comes through whole.
+    pub fn cut(&mut self, bytes: u64) {
+        self.piece_bytes_max = (bytes / 4).max(1);
     }
 
     /// A piece did not get through.
@@ -131,10 +147,27 @@ mod tests {
 
     #[test]
     fn waiting_for_the_target_does_not_look_like_a_slow_link() {
-        let mut meter = Meter { bytes_per_second: 1_000_000 };
+        let mut meter = Meter { bytes_per_second: 1_000_000, ..Meter::default() };
         meter.piece(500, Duration::from_mins(1), true);
         assert_eq!(meter.bytes_per_second(), 1_000_000);
         meter.stalled();
         assert_eq!(meter.bytes_per_second(), 250_000);
+    }
+
+    #[test]
+    fn pieces_shrink_where_the_link_is_cut_and_grow_where_it_is_not() {
+        let limits = PaceLimits::default();
+        let mut meter = Meter { bytes_per_second: 1_000_000, ..Meter::default() };
+        let piece = |meter: Meter| meter.pace(&limits).piece_bytes;
+        assert_eq!(piece(meter), 1024 * 1024);
+        for expected in [262_144, 65_536, 16_384, 4_096, 1_024, 1_024] {
+            meter.cut(piece(meter));
+            assert_eq!(piece(meter), expected);
+        }
+        for expected in [1_024, 1_024, 2_048, 4_096] {
+            meter.piece(1_024, Duration::from_millis(1), false);
+            assert!(piece(meter) >= expected, "{}", piece(meter));
+        }
+        assert!(piece(meter) <= 16_384, "{}", piece(meter));
     }
 }

@@ -214,7 +214,7 @@ async fn a_batch_cut_at_every_thousandth_byte_gets_there(flavor: Flavor) {
     pair.link.refuse();
     let mut clinic = Clinic::new(8);
     let mut conn = pair.child_server.conn("openmrs").await.unwrap();
-    clinic.work(&mut conn, 20).await.unwrap();
+    clinic.work(&mut conn, 40).await.unwrap();
     let question = "SELECT COUNT(*) FROM obs";
     let there = pair.child_server.ask("openmrs", question).await.unwrap();
     while pair.child.status()["capture"]["lag_seconds"] != 0 {

@@ -69,8 +69,9 @@ async fn table(server: &Server, name: &str, columns: &[String]) {
 
 fn configuration(folder: &Path, name: &str, server: &Server, tables: &[String]) -> PathBuf {
     let (map, path) = (folder.join("map.toml"), folder.join(format!("{name}.toml")));
-    let listed: String =
+    let listed: Vec<String> =
         tables.iter().map(|table| format!("{table} = {{ class = \"all\" }}\n")).collect();
+    let listed = listed.concat();
     let text = format!(
         "version = 1\n[defaults]\nidentity = \"uuid\"\n[classes.all]\ndirection = \"up\"\n[tables]\n{listed}"
     );

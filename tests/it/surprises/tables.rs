@@ -81,13 +81,19 @@ pub(super) const TOLD: &[Surprise] = &[
     })
     .left_out(&["note n-1", "note n-2", "note n-3", "note r-1"])
     .after("DROP TABLE note_old"),
-    everywhere("table rebuilt and converted to another character set", |_| {
-        Some(
+    everywhere("table rebuilt and converted to another character set", |flavor| {
+        Some(if flavor == Flavor::Mysql56 {
+            // No row lies between what changes its columns and what may change them again: without
+            // names in the log, it would depend on how quickly capture reads it.
+            "ALTER TABLE note ENGINE = InnoDB; ALTER TABLE note CONVERT TO CHARACTER SET latin1;
+             INSERT INTO note (uuid, text) VALUES ('e-1', 'caf\u{e9}'); ALTER TABLE note FORCE;
+             INSERT INTO note (uuid, text) VALUES ('e-3', 'caf\u{e9}')"
+        } else {
             "ALTER TABLE note ENGINE = InnoDB; INSERT INTO note (uuid, text) VALUES ('e-1', 'caf\u{e9}');
              ALTER TABLE note FORCE; INSERT INTO note (uuid, text) VALUES ('e-2', 'caf\u{e9}');
              ALTER TABLE note CONVERT TO CHARACTER SET latin1;
-             INSERT INTO note (uuid, text) VALUES ('e-3', 'caf\u{e9}')",
-        )
+             INSERT INTO note (uuid, text) VALUES ('e-3', 'caf\u{e9}')"
+        })
     }),
     everywhere("table rebuilt and converted while capture was behind, names in the log", |flavor| {
         (flavor != Flavor::Mysql56).then_some(

@@ -21,8 +21,8 @@ const SETS: [Charset; 8] = [
     Charset::Euckr,
 ];
 
-/// Those of one byte a character.
-const OF_ONE_BYTE: [Charset; 25] = [
+/// Those of one byte a character, but for swe7, whose text travels as bytes.
+const OF_ONE_BYTE: [Charset; 24] = [
     Charset::Armscii8,
     Charset::Ascii,
     Charset::Cp1250,
@@ -46,7 +46,6 @@ const OF_ONE_BYTE: [Charset; 25] = [
     Charset::Latin7,
     Charset::Macce,
     Charset::Macroman,
-    Charset::Swe7,
     Charset::Tis620,
 ];
 

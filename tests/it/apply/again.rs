@@ -230,7 +230,7 @@ async fn a_row_that_another_link_brings_meanwhile_is_updated(stage: Stage) {
         while ask(&stage, &blocked).await != "1" {
             edge::sleep(Duration::from_millis(20)).await;
         }
-        conn.query_drop(format!("UPDATE bed SET uuid = '{id}'")).await.unwrap();
+        conn.query_drop(format!("UPDATE bed SET uuid = '{id}' WHERE place = 7")).await.unwrap();
         conn.query_drop("COMMIT").await.unwrap();
     };
     let (report, ()) = tokio::join!(stage.try_send(&batch), theirs);

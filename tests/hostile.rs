@@ -5,6 +5,8 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
     clippy::too_many_lines,
     clippy::wildcard_imports,
     reason = "a target fails by panicking, and what surrounds its checks is test code too"

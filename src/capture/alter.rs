@@ -105,9 +105,9 @@ fn specification(words: &[String]) -> Effect {
         // Options may follow one another without a comma.
         _ if words.iter().any(|word| word == "ENGINE") => Effect::Columns,
         "ALTER" | "AUTO_INCREMENT" | "COMMENT" | "ROW_FORMAT" | "ENABLE" | "DISABLE"
-        | "ALGORITHM" | "LOCK" | "FORCE" | "DEFAULT" | "COLLATE" | "CHARACTER" => Effect::Nothing,
+        | "ALGORITHM" | "LOCK" | "FORCE" | "DEFAULT" | "COLLATE" | "CHARACTER"
         // Partitions: which rows they take or bring, if any, is another question.
-        "PARTITION" | "REORGANIZE" | "COALESCE" | "REBUILD" | "OPTIMIZE" | "ANALYZE" | "CHECK"
+        | "PARTITION" | "REORGANIZE" | "COALESCE" | "REBUILD" | "OPTIMIZE" | "ANALYZE" | "CHECK"
         | "REPAIR" => Effect::Nothing,
         "REMOVE" if word(1) == "PARTITIONING" => Effect::Nothing,
         _ => Effect::Columns,

@@ -89,7 +89,7 @@ impl Mentions {
 
     /// Of a statement that defines tables: without those that it only copies or refers to.
     pub(super) fn defined(sql: &str, schema: &str, database: &str) -> Mentions {
-        let defined = readings(sql).map(|words| made(words.clone(), database).unwrap_or(words));
+        let defined = readings(sql).map(|words| made(&words, database).unwrap_or(words));
         Mentions::of(defined, schema, database)
     }
 
@@ -118,7 +118,7 @@ impl Mentions {
 
 /// The words of a `CREATE TABLE` up to the name of the table that it makes. Whatever follows is of
 /// that table, or names others that stay as they are (`LIKE`, `REFERENCES`, `SELECT`).
-fn made<'a>(words: Words<'a>, database: &str) -> Option<Words<'a>> {
+fn made<'a>(words: &Words<'a>, database: &str) -> Option<Words<'a>> {
     let mut rest = words.clone();
     if !rest.next()?.is("CREATE") {
         return None;
@@ -141,7 +141,7 @@ fn made<'a>(words: Words<'a>, database: &str) -> Option<Words<'a>> {
     let qualified = rest.next().is_some_and(|next| next.qualified || word.names(database));
     let left = if qualified { rest.rest } else { after_name.rest };
     let end = words.rest.len().checked_sub(left.len())?;
-    Some(Words { rest: words.rest.get(..end)?, ..words })
+    Some(Words { rest: words.rest.get(..end)?, ..*words })
 }
 
 /// Reads a statement word by word.

@@ -23,7 +23,7 @@ on_all!(
 struct Found {
     name: String,
     verdict: String,
-    found: String,
+    words: String,
     mend: String,
 }
 
@@ -40,7 +40,7 @@ fn doctor(config: &Path) -> (Vec<Found>, Option<i32>) {
         Found {
             name: text(check, "name"),
             verdict: text(check, "verdict"),
-            found: text(check, "found"),
+            words: text(check, "found"),
             mend: text(check, "mend"),
         }
     });
@@ -49,7 +49,7 @@ fn doctor(config: &Path) -> (Vec<Found>, Option<i32>) {
 
 /// The check of this name that found these words, if it is not good.
 fn told<'f>(found: &'f [Found], name: &str, words: &str) -> Option<&'f Found> {
-    found.iter().find(|check| check.name == name && check.found.contains(words))
+    found.iter().find(|check| check.name == name && check.words.contains(words))
 }
 
 /// What undoes it.

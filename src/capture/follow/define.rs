@@ -105,7 +105,9 @@ impl Follower {
         let made = former.iter().filter(|known| *known.table == *table && known.last.is_none());
         let mut travelled: Vec<Name> = made.map(|known| known.table.clone()).collect();
         travelled.extend(self.map.tables.keys().cloned());
-        tables.into_iter().for_each(|table| self.definitions.define(table));
+        for table in tables {
+            self.definitions.define(table);
+        }
         // Others may refer to tables made meanwhile whose rows have not been seen yet.
         let unseen = self.definitions.unseen();
         self.definitions.glimpse(unseen.iter().filter_map(|name| live.tables.get(name)).cloned());
@@ -115,7 +117,9 @@ impl Follower {
             former.into_iter().partition(|known| *known.table == *table);
         if lost(&map) && !others.is_empty() {
             // Perhaps by what others are like now, whose own rows will tell.
-            others.into_iter().for_each(|known| self.definitions.doubt_again(known));
+            for known in others {
+                self.definitions.doubt_again(known);
+            }
             map = self.definitions.bind();
         }
         // Of these their own rows will tell.
@@ -129,7 +133,9 @@ impl Follower {
             lost.sort_by_key(|name| (***name != *table, *name));
             lost.dedup();
             let error = cannot_travel(table, &lost, &map, start);
-            own.into_iter().for_each(|known| self.definitions.doubt_again(known));
+            for known in own {
+                self.definitions.doubt_again(known);
+            }
             return if self.is_accepted(start) { Ok(false) } else { Err(error) };
         }
         self.map = Arc::new(bound(map));

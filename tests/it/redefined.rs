@@ -97,6 +97,8 @@ const KINDS: &str = "ALTER TABLE location ADD COLUMN kind ENUM('old', 'new') NUL
     UPDATE location SET kind = 'old' WHERE location_id = 12;";
 
 const THERE_AND_BACK: &str = "column defined otherwise and back while capture was behind";
+const THERE_AND_BACK_NAMED: &str =
+    "column defined otherwise and back while capture was behind, names in the log";
 
 async fn what_was_redefined_there_and_back_is_read_by_what_the_log_says(flavor: Flavor) {
     for names in Names::of(flavor) {
@@ -123,13 +125,13 @@ async fn what_was_redefined_there_and_back_is_read_by_what_the_log_says(flavor: 
         }
         site.capturing.stop().await;
         let (row, outcome) = match names {
-            Names::Missing => (THERE_AND_BACK.to_owned(), REFUSED),
-            Names::Logged => (format!("{THERE_AND_BACK}, names in the log"), EXACT),
+            Names::Missing => (THERE_AND_BACK, REFUSED),
+            Names::Logged => (THERE_AND_BACK_NAMED, EXACT),
         };
-        SURPRISES.settle(&row, flavor, outcome);
+        SURPRISES.settle(row, flavor, outcome);
     }
     if flavor == Flavor::Mysql56 {
-        SURPRISES.settle(&format!("{THERE_AND_BACK}, names in the log"), flavor, NOT_THERE);
+        SURPRISES.settle(THERE_AND_BACK_NAMED, flavor, NOT_THERE);
     }
 }
 

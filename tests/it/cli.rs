@@ -374,7 +374,7 @@ async fn the_grants_are_enough_and_the_doctor_misses_each_that_is_taken(flavor: 
         ("CREATE", "`headwater`.*"),
         ("UPDATE", "`headwater`.*"),
     ] {
-        server.sql(&format!("REVOKE {right} ON {on} FROM 'sync'@'%'")).await.unwrap();
+        server.sql(&format!("REVOKE {right} ON {on} FROM 'sync'@'127.0.0.1'")).await.unwrap();
         let output = headwater(&config, &["doctor", "--json"]);
         assert_eq!(output.status.code(), Some(1), "without {right} on {on}");
         let found = diagnosis(&output);

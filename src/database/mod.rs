@@ -2,7 +2,7 @@
 //! server it is, and what its tables look like.
 
 pub mod connect;
-pub(crate) mod dump;
+pub mod dump;
 mod error;
 mod read;
 pub mod schema;

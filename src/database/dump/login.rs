@@ -45,17 +45,23 @@ const WANTED: u8 = 4;
 /// What asks for the key that a password is encrypted with.
 const KEY_PLEASE: u8 = 2;
 
-/// Connects and logs in.
-pub(super) async fn log_in(options: &Options, silence_max: Duration) -> Result<Packets, Error> {
-    let stream: Box<dyn Stream> = match &options.socket {
-        Some(path) => Box::new(UnixStream::connect(path).await.map_err(lost)?),
-        None => {
-            let host = (options.host.as_str(), options.port);
-            let stream = TcpStream::connect(host).await.map_err(lost)?;
-            stream.set_nodelay(true).map_err(lost)?;
-            Box::new(stream)
-        }
-    };
+/// Reaches the server.
+pub(super) async fn reach(options: &Options) -> Result<Box<dyn Stream>, Error> {
+    if let Some(path) = &options.socket {
+        return Ok(Box::new(UnixStream::connect(path).await.map_err(lost)?));
+    }
+    let host = (options.host.as_str(), options.port);
+    let stream = TcpStream::connect(host).await.map_err(lost)?;
+    stream.set_nodelay(true).map_err(lost)?;
+    Ok(Box::new(stream))
+}
+
+/// Logs in over a connection just made.
+pub(super) async fn log_in(
+    stream: Box<dyn Stream>,
+    options: &Options,
+    silence_max: Duration,
+) -> Result<Packets, Error> {
     let mut packets = Packets::new(stream, silence_max);
     let mut greeting = Vec::new();
     match packets.read(&mut greeting).await? {
@@ -211,5 +217,103 @@ impl Login {
         let (words, shown) = (password, key.clone());
         let encrypted = tokio::task::spawn_blocking(move || crypto::encrypt(&words, &shown));
         packets.write(&encrypted.await.map_err(|_| unexpected(key))?).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    const SILENCE_MAX: Duration = Duration::from_secs(5);
+
+    /// How a MySQL 9.7 greets that knows `plugin`, with a challenge of twenty bytes.
+    fn greeting(plugin: &str) -> Vec<u8> {
+        let capabilities = (CAPABILITIES | CapabilityFlags::CLIENT_CONNECT_WITH_DB).bits();
+        let [a, b, c, d] = capabilities.to_le_bytes();
+        let mut greeting = b"\x0a9.7.4\0\x07\0\0\x0012345678\0".to_vec();
+        greeting.extend([a, b, 45, 2, 0, c, d, 21]);
+        greeting.extend([0; 10]);
+        greeting.extend_from_slice(b"abcdefghijkl\0");
+        greeting.extend_from_slice(plugin.as_bytes());
+        greeting.push(0);
+        greeting
+    }
+
+    /// What comes of logging in to a server that says `answers`, each after a word of ours but the
+    /// first.
+    async fn logged_in(answers: Vec<Vec<u8>>) -> Result<(), Error> {
+        let (near, mut far) = tokio::io::duplex(1 << 16);
+        let server = tokio::spawn(async move {
+            let mut number = 0_u8;
+            for answer in answers {
+                let length = u32::try_from(answer.len()).unwrap() | u32::from(number) << 24;
+                far.write_all(&[&length.to_le_bytes(), answer.as_slice()].concat()).await.ok();
+                let mut word = vec![0; 4096];
+                if far.read(&mut word).await.unwrap_or_default() == 0 {
+                    return;
+                }
+                number = number.wrapping_add(2);
+            }
+        });
+        let options = Options::parse("mysql://u:secret@127.0.0.1/db").unwrap();
+        let result = log_in(Box::new(near), &options, SILENCE_MAX).await;
+        server.await.unwrap();
+        result.map(drop)
+    }
+
+    fn ok() -> Vec<u8> {
+        vec![OK, 0, 0, 2, 0, 0, 0]
+    }
+
+    #[tokio::test]
+    async fn a_known_proof_lets_in_and_an_unknown_one_is_refused_in_the_servers_words() {
+        for plugin in ["caching_sha2_password", "mysql_native_password", "sha256_password"] {
+            logged_in(vec![greeting(plugin), ok()]).await.unwrap();
+        }
+        let switch = [b"\xfemysql_native_password\0".as_slice(), &[b'x'; 20], b"\0"].concat();
+        logged_in(vec![greeting("caching_sha2_password"), switch.clone(), ok()]).await.unwrap();
+        let endless = vec![greeting("mysql_native_password"), switch.clone(), switch];
+        assert!(matches!(
+            logged_in(endless).await.unwrap_err(),
+            Error::Driver(DriverError::UnexpectedPacket { .. })
+        ));
+        let denied = b"\xff\x15\x04#28000Access denied".to_vec();
+        let error = logged_in(vec![greeting("mysql_native_password"), denied]).await.unwrap_err();
+        assert!(matches!(error, Error::Server(error) if error.code == 1045));
+        let other = b"\xfeauthentication_ldap\0abc\0".to_vec();
+        let error = logged_in(vec![greeting("mysql_native_password"), other]).await.unwrap_err();
+        assert!(error.to_string().contains("authentication_ldap"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_password_is_not_given_to_who_shows_no_key() {
+        let key = |text: &[u8]| [&[MORE], text].concat();
+        for text in ["", "nonsense", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"]
+        {
+            let asked = vec![MORE, WANTED];
+            let answers =
+                vec![greeting("caching_sha2_password"), asked, key(text.as_bytes()), ok()];
+            logged_in(answers).await.unwrap_err();
+        }
+    }
+
+    #[tokio::test]
+    async fn whatever_a_server_says_ends_in_words() {
+        for end in 0..greeting("caching_sha2_password").len() {
+            let mut cut = greeting("caching_sha2_password");
+            cut.truncate(end);
+            // Short greetings are those of old servers, which may let in.
+            drop(logged_in(vec![cut, ok()]).await);
+        }
+        let switch = b"\xfecaching_sha2_password\0abcdefghijklmnopqrst\0".to_vec();
+        for byte in 0..=u8::MAX {
+            for answer in [vec![byte], vec![MORE, byte], vec![SWITCH, byte], vec![FAILED, byte]] {
+                let answers =
+                    vec![greeting("mysql_native_password"), switch.clone(), answer.clone()];
+                assert_eq!(logged_in(answers).await.is_ok(), answer == [OK], "{answer:?}");
+            }
+        }
     }
 }

@@ -24,7 +24,7 @@ const ENDED: u8 = 0xFE;
 
 /// Where a dump begins.
 #[derive(Debug)]
-pub(crate) enum Start<'p> {
+pub enum Start<'p> {
     /// At a file's byte.
     At {
         /// The file's name.
@@ -39,7 +39,7 @@ pub(crate) enum Start<'p> {
 }
 
 /// A connection for a dump, before it is asked for and after.
-pub(crate) struct Dump {
+pub struct Dump {
     packets: Packets,
 }
 
@@ -50,14 +50,13 @@ impl Dump {
     /// # Errors
     ///
     /// As [`Options::connect`].
-    pub(crate) async fn connect(
-        options: &Options,
-        silence_max: Duration,
-    ) -> Result<Dump, super::Error> {
+    pub async fn connect(options: &Options, silence_max: Duration) -> Result<Dump, super::Error> {
         options.check_authority()?;
-        let attempt =
-            tokio::time::timeout(options.connect_timeout, login::log_in(options, silence_max));
-        match attempt.await {
+        let attempt = async {
+            let stream = login::reach(options).await?;
+            login::log_in(stream, options, silence_max).await
+        };
+        match tokio::time::timeout(options.connect_timeout, attempt).await {
             Ok(Ok(packets)) => Ok(Dump { packets }),
             Ok(Err(error)) => Err(options.not_connected(error)),
             Err(_elapsed) => Err(options.not_answered()),
@@ -65,12 +64,12 @@ impl Dump {
     }
 
     /// Runs a statement that gives no rows.
-    pub(crate) async fn run(&mut self, statement: &str) -> Result<(), Error> {
+    pub async fn run(&mut self, statement: &str) -> Result<(), Error> {
         self.packets.ask(&[&[Command::COM_QUERY as u8], statement.as_bytes()].concat()).await
     }
 
     /// Asks for the log. The server sees a replica called `server_id`.
-    pub(crate) async fn begin(&mut self, server_id: u32, start: Start<'_>) -> Result<(), Error> {
+    pub async fn begin(&mut self, server_id: u32, start: Start<'_>) -> Result<(), Error> {
         // Otherwise servers send events without their checksums.
         self.run("SET @master_binlog_checksum = 'ALL'").await?;
         let mut command = Vec::new();
@@ -91,7 +90,7 @@ impl Dump {
 
     /// Waits for the next event and writes it behind what is in `target`, as it stands in the log:
     /// header and checksum included. After an error, `target` may end with a part of one.
-    pub(crate) async fn read(&mut self, target: &mut Vec<u8>) -> Result<(), Error> {
+    pub async fn read(&mut self, target: &mut Vec<u8>) -> Result<(), Error> {
         let before = target.len();
         match self.packets.read(target).await? {
             Some(OK) => Ok(()),
@@ -104,12 +103,12 @@ impl Dump {
     }
 
     /// Whether the next event has come, so that reading it does not wait.
-    pub(crate) fn is_next_here(&self) -> bool {
+    pub fn is_next_here(&self) -> bool {
         self.packets.is_next_here()
     }
 }
 
 /// Whether a connection was given up because nothing came.
-pub(crate) fn is_silence(error: &Error) -> bool {
+pub fn is_silence(error: &Error) -> bool {
     matches!(error, Error::Io(IoError::Io(error)) if error.kind() == ErrorKind::TimedOut)
 }

@@ -243,6 +243,8 @@ impl Node {
         options.names.clone_from(&listen.names);
         options.map_digest = hex(&self.map.digest());
         options.connections_max = listen.connections_max;
+        options.strangers_max = listen.strangers_max;
+        options.hello_within = listen.hello_within;
         options.stall = listen.timeout;
         options.batch_bytes_max = listen.batch_bytes_max;
         let server =
@@ -308,6 +310,7 @@ impl Node {
             config::Compression::Auto => Compression::Auto,
         };
         options.patience = parent.timeout;
+        options.hello_every = parent.hello_every;
         options.backoff = BackoffLimits {
             first: parent.backoff_min,
             longest: parent.backoff_max,

@@ -240,6 +240,7 @@ fn parent(typed: &file::Parent) -> Result<Parent, String> {
             Some(file::Compression::Auto) | None => Compression::Auto,
         },
         timeout: time(typed.timeout, 30),
+        hello_every: time(typed.hello_every, 15 * 60),
         backoff_min,
         backoff_max,
         batch_bytes_max: within(
@@ -271,6 +272,8 @@ fn listen(typed: file::Listen) -> Result<Listen, String> {
             typed.connections_max,
             1_000,
         )?),
+        strangers_max: usize::from(positive("listen.strangers_max", typed.strangers_max, 64)?),
+        hello_within: time(typed.hello_within, 5 * 60),
         timeout: time(typed.timeout, 30),
         batch_bytes_max: within(
             "listen.batch_bytes_max",

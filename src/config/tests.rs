@@ -75,7 +75,7 @@ fn an_unknown_key_is_named_with_its_place_and_the_nearest_known_key() {
     assert_eq!(
         complaint("[parent]", "[parent]\n  zeitplan = 1"),
         "/etc/headwater/headwater.toml:11:3: unknown key `zeitplan`; the keys here are: url, \
-         schedule, compression, timeout, backoff_min, backoff_max, batch_bytes_max, \
+         schedule, compression, timeout, hello_every, backoff_min, backoff_max, batch_bytes_max, \
          piece_bytes_max"
     );
 }

@@ -17,7 +17,7 @@ use super::backoff::{Backoff, BackoffLimits};
 use super::batch::Batch;
 use super::codec::Compression;
 use super::content::Room;
-use super::credentials::{CredentialError, Credentials, Validity, replace};
+use super::credentials::{CredentialError, Credentials, Validity, child_file, joined, replace};
 use super::cut::{Cut, CutError, Cutter, Taken};
 use super::dial::{Connection, Dial, LinkError, ParentAddress};
 use super::offers::{OFFERED, Offers};
@@ -30,7 +30,6 @@ use super::wire::{
 };
 use super::{SetAside, Wanted, stopped};
 use crate::change::{NodeId, Sequence};
-use crate::cli::join::{child_file, credentials as joined};
 use crate::clock::{SharedClock, sleep};
 use crate::spool::{self, Contact, Direction, Segment, Spool, State};
 
@@ -557,8 +556,12 @@ impl Client {
                 Err(error) => {
                     match error {
                         LinkError::Stalled { .. } => self.meter.stalled(),
-                        LinkError::Broken { .. } => self.meter.cut(bytes),
+                        // A question whether the batch is applied yet is as small as can be.
+                        LinkError::Broken { .. } if offset < batch.key.bytes => {
+                            self.meter.cut(bytes, &self.options.pace);
+                        }
                         LinkError::Unreachable { .. }
+                        | LinkError::Broken { .. }
                         | LinkError::Refused(_)
                         | LinkError::Nonsense(_)
                         | LinkError::Distrust(_) => {}

@@ -331,7 +331,7 @@ async fn a_schedule_sends_in_its_intervals() {
 async fn a_second_connection_resumes_the_session_and_is_known_by_it() {
     let parent = Parent::start().await;
     let child = Child::joined(&parent, "clinic").await;
-    let credentials = credentials(child.data_dir.path()).unwrap().unwrap();
+    let credentials = joined(child.data_dir.path()).unwrap().unwrap();
     let config = Arc::new(tls::child(&credentials, shared(&child.clock)).unwrap());
     for resumed in [false, true, true] {
         let mut connection = child.dial().connect(Arc::clone(&config)).await.unwrap();

@@ -20,6 +20,7 @@ use super::batch::Batch;
 use super::client::{self, ClientOptions};
 use super::codec::Codec;
 use super::content::Room;
+use super::credentials::joined;
 use super::cut::{Cut, Cutter};
 use super::dial::{Connection, Dial, LinkError, ParentAddress};
 use super::enrol;
@@ -28,7 +29,7 @@ use super::tls;
 use super::wire::{Hello, PROTOCOL_VERSIONS, PieceAnswer, PieceHeader, Welcome, path};
 use super::{Applied, Peer, ReceivedBatch, SetAside, Target, TargetError, Wanted, Watermark};
 use crate::change::{Change, Epoch, Identity, Kind, NodeId, Sequence, Shape};
-use crate::cli::join::{JoinError, JoinOptions, credentials, join};
+use crate::cli::join::{JoinError, JoinOptions, join};
 use crate::clock::{Clock, SharedClock, SystemClock, Timestamp};
 use crate::record::{End, Record, SegmentReader, SegmentWriter};
 use crate::spool::{Append, Limits, Segment, Spool};
@@ -345,7 +346,7 @@ impl Child {
     }
 
     async fn connect(&self) -> Result<Connection, LinkError> {
-        let credentials = credentials(self.data_dir.path()).unwrap().unwrap();
+        let credentials = joined(self.data_dir.path()).unwrap().unwrap();
         let config = tls::child(&credentials, shared(&self.clock)).unwrap();
         self.dial().connect(Arc::new(config)).await
     }

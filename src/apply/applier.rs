@@ -280,16 +280,16 @@ impl Applier {
         let now = self.clock.now();
         session.run("START TRANSACTION").await?;
         let mark = state::lock(session, &self.names, peer.node, peer.epoch, now).await?;
-        let Watermark { sequence: watermark, batch: last } = mark.watermark;
+        let watermark = mark.watermark.sequence;
         match batch::standing(watermark, batch.from, batch.through) {
-            // Another batch of the same range comes from a copy of that node.
-            Standing::Duplicate
-                if batch.through != watermark || last.is_none_or(|it| it == batch.checksum) =>
-            {
+            Standing::Duplicate if mark.watermark.is_of_another(batch.through, batch.checksum) => {
+                return Err(Failure::Whole(Error::AnotherBatch { through: watermark }));
+            }
+            Standing::Duplicate => {
                 session.run("ROLLBACK").await?;
                 return Ok(Report { through: watermark, ..Report::default() });
             }
-            Standing::Duplicate | Standing::Gap => {
+            Standing::Gap => {
                 return Err(Failure::Whole(Error::Gap { from: batch.from, watermark }));
             }
             Standing::Apply => {}

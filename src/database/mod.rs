@@ -9,5 +9,4 @@ pub mod server;
 pub mod value;
 
 pub use error::Error;
-#[cfg(test)]
 pub(crate) use error::{BUSY, LOST};

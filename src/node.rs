@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::apply::{self, Applier, Nodes};
+use crate::apply::{self, Applier};
 use crate::capture::{self, Capture, Doing};
 use crate::change::NodeId;
 use crate::clock::{SharedClock, SystemClock, sleep};
@@ -433,7 +433,7 @@ impl Retrier {
         let links = usage.links.into_iter().map(|usage| usage.link);
         let active = links.filter(|link| link.state == spool::State::Active);
         let nodes: Vec<NodeId> = active.filter_map(|link| link.node).collect();
-        match self.applier.retry_parked(self.parked_retry, Nodes::Only(&nodes)).await {
+        match self.applier.retry_parked(self.parked_retry, &nodes).await {
             Ok(retried) if retried.released > 0 => {
                 tracing::info!(released = retried.released, "parked changes were applied");
             }

@@ -413,6 +413,7 @@ impl Applier {
         let _permit =
             permit.map_err(|_closed| Error::Retry("apply is shutting down".to_owned()))?;
         let mut session = self.connected().await?;
+        session.wait_for_locks(self.lock_wait_seconds()).await.map_err(whole)?;
         match act(&mut session).await {
             Ok(outcome) => {
                 self.idle.lock().await.push(session);
@@ -423,6 +424,10 @@ impl Applier {
                 Err(whole(failure))
             }
         }
+    }
+
+    pub(super) fn lock_wait_seconds(&self) -> u32 {
+        self.settings.limits.lock_wait_seconds
     }
 
     async fn connected(&self) -> Result<Session, Error> {

@@ -30,4 +30,4 @@ mod work;
 pub use again::Retried;
 pub use applier::{Applier, Limits, Report, Settings};
 pub use error::{Error, State};
-pub use held::{Nodes, Shown, Waiting};
+pub use held::{Shown, Waiting};

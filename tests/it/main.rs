@@ -36,3 +36,4 @@ mod surprises;
 mod types;
 mod undone;
 mod way;
+mod wire;

@@ -1,7 +1,12 @@
 //! Links that last: changing addresses, silences, restarts, restored backups.
 
+use std::net::IpAddr;
+use std::sync::atomic::Ordering;
+
 use super::*;
-use crate::transport::client::Schedule;
+use crate::transport::Watermark;
+use crate::transport::client::{self, Schedule};
+use crate::transport::wire::Welcome;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_captured_arrives_and_is_acknowledged_within_the_same_breath() {

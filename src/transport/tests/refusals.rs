@@ -1,9 +1,15 @@
 //! Who is not let in, and what they are told.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 use super::*;
+use crate::change::Epoch;
+use crate::clock::Clock;
 use crate::transport::credentials::{Credentials, replace};
+use crate::transport::enrol;
 use crate::transport::token::Token;
-use crate::transport::wire::Code;
+use crate::transport::wire::{Code, Hello, Welcome};
 
 async fn refused(child: &Child) -> String {
     match child.greet().await.map(drop) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::apply::{self, Applier, Nodes};
+use crate::apply::{self, Applier};
 use crate::capture::{self, Capture, Doing};
 use crate::change::NodeId;
 use crate::clock::{SharedClock, SystemClock, sleep};
@@ -243,6 +243,8 @@ impl Node {
         options.names.clone_from(&listen.names);
         options.map_digest = hex(&self.map.digest());
         options.connections_max = listen.connections_max;
+        options.strangers_max = listen.strangers_max;
+        options.hello_within = listen.hello_within;
         options.stall = listen.timeout;
         options.batch_bytes_max = listen.batch_bytes_max;
         let server =
@@ -308,6 +310,7 @@ impl Node {
             config::Compression::Auto => Compression::Auto,
         };
         options.patience = parent.timeout;
+        options.hello_every = parent.hello_every;
         options.backoff = BackoffLimits {
             first: parent.backoff_min,
             longest: parent.backoff_max,
@@ -430,7 +433,7 @@ impl Retrier {
         let links = usage.links.into_iter().map(|usage| usage.link);
         let active = links.filter(|link| link.state == spool::State::Active);
         let nodes: Vec<NodeId> = active.filter_map(|link| link.node).collect();
-        match self.applier.retry_parked(self.parked_retry, Nodes::Only(&nodes)).await {
+        match self.applier.retry_parked(self.parked_retry, &nodes).await {
             Ok(retried) if retried.released > 0 => {
                 tracing::info!(released = retried.released, "parked changes were applied");
             }

@@ -74,6 +74,8 @@ struct Shared {
     conditions: watch::Sender<Conditions>,
     /// Counts up with every cut; connections from before are dropped.
     cuts: watch::Sender<u64>,
+    /// The connections with lower numbers are forgotten.
+    forgotten: AtomicU64,
     connections: AtomicU64,
     up: Way,
     down: Way,
@@ -118,6 +120,7 @@ impl Link {
         let shared = Arc::new(Shared {
             conditions: watch::Sender::new(conditions),
             cuts: watch::Sender::new(0),
+            forgotten: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             up: Way::new(),
             down: Way::new(),
@@ -177,6 +180,12 @@ impl Link {
     /// Passes again what was held.
     pub fn thaw(&self) {
         self.change(|conditions| conditions.frozen = false);
+    }
+
+    /// Forgets the connections there are, as a firewall does: nothing passes on them any more, and
+    /// neither end is told. New ones can be made.
+    pub fn forget(&self) {
+        self.shared.forgotten.store(self.connections(), Ordering::SeqCst);
     }
 
     /// Limits each direction to so many bytes per second; `None` for no limit.
@@ -251,7 +260,7 @@ async fn carry(dialled: TcpStream, shared: Arc<Shared>) {
         reset(&dialled);
         return;
     };
-    shared.connections.fetch_add(1, Ordering::SeqCst);
+    let number = shared.connections.fetch_add(1, Ordering::SeqCst);
     drop(dialled.set_nodelay(true));
     drop(target.set_nodelay(true));
     let (mut dialled, mut target) = (dialled, target);
@@ -260,8 +269,8 @@ async fn carry(dialled: TcpStream, shared: Arc<Shared>) {
         let (from_target, to_target) = target.split();
         let both = async {
             tokio::join!(
-                pump(from_dialler, to_target, &shared, Direction::Up),
-                pump(from_target, to_dialler, &shared, Direction::Down),
+                pump(from_dialler, to_target, &shared, number, Direction::Up),
+                pump(from_target, to_dialler, &shared, number, Direction::Down),
             )
         };
         tokio::select! {
@@ -292,6 +301,7 @@ async fn pump(
     mut from: impl tokio::io::AsyncRead + Unpin,
     mut to: impl tokio::io::AsyncWrite + Unpin,
     shared: &Shared,
+    number: u64,
     direction: Direction,
 ) {
     let way = shared.way(direction);
@@ -305,9 +315,15 @@ async fn pump(
         });
         let Some(space) = buffer.get_mut(..run) else { return };
         let count = match from.read(space).await {
+            Ok(0) | Err(_) if number < shared.forgotten.load(Ordering::SeqCst) => {
+                std::future::pending().await
+            }
             Ok(0) | Err(_) => break,
             Ok(count) => count,
         };
+        if number < shared.forgotten.load(Ordering::SeqCst) {
+            continue;
+        }
         let now = conditions.borrow().clone();
         if let Some(rate) = now.bytes_per_second {
             edge::sleep(way.reserve(count as u64, rate)).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::applier::Applier;
 use super::error::Error;
-use super::held::{self, Nodes};
+use super::held;
 use super::state;
 use crate::change::NodeId;
 use crate::clock::Timestamp;
@@ -12,6 +12,9 @@ use crate::transport::Watermark;
 
 /// How often the map is held against the target's tables, whatever happens.
 const BIND_EVERY: Duration = Duration::from_mins(10);
+
+/// How long a try waits for another session's lock: it holds its link meanwhile, and comes again.
+const LOCK_WAIT_SECONDS: u32 = 2;
 
 /// A round of tries that takes longer is ended at the next failure.
 const ROUND_MAX: Duration = Duration::from_mins(10);
@@ -35,7 +38,7 @@ impl Applier {
     pub async fn retry_parked(
         &self,
         not_tried_for: Duration,
-        nodes: Nodes<'_>,
+        nodes: &[NodeId],
     ) -> Result<Retried, Error> {
         let begun = self.clock.monotonic();
         let now = self.clock.now();
@@ -59,7 +62,8 @@ impl Applier {
         let mut left: Vec<(NodeId, &[u64])> =
             found.iter().map(|(node, rows)| (*node, rows.as_slice())).collect();
         while let Some((node, rows)) = left.pop() {
-            let error = match self.retry_rows(node, rows).await {
+            let short = LOCK_WAIT_SECONDS.min(self.lock_wait_seconds());
+            let error = match self.retry_rows(node, rows, short).await {
                 Ok(released) => {
                     retried.released += released;
                     continue;
@@ -91,7 +95,7 @@ impl Applier {
         let found =
             self.with_session(async |session| held::find(session, &self.names, id).await).await?;
         let Some((node, row)) = found else { return Ok(None) };
-        let released = self.retry_rows(node, &[row]).await?;
+        let released = self.retry_rows(node, &[row], self.lock_wait_seconds()).await?;
         Ok(Some(Retried { released, untried: 0 }))
     }
 
@@ -99,8 +103,15 @@ impl Applier {
     /// of them, they are tried when parked ones are. `false` if there is no such change.
     pub async fn discard(&self, id: u64) -> Result<bool, Error> {
         self.with_session(async |session| {
+            let now = self.clock.now();
             session.run("START TRANSACTION").await?;
-            let removed = held::discard(session, &self.names, self.clock.now(), id).await?;
+            let found = held::find(session, &self.names, id).await?;
+            let mut removed = false;
+            if let Some((node, _)) = found {
+                // A batch of the same link must not set more aside behind it meanwhile.
+                state::advance(session, &self.names, node, Watermark::default(), now).await?;
+                removed = held::discard(session, &self.names, now, id).await?;
+            }
             session.run("COMMIT").await?;
             Ok(removed)
         })
@@ -108,21 +119,22 @@ impl Applier {
     }
 
     /// Tries the changes of some rows; tells how many were applied.
-    async fn retry_rows(&self, node: NodeId, rows: &[u64]) -> Result<u64, Error> {
-        match self.retry_once(node, rows).await {
+    async fn retry_rows(&self, node: NodeId, rows: &[u64], wait: u32) -> Result<u64, Error> {
+        match self.retry_once(node, rows, wait).await {
             Err(Error::Changed(reason)) => {
                 tracing::info!(reason, "the target's tables changed");
                 self.bind_anew().await?;
-                self.retry_once(node, rows).await
+                self.retry_once(node, rows, wait).await
             }
             result => result,
         }
     }
 
-    async fn retry_once(&self, node: NodeId, rows: &[u64]) -> Result<u64, Error> {
+    async fn retry_once(&self, node: NodeId, rows: &[u64], wait: u32) -> Result<u64, Error> {
         let map = self.map().await;
         self.with_session(async |session| {
             let now = self.clock.now();
+            session.wait_for_locks(wait).await?;
             session.run("START TRANSACTION").await?;
             // Also the lock that keeps batches of the same link out meanwhile.
             state::advance(session, &self.names, node, Watermark::default(), now).await?;

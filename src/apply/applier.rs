@@ -280,16 +280,16 @@ impl Applier {
         let now = self.clock.now();
         session.run("START TRANSACTION").await?;
         let mark = state::lock(session, &self.names, peer.node, peer.epoch, now).await?;
-        let Watermark { sequence: watermark, batch: last } = mark.watermark;
+        let watermark = mark.watermark.sequence;
         match batch::standing(watermark, batch.from, batch.through) {
-            // Another batch of the same range comes from a copy of that node.
-            Standing::Duplicate
-                if batch.through != watermark || last.is_none_or(|it| it == batch.checksum) =>
-            {
+            Standing::Duplicate if mark.watermark.is_of_another(batch.through, batch.checksum) => {
+                return Err(Failure::Whole(Error::AnotherBatch { through: watermark }));
+            }
+            Standing::Duplicate => {
                 session.run("ROLLBACK").await?;
                 return Ok(Report { through: watermark, ..Report::default() });
             }
-            Standing::Duplicate | Standing::Gap => {
+            Standing::Gap => {
                 return Err(Failure::Whole(Error::Gap { from: batch.from, watermark }));
             }
             Standing::Apply => {}
@@ -413,6 +413,7 @@ impl Applier {
         let _permit =
             permit.map_err(|_closed| Error::Retry("apply is shutting down".to_owned()))?;
         let mut session = self.connected().await?;
+        session.wait_for_locks(self.lock_wait_seconds()).await.map_err(whole)?;
         match act(&mut session).await {
             Ok(outcome) => {
                 self.idle.lock().await.push(session);
@@ -423,6 +424,10 @@ impl Applier {
                 Err(whole(failure))
             }
         }
+    }
+
+    pub(super) fn lock_wait_seconds(&self) -> u32 {
+        self.settings.limits.lock_wait_seconds
     }
 
     async fn connected(&self) -> Result<Session, Error> {

@@ -46,8 +46,6 @@ pub(super) fn param_bytes(param: &Param) -> usize {
 enum Family {
     Text,
     Binary,
-    Temporal,
-    Decimal,
     Other,
 }
 
@@ -59,8 +57,6 @@ fn family(column: &BoundColumn) -> Family {
         "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" | "geometry"
         | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring"
         | "multipolygon" | "geomcollection" | "geometrycollection" | "vector" => Family::Binary,
-        "time" | "datetime" | "timestamp" => Family::Temporal,
-        "decimal" | "numeric" => Family::Decimal,
         _ => Family::Other,
     }
 }
@@ -75,9 +71,8 @@ pub(super) fn is_text(column: &BoundColumn) -> bool {
     family(column) == Family::Text
 }
 
-/// The parameter for a plain value in a column, or why the column cannot hold it exactly. The
-/// server refuses most of what does not fit by itself; what it would round in silence is caught
-/// here and in `exact.rs`.
+/// The parameter for a plain value in a column, or why the column cannot hold it. The server refuses
+/// most of what does not fit by itself; what it would cut or round in silence is caught in `exact.rs`.
 pub(super) fn cell(column: usize, bound: &BoundColumn, value: &Value<'_>) -> Result<Cell, Hold> {
     let plain = |param| Ok(Cell { column, form: Form::Plain, param });
     let family = family(bound);
@@ -87,18 +82,8 @@ pub(super) fn cell(column: usize, bound: &BoundColumn, value: &Value<'_>) -> Res
         Value::UInt(number) => plain(Param::UInt(*number)),
         Value::Float(bits) => plain(Param::Float(f32::from_bits(*bits))),
         Value::Double(bits) => plain(Param::Double(f64::from_bits(*bits))),
-        Value::Decimal(digits) => {
-            if family == Family::Decimal {
-                fits_scale(bound, digits)?;
-            }
-            plain(text(digits))
-        }
-        Value::Temporal(content) => {
-            if family == Family::Temporal {
-                fits_scale(bound, content)?;
-            }
-            plain(text(content))
-        }
+        Value::Decimal(digits) => plain(text(digits)),
+        Value::Temporal(content) => plain(text(content)),
         Value::Text(content) => {
             fits_json(bound, content, json_number::DIGITS_OF_DOUBLE)?;
             plain(text(content))
@@ -158,18 +143,6 @@ fn is_in(bound: &BoundColumn, charset: &str) -> bool {
 
 fn text(content: &str) -> Param {
     Param::Bytes(content.as_bytes().to_vec())
-}
-
-pub(super) fn fits_scale(bound: &BoundColumn, number: &str) -> Result<(), Hold> {
-    let scale = bound.live.scale.and_then(|scale| usize::try_from(scale).ok()).unwrap_or(0);
-    let digits = number.rsplit_once('.').map_or("", |(_, fraction)| fraction);
-    if digits.trim_end_matches('0').len() <= scale {
-        return Ok(());
-    }
-    Err(Hold::quarantine(format!(
-        "column {} has {scale} digits after the point here, and {number} has more",
-        bound.name
-    )))
 }
 
 /// A parameter or a returned column as the bytes it is compared by.

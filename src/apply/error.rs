@@ -1,6 +1,7 @@
 //! What can go wrong while a batch is written, sorted by what happens next.
 
 use crate::change::{Identity, Sequence};
+use crate::database::{BUSY, LOST};
 use crate::record::{Malformed, SegmentError};
 use crate::value::Name;
 
@@ -14,6 +15,12 @@ pub enum Error {
         from: Sequence,
         /// What has been applied.
         watermark: Sequence,
+    },
+    /// What the batch ends with came in another batch: two machines use a copy of one `data_dir`.
+    #[error("transactions through {through} came in another batch")]
+    AnotherBatch {
+        /// What has been applied, and what the batch ends with.
+        through: Sequence,
     },
     /// The batch can never be taken as it is.
     #[error("{0}")]
@@ -180,32 +187,11 @@ fn sort(code: u16, message: &str) -> Failure {
         Failure::Crowded(Crowded { by_its_like, words: format!("error {code}: {message}") })
     };
     match code {
-        // Deadlock, lock timeout, killed, interrupted, cluster not ready, table redefined
-        // meanwhile, row changed meanwhile (Galera, snapshot isolation), statement has to be
-        // prepared again or is not known any more, time limit; and a server that stops, closes the
-        // connection, or lost what was sent.
-        1213
-        | 1205
-        | 1317
-        | 1047
-        | 1412
-        | 1020
-        | 1689
-        | 1615
-        | 1243
-        | 3024
-        | 1969
-        | 3058
-        | 1053
-        | 1927
-        | 1077
-        | 1079
-        | 1152
-        | 1158..=1161
-        | 1184
-        | 3168
-        | 3169
-        | 4031 => retry(""),
+        // Cluster not ready, table redefined meanwhile, row changed meanwhile (Galera, snapshot
+        // isolation), statement has to be prepared again or is not known any more, time limit; and
+        // a server that closes the connection, or lost what was sent.
+        1047 | 1412 | 1020 | 1689 | 1615 | 1243 | 3024 | 1969 | 3058 | 1160 | 1161 | 1184
+        | 3169 | 4031 => retry(""),
         1040 | 1203 | 1226 => retry("; raise max_connections, or lower what else connects"),
         1461 => retry("; raise max_prepared_stmt_count"),
         1016 | 1017 | 23 | 24 => retry("; raise open_files_limit, and look at the table's files"),
@@ -240,6 +226,7 @@ fn sort(code: u16, message: &str) -> Failure {
             "error {code}: {message}; `headwater map check` says how the map and the target's \
              tables disagree"
         ))),
+        code if BUSY.contains(&code) || LOST.contains(&code) => retry(""),
         1062 | 1169 | 1586 => crowded(true),
         1216 | 1217 | 1451 | 1452 | 1761 | 1762 => crowded(false),
         _ => Failure::Row(format!("error {code}: {message}")),
@@ -249,7 +236,6 @@ fn sort(code: u16, message: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::database::{BUSY, LOST};
 
     #[test]
     fn what_would_hit_every_row_sets_none_aside() {
@@ -259,7 +245,7 @@ mod tests {
             1317, 1356, 1449, 1461, 1598, 1637, 1665, 1689, 1705, 1792, 1812, 1820, 1836, 1862,
             1878, 1932, 3032, 3098, 3118, 4031, 4151,
         ];
-        for code in whole.into_iter().chain(BUSY).chain(LOST) {
+        for code in whole {
             let failure = sort(code, "words");
             assert!(matches!(failure, Failure::Whole(_)), "{code}: {failure:?}");
         }

@@ -2,7 +2,6 @@
 //! text, digits of a number, the part of a time that a column does not have. Such a value is set
 //! aside, as one is that the server refuses.
 
-use super::cell::fits_scale;
 use super::error::Hold;
 use crate::schema_map::BoundColumn;
 use crate::value::Value;
@@ -18,11 +17,11 @@ pub(super) fn kept(bound: &BoundColumn, value: &Value<'_>) -> Result<(), Hold> {
         Value::Text(content) => text(bound, content),
         Value::Float(bits) => {
             let number = f32::from_bits(*bits);
-            floating(bound, f64::from(number), &number.to_string())
+            floating(bound, f64::from(number), || number.to_string())
         }
         Value::Double(bits) => {
             let number = f64::from_bits(*bits);
-            floating(bound, number, &number.to_string())
+            floating(bound, number, || number.to_string())
         }
         Value::Int(number) => whole(bound, i128::from(*number)),
         Value::UInt(number) => whole(bound, i128::from(*number)),
@@ -64,17 +63,17 @@ fn rounded(bound: &BoundColumn, shown: &str) -> Hold {
     ))
 }
 
-fn floating(bound: &BoundColumn, number: f64, shown: &str) -> Result<(), Hold> {
+fn floating(bound: &BoundColumn, number: f64, shown: impl FnOnce() -> String) -> Result<(), Hold> {
     let kind = numbers(bound);
     match kind {
-        Numbers::Exact => return fits_scale(bound, shown),
+        Numbers::Exact => return fits_scale(bound, &shown()),
         Numbers::None => return Ok(()),
         Numbers::Float | Numbers::Double => {}
     }
     #[expect(clippy::cast_possible_truncation, reason = "what the column would keep")]
     let short = f64::from(number as f32);
     if kind == Numbers::Float && short.to_bits() != number.to_bits() {
-        return Err(rounded(bound, shown));
+        return Err(rounded(bound, &shown()));
     }
     let Some(scale) = bound.live.scale.and_then(|scale| i32::try_from(scale).ok()) else {
         return Ok(());
@@ -86,7 +85,7 @@ fn floating(bound: &BoundColumn, number: f64, shown: &str) -> Result<(), Hold> {
     if (stored - number).abs() <= number.abs() * noise || !(number * power).is_finite() {
         return Ok(());
     }
-    Err(rounded(bound, shown))
+    Err(rounded(bound, &shown()))
 }
 
 fn whole(bound: &BoundColumn, number: i128) -> Result<(), Hold> {
@@ -124,8 +123,12 @@ fn decimal(bound: &BoundColumn, digits: &str) -> Result<(), Hold> {
 fn temporal(bound: &BoundColumn, content: &str) -> Result<(), Hold> {
     let (date, time) = content.split_once(' ').unwrap_or((content, ""));
     let cut = match bound.live.data_type.as_str() {
+        "datetime" | "timestamp" => return fits_scale(bound, content),
         "date" => time.chars().any(|it| it.is_ascii_digit() && it != '0'),
-        "time" => date.get(1..).is_some_and(|date| date.contains('-')),
+        "time" if !date.get(1..).is_some_and(|date| date.contains('-')) => {
+            return fits_scale(bound, content);
+        }
+        "time" => true,
         _ => false,
     };
     if !cut {
@@ -134,6 +137,18 @@ fn temporal(bound: &BoundColumn, content: &str) -> Result<(), Hold> {
     Err(Hold::quarantine(format!(
         "column {} is {} here, which would cut {content}",
         bound.name, bound.live.column_type
+    )))
+}
+
+fn fits_scale(bound: &BoundColumn, number: &str) -> Result<(), Hold> {
+    let scale = bound.live.scale.and_then(|scale| usize::try_from(scale).ok()).unwrap_or(0);
+    let digits = number.rsplit_once('.').map_or("", |(_, fraction)| fraction);
+    if digits.trim_end_matches('0').len() <= scale {
+        return Ok(());
+    }
+    Err(Hold::quarantine(format!(
+        "column {} has {scale} digits after the point here, and {number} has more",
+        bound.name
     )))
 }
 
@@ -252,7 +267,11 @@ mod tests {
         let date = column("date", None, None);
         assert!(keeps(&date, &time("2024-01-31")) && keeps(&date, &time("2024-01-31 00:00:00")));
         assert!(!keeps(&date, &time("2024-01-31 00:00:01")));
+        let seconds = column("datetime", None, Some(0));
+        assert!(keeps(&seconds, &time("2024-01-31 10:00:00.000")));
+        assert!(!keeps(&seconds, &time("2024-01-31 10:00:00.001")));
         let span = column("time", None, Some(0));
+        assert!(!keeps(&span, &time("10:00:00.5")) && keeps(&span, &time("10:00:00.0")));
         assert!(keeps(&span, &time("-838:59:59")));
         assert!(!keeps(&span, &time("2024-01-31 10:00:00")) && !keeps(&span, &time("2024-01-31")));
     }

@@ -10,6 +10,7 @@
 //! [`Applier`] is the way in; `docs/apply.md` tells the whole. Planning (`plan.rs`), the text of
 //! statements (`statement.rs`) and the conversion of values (`cell.rs`) do no I/O.
 
+mod admit;
 mod again;
 mod applier;
 mod batch;
@@ -25,9 +26,10 @@ mod session;
 mod state;
 mod statement;
 mod target;
+mod touched;
 mod work;
 
 pub use again::Retried;
 pub use applier::{Applier, Limits, Report, Settings};
 pub use error::{Error, State};
-pub use held::{Nodes, Shown, Waiting};
+pub use held::{Shown, Waiting};

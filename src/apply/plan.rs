@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::admit::{Admitted, admit, check_identity, check_value};
 use super::error::Hold;
 use crate::change::{Change, Identity, Kind, Sequence, Shape};
 use crate::record;
-use crate::schema_map::{BoundIdentity, BoundMap, BoundTable, Direction, ReferenceRule, Role};
+use crate::schema_map::{BoundIdentity, BoundMap, BoundTable, Direction, Role};
 use crate::value::{Name, Reference, Value};
 
 /// A change and where it came from.
@@ -329,154 +330,6 @@ fn is_left_out(table: &BoundTable, change: &Change<'_>, fates: &[Fate]) -> bool 
         };
         carried.is_some_and(|value| condition.matches(value))
     })
-}
-
-/// What this node's map says of a table that a change is for.
-enum Admitted<'c> {
-    Here(&'c Arc<BoundTable>),
-    /// It has to be made or mended here.
-    Undefined(Hold),
-    /// Its rows do not travel this way, and why.
-    Not(String),
-}
-
-/// Why the rows of a table do not come in by this node's map; `None` if they do, or would if the
-/// table were as it should be.
-pub(super) fn shut_out(map: &BoundMap, incoming: Direction, name: &Name) -> Option<String> {
-    match admit(map, incoming, name) {
-        Admitted::Here(_) | Admitted::Undefined(_) => None,
-        Admitted::Not(reason) => Some(reason),
-    }
-}
-
-fn admit<'c>(map: &'c BoundMap, incoming: Direction, name: &Name) -> Admitted<'c> {
-    if let Some(table) = map.tables.get(name) {
-        if table.direction == incoming || table.direction == Direction::Both {
-            return Admitted::Here(table);
-        }
-        return Admitted::Not(format!(
-            "table {name} may not be written by this link: the schema map here sends class {} \
-             another way",
-            table.class
-        ));
-    }
-    if let Some((_, reason)) = map.left_out.iter().find(|(table, _)| table == name) {
-        return Admitted::Not(format!(
-            "table {name} may not be written by this link: the schema map here leaves it out \
-             ({reason})"
-        ));
-    }
-    if map.unmapped.contains(name) {
-        return Admitted::Not(format!(
-            "table {name} may not be written by this link: the schema map here does not mention it"
-        ));
-    }
-    let problem = map.problems.iter().find(|problem| problem.table == *name && problem.fatal);
-    let reason = match problem {
-        Some(problem) => format!("table {name} cannot be written here: {}", problem.message),
-        None => format!("there is no table {name} here: create it"),
-    };
-    Admitted::Undefined(Hold::undefined(name, reason))
-}
-
-fn table_of<'c>(map: &'c BoundMap, name: &Name) -> Result<&'c Arc<BoundTable>, Hold> {
-    map.tables.get(name).ok_or_else(|| {
-        let reason = format!("it refers to a row of table {name}, which is not mapped here");
-        Hold::undefined(name, reason)
-    })
-}
-
-/// Whether an identity has the form that this node's map gives the table's identities.
-fn check_identity(map: &BoundMap, table: &BoundTable, identity: &Identity<'_>) -> Result<(), Hold> {
-    let wrong = || {
-        Err(Hold::quarantine(format!(
-            "{identity} does not have the form of an identity of {} in this node's map",
-            table.name
-        )))
-    };
-    match (&table.identity, identity) {
-        (_, Identity::Lost(_)) => Ok(()),
-        (BoundIdentity::Column(column), Identity::One(value)) => {
-            if matches!(value, Value::Reference(_)) {
-                check_value(map, table, *column, value)
-            } else {
-                Ok(())
-            }
-        }
-        (BoundIdentity::Borrowed { table: lender, .. }, _) => {
-            check_identity(map, table_of(map, lender)?, identity)
-        }
-        (BoundIdentity::Composite(columns), Identity::Many(parts))
-            if columns.len() == parts.len() =>
-        {
-            columns
-                .iter()
-                .zip(parts)
-                .try_for_each(|(column, part)| check_value(map, table, *column, part))
-        }
-        (BoundIdentity::WholeRow, Identity::Many(parts)) => {
-            let columns = table.identity_columns();
-            if columns.len() != parts.len() {
-                return wrong();
-            }
-            columns
-                .iter()
-                .zip(parts)
-                .try_for_each(|(column, part)| check_value(map, table, *column, part))
-        }
-        (
-            BoundIdentity::Column(_) | BoundIdentity::Composite(_) | BoundIdentity::WholeRow,
-            Identity::One(_) | Identity::Many(_),
-        ) => wrong(),
-    }
-}
-
-/// Whether a value may stand in a column: references exactly where the map has them.
-fn check_value(
-    map: &BoundMap,
-    table: &BoundTable,
-    column: usize,
-    value: &Value<'_>,
-) -> Result<(), Hold> {
-    let Some(bound) = table.columns.get(column) else { return Ok(()) };
-    let reference = if let Value::Reference(reference) = value { Some(reference) } else { None };
-    let allowed = match (&bound.role, reference) {
-        (Role::Reference(ReferenceRule::Always { table, .. }), Some(reference)) => {
-            reference.table == *table
-        }
-        // Some columns without a foreign key hold 0 for no row.
-        (Role::Reference(ReferenceRule::Always { .. }), None) => {
-            matches!(value, Value::Null | Value::Int(0) | Value::UInt(0))
-        }
-        (Role::Reference(ReferenceRule::Conditional(rule)), Some(reference)) => {
-            rule.tables.iter().any(|(_, table)| *table == reference.table)
-        }
-        (Role::Reference(ReferenceRule::Polymorphic(rule)), Some(reference)) => {
-            rule.tables.iter().any(|(_, table)| *table == reference.table)
-        }
-        (
-            Role::Reference(ReferenceRule::Conditional(_) | ReferenceRule::Polymorphic(_))
-            | Role::Plain
-            | Role::LocalKey
-            | Role::LeftOut(_)
-            | Role::Generated,
-            None,
-        ) => true,
-        (Role::Plain | Role::LocalKey | Role::LeftOut(_) | Role::Generated, Some(_)) => false,
-    };
-    if !allowed {
-        return Err(Hold::quarantine(format!(
-            "the value of {}.{} is not what this node's map says of that column: the two ends' \
-             maps differ",
-            table.name, bound.name
-        )));
-    }
-    match reference {
-        Some(reference) => {
-            check_identity(map, table_of(map, &reference.table)?, &reference.identity)
-        }
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]

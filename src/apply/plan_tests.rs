@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::apply::State;
+use crate::apply::admit::shut_out;
 use crate::database::schema::LiveColumn;
-use crate::schema_map::{BoundColumn, RowCondition, RowTest};
+use crate::schema_map::{BoundColumn, ReferenceRule, RowCondition, RowTest};
 
 fn column(name: &str, data_type: &str, role: Role) -> BoundColumn {
     let name = Name::from(name);

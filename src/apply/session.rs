@@ -54,6 +54,7 @@ pub(super) struct Session {
     pub(super) packet_bytes_max: usize,
     /// Whether foreign keys are being checked.
     checks: bool,
+    lock_wait_seconds: u32,
 }
 
 impl Session {
@@ -92,17 +93,20 @@ impl Session {
              lock_wait_timeout = {lock_wait_seconds}, {PINNED}"
         ))
         .await?;
-        let asked = "SELECT @@max_allowed_packet, CONNECTION_ID()";
-        let (packet, id): (u64, u64) = conn.query_first(asked).await?.unwrap_or((1 << 24, 0));
+        let asked = "SELECT @@max_allowed_packet, CONNECTION_ID(), (SELECT host FROM \
+                     information_schema.processlist WHERE id = CONNECTION_ID())";
+        let known: Option<(u64, u64, Option<String>)> = conn.query_first(asked).await?;
+        let (packet, id, host) = known.unwrap_or((1 << 24, 0, None));
         let used_at = clock.monotonic();
         Ok(Session {
             conn,
-            watch: Watch { opts: opts.clone(), id, patience, given_up: false },
+            watch: Watch { opts: opts.clone(), id, host, patience, given_up: false },
             clock,
             used_at,
             statements: 0,
             packet_bytes_max: usize::try_from(packet).unwrap_or(1 << 24),
             checks: false,
+            lock_wait_seconds,
         })
     }
 
@@ -177,6 +181,17 @@ impl Session {
         Ok(())
     }
 
+    /// Sets how long a statement waits for another session's lock, if it is not set so already.
+    pub(super) async fn wait_for_locks(&mut self, seconds: u32) -> Result<(), Failure> {
+        if self.lock_wait_seconds != seconds {
+            let sql =
+                format!("SET innodb_lock_wait_timeout = {seconds}, lock_wait_timeout = {seconds}");
+            self.run(&sql).await?;
+            self.lock_wait_seconds = seconds;
+        }
+        Ok(())
+    }
+
     fn count(&mut self, sql: &str, params: usize) {
         self.statements += 1;
         self.used_at = self.clock.monotonic();
@@ -202,22 +217,33 @@ struct Watch {
     opts: Opts,
     /// The connection's, by the server's own count.
     id: u64,
+    /// Where the server sees it come from, with the port: no other connection has both.
+    host: Option<String>,
     patience: Duration,
     given_up: bool,
 }
 
 impl Watch {
-    /// Waits for an answer as long as the server works on it.
+    /// Waits for an answer as long as the server works on it. Who is said to do nothing has lost
+    /// the answer on its way, unless that comes just now: it is asked twice.
     async fn over<T>(
         &mut self,
         answer: impl Future<Output = Result<T, mysql_async::Error>>,
     ) -> Result<T, Failure> {
         let mut answer = pin!(answer);
+        let mut was_idle = false;
         loop {
             match timeout(self.patience, &mut answer).await {
                 Ok(result) => return Ok(result?),
-                Err(_elapsed) if self.is_at_work().await => {}
-                Err(_elapsed) => break,
+                Err(_elapsed) => match self.other_end().await {
+                    OtherEnd::AtWork => was_idle = false,
+                    OtherEnd::Idle if !was_idle => was_idle = true,
+                    OtherEnd::Idle => {
+                        self.end().await;
+                        break;
+                    }
+                    OtherEnd::Silent => break,
+                },
             }
         }
         self.given_up = true;
@@ -227,22 +253,54 @@ impl Watch {
         ))))
     }
 
-    /// Whether the server, asked through another connection, still has this one. A refusal is an
-    /// answer, too.
-    async fn is_at_work(&self) -> bool {
+    /// Has the server end this connection, which holds the link's watermark and what else it has
+    /// locked until then.
+    async fn end(&self) {
+        let ended = async {
+            let mut conn = Conn::new(self.opts.clone()).await?;
+            let sql = "SELECT COUNT(*) FROM information_schema.processlist WHERE id = ? AND \
+                       host = ? AND command = 'Sleep'";
+            let found: Option<u64> = conn.exec_first(sql, (self.id, &self.host)).await?;
+            if found == Some(1) {
+                conn.query_drop(format!("KILL {}", self.id)).await?;
+            }
+            conn.disconnect().await
+        };
+        match timeout(CONNECT_MAX.min(self.patience), ended).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "a lost connection could not be ended"),
+            Err(_elapsed) => tracing::debug!("a lost connection could not be ended in time"),
+        }
+    }
+
+    /// What the server, asked through another connection, says of this one. A refusal is an answer,
+    /// too.
+    async fn other_end(&self) -> OtherEnd {
         let asked = async {
             let mut conn = Conn::new(self.opts.clone()).await?;
-            let sql = "SELECT COUNT(*) FROM information_schema.processlist WHERE id = ?";
-            let found: Option<u64> = conn.exec_first(sql, (self.id,)).await?;
+            let sql = "SELECT COUNT(*) FROM information_schema.processlist WHERE id = ? AND \
+                       host = COALESCE(?, host) AND command <> 'Sleep'";
+            let found: Option<u64> = conn.exec_first(sql, (self.id, &self.host)).await?;
             conn.disconnect().await?;
-            Ok::<_, mysql_async::Error>(found != Some(0))
+            let at_work = found != Some(0);
+            Ok::<_, mysql_async::Error>(if at_work { OtherEnd::AtWork } else { OtherEnd::Idle })
         };
         match timeout(CONNECT_MAX.min(self.patience), asked).await {
             Ok(Ok(found)) => found,
-            Ok(Err(error)) => matches!(error, mysql_async::Error::Server(_)),
-            Err(_elapsed) => false,
+            Ok(Err(mysql_async::Error::Server(_))) => OtherEnd::AtWork,
+            Ok(Err(_)) | Err(_) => OtherEnd::Silent,
         }
     }
+}
+
+/// What a server makes of a connection that hears nothing from it.
+enum OtherEnd {
+    /// It works on the statement.
+    AtWork,
+    /// It has answered, or never got the statement, or does not know the connection any more.
+    Idle,
+    /// It does not say.
+    Silent,
 }
 
 fn positional(params: Vec<Param>) -> Params {

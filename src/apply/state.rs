@@ -90,12 +90,17 @@ async fn migrate_from_1(session: &mut Session, names: &Names) -> Result<(), Fail
     session.run(&format!("UPDATE {version} SET number = 2")).await
 }
 
-/// Adds which batch brought a watermark. What was applied before has none, and is not asked for it.
+/// Adds which batch brought a watermark, and what counts a node's changes without reading them. What
+/// was applied before has no batch, and is not asked for it.
 async fn migrate_from_2(session: &mut Session, names: &Names) -> Result<(), Failure> {
-    let Names { watermark, version, .. } = names;
+    let Names { watermark, held, version, .. } = names;
     let present = format!("SHOW COLUMNS FROM {watermark} LIKE 'batch'");
     if session.rows(&present, Vec::new()).await?.is_empty() {
         session.run(&format!("ALTER TABLE {watermark} ADD COLUMN {BATCH}")).await?;
+    }
+    let present = format!("SHOW INDEX FROM {held} WHERE Key_name = 'node'");
+    if session.rows(&present, Vec::new()).await?.is_empty() {
+        session.run(&format!("ALTER TABLE {held} ADD {BY_NODE}")).await?;
     }
     session.run(&format!("UPDATE {version} SET number = {VERSION}")).await
 }
@@ -120,9 +125,10 @@ async fn create_schema(session: &mut Session, names: &Names) -> Result<(), Failu
 const AWAITED_1: &str = "ADD COLUMN awaits_table VARCHAR(64) NULL AFTER awaits_hash";
 const AWAITED_2: &str = "ADD COLUMN awaits_identity LONGBLOB NULL AFTER awaits_table";
 
-/// The column that version 3 brought.
+/// The column and the key that version 3 brought.
 const BATCH: &str =
     "batch BINARY(8) NULL COMMENT 'the first bytes of the checksum of the batch that brought it'";
+const BY_NODE: &str = "KEY node (node, state, sequence)";
 
 fn tables(names: &Names) -> Vec<String> {
     let ending = "ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
@@ -160,7 +166,8 @@ fn tables(names: &Names) -> Vec<String> {
                tried_at DATETIME(6) NOT NULL,
                tries INT UNSIGNED NOT NULL DEFAULT 1,
                content LONGBLOB NOT NULL COMMENT 'the change, as one segment',
-               KEY row_hash (row_hash), KEY awaits_hash (awaits_hash), KEY state (state, tried_at)
+               KEY row_hash (row_hash), KEY awaits_hash (awaits_hash), KEY state (state, tried_at),
+               {BY_NODE}
              ) {ending}"
         ),
         format!(

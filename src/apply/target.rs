@@ -10,6 +10,7 @@ impl From<Error> for TargetError {
     fn from(error: Error) -> TargetError {
         match error {
             Error::Gap { from, watermark } => TargetError::Gap { from, watermark },
+            Error::AnotherBatch { through } => TargetError::AnotherBatch { through },
             // What a person mends may be mended while the link keeps trying.
             Error::Retry(words) | Error::Stop(words) | Error::Changed(words) => {
                 TargetError::Retry(words)

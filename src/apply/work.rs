@@ -4,8 +4,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use mysql_async::Value as Param;
-
+use super::admit;
 use super::applier::{Limits, Report};
 use super::error::{Awaits, Crowded, Error, Failure, Hold, State};
 use super::held::{self, Chain};
@@ -13,7 +12,8 @@ use super::plan::{self, Item, Net, Plan, RowName, Source, row_hash};
 use super::resolve::{Known, Needs, Slot};
 use super::run::{self, Outcome};
 use super::session::Session;
-use super::state::{Names, moment};
+use super::state::Names;
+use super::touched::touch;
 use crate::change::{Kind, NodeId};
 use crate::clock::Timestamp;
 use crate::schema_map::{BoundMap, Direction};
@@ -23,12 +23,6 @@ use crate::transport::Wanted;
 const ROUNDS_MAX: u32 = 64;
 /// Rows tried together when they may be waiting for each other.
 const TOGETHER_MAX: usize = 2_000;
-/// The list of touched rows is cut to its limit once in so many entries.
-const PRUNE_EVERY: u64 = 64;
-/// A list of touched rows that is longer than this is followed by another.
-const TOUCHED_BYTES: usize = 64 << 10;
-/// What of a row's identity is listed: of one without a key the whole row would be.
-const TOUCHED_CHARACTERS: usize = 4_000;
 
 /// What every part of the work needs to know.
 pub(super) struct Work<'w> {
@@ -85,7 +79,7 @@ impl<'w> Work<'w> {
 
     /// Refuses a change of a batch for a table that the map does not let in.
     pub(super) fn let_in(&self, item: &Item<'_>) -> Result<(), Error> {
-        match plan::shut_out(self.map, self.incoming, &item.change.shape.table) {
+        match admit::shut_out(self.map, self.incoming, &item.change.shape.table) {
             None => Ok(()),
             Some(reason) => Err(Error::Refused(format!(
                 "{reason}; nothing of the batch was written. If both ends' maps let it in when it \
@@ -401,58 +395,6 @@ impl<'w> Work<'w> {
             self.report.wanted.push(wanted);
         }
     }
-
-    async fn list_touched(
-        &mut self,
-        touched: BTreeMap<String, Vec<String>>,
-    ) -> Result<(), Failure> {
-        if touched.is_empty() || self.limits.touched_entries_max == 0 {
-            return Ok(());
-        }
-        let table = &self.names.touched;
-        let columns = "(node, row_table, identities, touched_at)";
-        let entries: Vec<(String, String)> = touched
-            .into_iter()
-            .flat_map(|(name, lists)| lists.into_iter().map(move |list| (name.clone(), list)))
-            .collect();
-        let bytes_max = self.session.packet_bytes_max / 2;
-        for some in entries.chunks((bytes_max / (2 * TOUCHED_BYTES)).clamp(1, 64)) {
-            let marks = vec!["(?,?,?,?)"; some.len()].join(",");
-            let sql = format!("INSERT INTO {table} {columns} VALUES {marks}");
-            let mut params = Vec::with_capacity(some.len() * 4);
-            for (name, identities) in some {
-                params.push(Param::from(self.node.to_string()));
-                params.push(Param::from(name));
-                params.push(Param::from(identities));
-                params.push(moment(self.now));
-            }
-            let done = self.session.execute(&sql, params).await?;
-            let first = done.last_insert_id.unwrap_or(0);
-            if first % PRUNE_EVERY < some.len() as u64 {
-                let oldest = first.saturating_sub(self.limits.touched_entries_max);
-                let sql = format!("DELETE FROM {table} WHERE id < ?");
-                self.session.execute(&sql, vec![Param::from(oldest)]).await?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Notes that a row was written. A list that has grown long is followed by another.
-fn touch(touched: &mut BTreeMap<String, Vec<String>>, name: &RowName<'_, '_>, net: Net) {
-    let lists = touched.entry(name.table.to_owned()).or_default();
-    if lists.last().is_none_or(|list| list.len() >= TOUCHED_BYTES) {
-        lists.push(String::new());
-    }
-    let Some(list) = lists.last_mut() else { return };
-    list.push(match net {
-        Net::Insert => '+',
-        Net::Update => '*',
-        Net::Delete => '-',
-    });
-    let shown = name.identity.to_string().replace(['\n', '\r'], " ");
-    list.extend(shown.chars().take(TOUCHED_CHARACTERS));
-    list.push('\n');
 }
 
 /// Notes that a change is set aside. One that waits behind another waits the same way.

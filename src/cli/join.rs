@@ -14,16 +14,15 @@ use crate::clock::SharedClock;
 use crate::spool::{self, Direction, Link, Spool, State};
 use crate::transport::authority::new_key;
 use crate::transport::credentials::{
-    CredentialError, Credentials, folder, key_fingerprint, public_key, read, replace, write_first,
+    CredentialError, Credentials, REJOIN, child_file, folder, key_fingerprint, public_key, read,
+    replace, write_first,
 };
 use crate::transport::dial::{Dial, LinkError, ParentAddress};
 use crate::transport::tls::{self, TlsError};
 use crate::transport::token::{Token, TokenError, sha256};
 use crate::transport::wire::{JoinAnswer, JoinRequest, path};
 
-const CHILD_FILE: &str = "child.pem";
 const JOINING_FILE: &str = "joining.pem";
-const REMEDY: &str = "join again with a new token";
 
 /// Why a child could not join.
 #[derive(Debug, thiserror::Error)]
@@ -59,16 +58,6 @@ pub struct JoinOptions {
     pub parent: ParentAddress,
     /// A silence of so long ends the try.
     pub patience: Duration,
-}
-
-/// Where a child's key and certificate are.
-pub fn child_file(data_dir: &Path) -> PathBuf {
-    folder(data_dir).join(CHILD_FILE)
-}
-
-/// A child's key and certificate, and its parent's authority; `None` before it has joined.
-pub fn credentials(data_dir: &Path) -> Result<Option<Credentials>, CredentialError> {
-    read(&child_file(data_dir), REMEDY)
 }
 
 /// Joins the parent that made the token; returns the name this node is known by there. The
@@ -112,17 +101,17 @@ struct JoiningKey {
 /// the same one: the token works only once for any other.
 fn joining_key(data_dir: &Path) -> Result<JoiningKey, CredentialError> {
     let path = folder(data_dir).join(JOINING_FILE);
-    let kept = if let Some(kept) = read(&path, REMEDY)? {
+    let kept = if let Some(kept) = read(&path, REJOIN)? {
         kept
     } else {
         let key = PrivatePkcs8KeyDer::from(new_key()?.serialize_der());
-        write_first(&path, Credentials { key, chain: Vec::new() }, REMEDY)?
+        write_first(&path, Credentials { key, chain: Vec::new() }, REJOIN)?
     };
     let pair = rcgen::KeyPair::try_from(&PrivateKeyDer::Pkcs8(kept.key.clone_key()));
     let pair = pair.map_err(|error| CredentialError::Damaged {
         path,
         reason: error.to_string(),
-        remedy: REMEDY,
+        remedy: REJOIN,
     })?;
     Ok(JoiningKey { private: kept.key, public_key: pair.subject_public_key_info() })
 }

@@ -68,6 +68,7 @@ fn sorted(error: apply::Error) -> Error {
     match error {
         apply::Error::Retry(words) => Error::Unreachable(words),
         other @ (apply::Error::Gap { .. }
+        | apply::Error::AnotherBatch { .. }
         | apply::Error::Refused(_)
         | apply::Error::Stop(_)
         | apply::Error::Changed(_)) => Error::Failed(other.to_string()),

@@ -240,6 +240,7 @@ fn parent(typed: &file::Parent) -> Result<Parent, String> {
             Some(file::Compression::Auto) | None => Compression::Auto,
         },
         timeout: time(typed.timeout, 30),
+        hello_every: seconds("parent.hello_every", typed.hello_every, 15 * 60)?,
         backoff_min,
         backoff_max,
         batch_bytes_max: within(
@@ -271,6 +272,8 @@ fn listen(typed: file::Listen) -> Result<Listen, String> {
             typed.connections_max,
             1_000,
         )?),
+        strangers_max: usize::from(positive("listen.strangers_max", typed.strangers_max, 64)?),
+        hello_within: seconds("listen.hello_within", typed.hello_within, 5 * 60)?,
         timeout: time(typed.timeout, 30),
         batch_bytes_max: within(
             "listen.batch_bytes_max",
@@ -285,6 +288,15 @@ fn listen(typed: file::Listen) -> Result<Listen, String> {
 
 fn time(typed: Option<Span>, seconds: u64) -> Duration {
     typed.map_or(Duration::from_secs(seconds), |span| span.0)
+}
+
+/// A time of a second at least.
+fn seconds(key: &str, typed: Option<Span>, default: u64) -> Result<Duration, String> {
+    let meant = time(typed, default);
+    if meant < Duration::from_secs(1) {
+        return Err(format!("{key} is {} ms: it must be at least 1s", meant.as_millis()));
+    }
+    Ok(meant)
 }
 
 fn bytes(typed: Option<Size>, default: u64) -> u64 {

@@ -137,6 +137,8 @@ pub struct Parent {
     pub compression: Compression,
     /// How long a request may make no progress.
     pub timeout: Duration,
+    /// How often hello is said on a connection that lasts.
+    pub hello_every: Duration,
     /// The first wait after a failure.
     pub backoff_min: Duration,
     /// The longest wait after a failure.
@@ -167,6 +169,10 @@ pub struct Listen {
     pub names: Vec<String>,
     /// How many connections are open at most.
     pub connections_max: usize,
+    /// How many of them without a certificate.
+    pub strangers_max: usize,
+    /// How long a connection may last without a hello.
+    pub hello_within: Duration,
     /// How long a connection may make no progress in the middle of a request.
     pub timeout: Duration,
     /// The largest batch that is taken.

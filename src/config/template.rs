@@ -74,6 +74,9 @@ url = "https://parent.example.org:8443"
 #compression = "auto"
 # A request that makes no progress for this long is given up and tried again from the byte reached.
 #timeout = "30s"
+# While there is nothing to send, hello is said so often (some 600 bytes): a parent that was restored
+# from a backup, or that lacks rows, says so only there.
+#hello_every = "15m"
 # The waits between tries after a failure: the first, and the longest. They double, with chance
 # added, and never end for good.
 #backoff_min = "1s"
@@ -94,6 +97,10 @@ address = "0.0.0.0:8443"
 names = ["parent.example.org"]
 # Connections open at once, at most; then the oldest that has not said hello makes way.
 #connections_max = 1000
+# Of these, connections without a certificate, which can only ask to join.
+#strangers_max = 64
+# A connection on which no hello was accepted for this long is closed.
+#hello_within = "5m"
 # A child's request that makes no progress for this long is given up.
 #timeout = "30s"
 # The largest batch that is taken from a child.

@@ -75,7 +75,7 @@ fn an_unknown_key_is_named_with_its_place_and_the_nearest_known_key() {
     assert_eq!(
         complaint("[parent]", "[parent]\n  zeitplan = 1"),
         "/etc/headwater/headwater.toml:11:3: unknown key `zeitplan`; the keys here are: url, \
-         schedule, compression, timeout, backoff_min, backoff_max, batch_bytes_max, \
+         schedule, compression, timeout, hello_every, backoff_min, backoff_max, batch_bytes_max, \
          piece_bytes_max"
     );
 }
@@ -97,6 +97,11 @@ fn each_wrong_value_has_one_clear_message() {
         ("headwater@", "", "it names no user"),
         ("[\"schema-maps/openmrs-2.x.toml\"]", "[]", "database.maps is empty"),
         ("https://", "http://", "write https://HOST:8443, without a path"),
+        (
+            parent,
+            &with("hello_every = \"5ms\""),
+            "parent.hello_every is 5 ms: it must be at least 1s",
+        ),
         (parent, &with("timeout = 30"), ":12:11: `30` has no unit: expected a duration"),
         (parent, &with("timeout = \"soon\""), ":12:11: `soon` is not a duration"),
         (parent, &with("schedule = \"often\""), ":12:12: `often` is not a schedule"),

@@ -10,5 +10,4 @@ pub mod server;
 pub mod value;
 
 pub use error::Error;
-#[cfg(test)]
 pub(crate) use error::{BUSY, LOST};

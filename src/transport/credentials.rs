@@ -15,6 +15,9 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use super::token::sha256;
 use crate::clock::Timestamp;
 
+const CHILD_FILE: &str = "child.pem";
+/// What a child does whose key or certificate cannot be used.
+pub(crate) const REJOIN: &str = "join again with a new token";
 /// Certificates are renewed when less than this part of their time remains.
 const RENEW_PART: i64 = 3;
 
@@ -168,6 +171,16 @@ pub fn read(path: &Path, remedy: &'static str) -> Result<Option<Credentials>, Cr
         Validity::of(certificate).map_err(damaged)?;
     }
     Ok(Some(Credentials { key, chain }))
+}
+
+/// Where a child's key and certificate are.
+pub fn child_file(data_dir: &Path) -> PathBuf {
+    folder(data_dir).join(CHILD_FILE)
+}
+
+/// A child's key and certificate, and its parent's authority; `None` before it has joined.
+pub fn joined(data_dir: &Path) -> Result<Option<Credentials>, CredentialError> {
+    read(&child_file(data_dir), REJOIN)
 }
 
 /// Writes a key and its certificates in the place of what was there.

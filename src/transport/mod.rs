@@ -60,6 +60,14 @@ pub struct Watermark {
     pub batch: Option<[u8; 8]>,
 }
 
+impl Watermark {
+    /// Whether a batch through the same transaction as this watermark is known not to be the one
+    /// that brought it: two machines use a copy of one `data_dir`.
+    pub fn is_of_another(&self, through: Sequence, checksum: [u8; 8]) -> bool {
+        self.sequence == through && self.batch.is_some_and(|batch| batch != checksum)
+    }
+}
+
 /// How many changes of one node are set aside at the other end of its link.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SetAside {
@@ -111,6 +119,12 @@ pub enum TargetError {
         from: Sequence,
         /// What has been applied.
         watermark: Sequence,
+    },
+    /// What the batch ends with came in another batch: the child learns by a hello which that was.
+    #[error("transactions through {through} came in another batch")]
+    AnotherBatch {
+        /// What has been applied, and what the batch ends with.
+        through: Sequence,
     },
     /// Nothing wrong with the batch: try the same again later.
     #[error("the target database cannot take the batch now: {0}")]

@@ -102,9 +102,10 @@ impl Meter {
     }
 
     /// The link was cut in the middle of a piece. On a link that is cut again and again only what is
-    /// small comes through whole.
-    pub fn cut(&mut self, bytes: u64) {
-        self.piece_bytes_max = (bytes / 4).max(1);
+    /// small comes through whole. No smaller than can grow to the smallest piece at once.
+    pub fn cut(&mut self, bytes: u64, limits: &PaceLimits) {
+        let quarter = self.piece_bytes_max.min(bytes) / 4;
+        self.piece_bytes_max = quarter.max(limits.piece_bytes_min);
     }
 
     /// A piece did not get through.
@@ -161,13 +162,19 @@ mod tests {
         let piece = |meter: Meter| meter.pace(&limits).piece_bytes;
         assert_eq!(piece(meter), 1024 * 1024);
         for expected in [262_144, 65_536, 16_384, 4_096, 1_024, 1_024] {
-            meter.cut(piece(meter));
+            meter.cut(piece(meter), &limits);
             assert_eq!(piece(meter), expected);
         }
-        for expected in [1_024, 1_024, 2_048, 4_096] {
+        for expected in [2_048, 4_096, 8_192, 16_384] {
             meter.piece(1_024, Duration::from_millis(1), false);
-            assert!(piece(meter) >= expected, "{}", piece(meter));
+            assert_eq!(piece(meter), expected);
         }
-        assert!(piece(meter) <= 16_384, "{}", piece(meter));
+        // In a batch's short last piece.
+        meter.cut(40, &limits);
+        assert_eq!(piece(meter), 1_024);
+        for expected in [2_048, 4_096, 8_192, 16_384, 32_768, 65_536] {
+            meter.piece(1_024, Duration::from_millis(1), false);
+            assert_eq!(piece(meter), expected);
+        }
     }
 }

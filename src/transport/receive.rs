@@ -95,8 +95,9 @@ pub(super) fn store_refusal(error: &spool::Error) -> Refusal {
 fn target_refusal(error: &TargetError) -> Refusal {
     let words = error.to_string();
     match error {
-        TargetError::Gap { watermark, .. } => {
-            Refusal { expected: Some(watermark.0), ..refusal(Code::Gap, words) }
+        TargetError::Gap { watermark: applied, .. }
+        | TargetError::AnotherBatch { through: applied } => {
+            Refusal { expected: Some(applied.0), ..refusal(Code::Gap, words) }
         }
         TargetError::Retry(_) => refusal(Code::Busy, words),
         TargetError::Refused(_) => refusal(Code::Batch, words),
@@ -216,10 +217,8 @@ impl<T: Target> Receiver<T> {
         state.watermark = Some(watermark);
         let through = watermark.sequence;
         if key.through <= through {
-            if key.through == through && watermark.batch.is_some_and(|it| it != key.checksum) {
-                // The hello that follows tells the child which batch that was.
-                let words = format!("transactions through {through} came in another batch");
-                return Err(Refusal { expected: Some(through.0), ..refusal(Code::Gap, words) });
+            if watermark.is_of_another(key.through, key.checksum) {
+                return Err(target_refusal(&TargetError::AnotherBatch { through }));
             }
             return Ok(Taken::Answer(answer(&Applied { through, ..Applied::default() })));
         }

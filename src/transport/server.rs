@@ -57,8 +57,8 @@ pub struct ServerOptions {
     pub map_digest: String,
     /// The node's folder.
     pub data_dir: PathBuf,
-    /// Connections at a time; for further ones the oldest that has not said hello makes way. Default
-    /// 1024.
+    /// Connections at a time; for a further one the oldest that has not said hello makes way. Default
+    /// 1000.
     pub connections_max: usize,
     /// Of these, connections without a certificate, which can only ask to join. Default 64.
     pub strangers_max: usize,
@@ -87,7 +87,7 @@ impl ServerOptions {
             node_name: node_name.into(),
             map_digest: String::new(),
             data_dir,
-            connections_max: 1024,
+            connections_max: 1000,
             strangers_max: 64,
             hello_within: Duration::from_mins(5),
             stall: Duration::from_mins(1),
@@ -236,12 +236,17 @@ impl<T: Target> Server<T> {
         });
         let mut connections = tokio::task::JoinSet::new();
         loop {
-            let accepted = tokio::select! {
-                accepted = doors.accept(&listener) => accepted,
-                () = stopped(&mut stop) => break,
-                () = shared.failed.notified() => break,
-                Some(_ended) = connections.join_next() => continue,
+            // Not broken off by a connection that ends: one that was accepted would be lost.
+            let mut accepting = std::pin::pin!(doors.accept(&listener));
+            let accepted = loop {
+                tokio::select! {
+                    accepted = accepting.as_mut() => break Some(accepted),
+                    () = stopped(&mut stop) => break None,
+                    () = shared.failed.notified() => break None,
+                    Some(_ended) = connections.join_next() => {}
+                }
             };
+            let Some(accepted) = accepted else { break };
             match accepted {
                 Ok((stream, from, permit)) => {
                     let doors = Arc::clone(&doors);
@@ -289,13 +294,13 @@ impl Doors {
         &self,
         listener: &TcpListener,
     ) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+        let (stream, from) = listener.accept().await?;
+        stream.set_nodelay(true)?;
         if self.permits.available_permits() == 0 {
             self.newcomers.make_way();
         }
         let permit = Arc::clone(&self.permits).acquire_owned();
         let permit = permit.await.map_err(std::io::Error::other)?;
-        let (stream, from) = listener.accept().await?;
-        stream.set_nodelay(true)?;
         Ok((stream, from, permit))
     }
 

@@ -37,3 +37,4 @@ mod surprises;
 mod types;
 mod undone;
 mod way;
+mod wire;

@@ -92,6 +92,14 @@ impl Node {
         line.map_or(0, |value| value.parse().unwrap())
     }
 
+    /// The most memory that its process has had so far.
+    pub(crate) fn memory_peak_kib(&self) -> u64 {
+        let id = self.process.as_ref().unwrap().id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        line.unwrap().trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// The last lines it logged.
     pub(crate) fn log(&self) -> String {
         tail(&std::fs::read_to_string(self.folder.join("log")).unwrap_or_default(), 25)

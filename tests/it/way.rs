@@ -168,17 +168,81 @@ async fn ended_by_sigterm_a_node_ends_well_and_goes_on_later(flavor: Flavor) {
     assert_eq!(pair.child.figure("headwater_capture_transactions_total"), captured);
 }
 
+/// Where the open connections to a port come from, as the system that listens there has them.
+fn seen_by(port: u16) -> Vec<Ipv4Addr> {
+    const ESTABLISHED: &str = "01";
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let end = |shown: &str| {
+        let (address, port) = shown.split_once(':').unwrap();
+        let address = u32::from_str_radix(address, 16).unwrap();
+        (Ipv4Addr::from(address.to_le_bytes()), u16::from_str_radix(port, 16).unwrap())
+    };
+    let mut from = Vec::new();
+    for line in table.lines().skip(1) {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        if columns[3] == ESTABLISHED && end(columns[1]).1 == port {
+            from.push(end(columns[2]).0);
+        }
+    }
+    from
+}
+
 async fn an_address_that_changes_between_two_batches_does_not_matter(flavor: Flavor) {
     let pair = Pair::start(flavor).await;
+    let parent = pair.link.conditions().target.port();
     let mut clinic = Clinic::new(3);
     let mut conn = pair.child_server.conn("openmrs").await.unwrap();
     for host in [2, 3, 4] {
-        pair.link.come_from(Ipv4Addr::new(127, 0, 0, host));
-        pair.link.cut();
+        let (before, address) = (pair.link.connections(), Ipv4Addr::new(127, 0, 0, host));
+        pair.link.come_from(address);
         clinic.work(&mut conn, 20).await.unwrap();
         pair.in_step().await;
+        assert!(pair.link.connections() > before, "on the connection of before");
+        assert_eq!(seen_by(parent), [address]);
     }
     pair.must_be_equal().await;
+}
+
+/// From the log to the tables as one, while neither end of the child's takes much memory.
+async fn a_transaction_of_300_000_rows_arrives_through_little_memory(flavor: Flavor) {
+    const ROWS: &str = "300000";
+    const MEMORY_KIB_MAX: u64 = 64 * 1024;
+    let pair = Pair::start(flavor).await;
+    let head = pair.child.status()["spool"]["head"].as_u64().unwrap();
+    let begun = std::time::Instant::now();
+    pair.at_child(
+        "CREATE DATABASE digits; CREATE TABLE digits.digits (d INT NOT NULL PRIMARY KEY);
+         INSERT INTO digits.digits VALUES (0),(1),(2),(3),(4),(5),(6),(7),(8),(9);
+         INSERT INTO obs (person_id, concept_id, obs_datetime, creator, date_created, voided, uuid,
+             value_text)
+           SELECT p.person_id, (SELECT MIN(concept_id) FROM concept), '2026-01-01', u.user_id,
+             '2026-01-01', 0, CONCAT('0b5', a.d, b.d, c.d, d.d, e.d, '-0000-4000-8000-00000000000', f.d),
+             'text'
+           FROM digits.digits a, digits.digits b, digits.digits c, digits.digits d, digits.digits e,
+             digits.digits f, (SELECT MIN(person_id) person_id FROM person) p,
+             (SELECT MIN(user_id) user_id FROM users) u WHERE f.d < 3",
+    )
+    .await;
+    let committed = begun.elapsed();
+    // Between two batches nothing is said, and this is one.
+    let mut status = pair.child.status();
+    while status["in_step"] != true {
+        assert!(begun.elapsed() < Duration::from_mins(5), "{status:#}\n{}", pair.child.log());
+        edge::sleep(Duration::from_millis(300)).await;
+        status = pair.child.status();
+    }
+    let arrived = begun.elapsed();
+    assert_eq!(status["spool"]["head"], head + 1, "{status:#}");
+    let there = "SELECT COUNT(*) FROM obs WHERE uuid LIKE '0b5%'";
+    assert_eq!(pair.parent_says(there).await.as_deref(), Some(ROWS));
+    let (child, parent) = (pair.child.memory_peak_kib(), pair.parent.memory_peak_kib());
+    pair.must_be_equal().await;
+    eprintln!(
+        "{flavor}: {ROWS} rows in one transaction: committed after {committed:?}, arrived after \
+         {arrived:?}, compared after {:?}; at most {child} KiB at the child, {parent} KiB at the parent",
+        begun.elapsed()
+    );
+    assert!(child < MEMORY_KIB_MAX, "{child} KiB");
 }
 
 async fn a_link_cut_again_and_again_doubles_nothing(flavor: Flavor) {
@@ -432,6 +496,7 @@ on_both!(
     a_batch_cut_at_every_thousandth_byte_gets_there,
     ended_by_sigterm_a_node_ends_well_and_goes_on_later,
     an_address_that_changes_between_two_batches_does_not_matter,
+    a_transaction_of_300_000_rows_arrives_through_little_memory,
     a_link_cut_again_and_again_doubles_nothing,
     killed_at_random_moments_both_ends_are_equal,
     a_row_that_the_parent_lacks_is_asked_for,

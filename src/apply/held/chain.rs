@@ -20,15 +20,6 @@ const RELEASE_MAX: u64 = 2_000;
 /// Bytes of changes read back at once for another try.
 const RELEASE_BYTES_MAX: u64 = 32 << 20;
 
-/// Which nodes' parked changes have another try.
-#[derive(Debug, Clone, Copy)]
-pub enum Nodes<'n> {
-    /// All that have any.
-    All,
-    /// These alone.
-    Only(&'n [NodeId]),
-}
-
 /// How the changes of a row wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::apply) struct Chain {
@@ -255,18 +246,15 @@ pub(in crate::apply) async fn waiting(
 
 /// The parked changes that another try is made of: not tried since a moment, and of nodes whose
 /// links are in use.
-fn due(names: &Names, since: Timestamp, nodes: Nodes<'_>) -> (String, Vec<Param>) {
-    let mut sql = format!("{} WHERE state = 'parked' AND tried_at <= ?", names.held);
+fn due(names: &Names, since: Timestamp, nodes: &[NodeId]) -> (String, Vec<Param>) {
+    // None of them: no node is called so.
+    let count = nodes.len().max(1);
+    let marks = vec!["?"; count].join(",");
+    let sql =
+        format!("{} WHERE state = 'parked' AND tried_at <= ? AND node IN ({marks})", names.held);
     let mut params = vec![moment(since)];
-    if let Nodes::Only(nodes) = nodes {
-        // None of them: no node is called so.
-        let count = nodes.len().max(1);
-        sql.push_str(" AND node IN (");
-        sql.push_str(&vec!["?"; count].join(","));
-        sql.push(')');
-        params.extend(nodes.iter().map(|node| Param::from(node.to_string())));
-        params.resize(count + 1, Param::from(""));
-    }
+    params.extend(nodes.iter().map(|node| Param::from(node.to_string())));
+    params.resize(count + 1, Param::from(""));
     (sql, params)
 }
 
@@ -275,7 +263,7 @@ pub(in crate::apply) async fn undefined(
     session: &mut Session,
     names: &Names,
     since: Timestamp,
-    nodes: Nodes<'_>,
+    nodes: &[NodeId],
 ) -> Result<bool, Failure> {
     let (due, params) = due(names, since, nodes);
     let sql = format!(
@@ -290,9 +278,9 @@ pub(in crate::apply) async fn nodes_parked(
     session: &mut Session,
     names: &Names,
     since: Timestamp,
-    only: Nodes<'_>,
+    nodes: &[NodeId],
 ) -> Result<Vec<(NodeId, Vec<u64>)>, Failure> {
-    let (due, params) = due(names, since, only);
+    let (due, params) = due(names, since, nodes);
     let sql = format!(
         "SELECT node, row_hash, MIN(tried_at) AS tried FROM {due} GROUP BY node, row_hash ORDER BY \
          tried LIMIT {RELEASE_MAX}"

@@ -12,7 +12,6 @@ use super::state::{Names, moment};
 use crate::change::{Change, Identity, Kind, NodeId, Sequence};
 use crate::clock::Timestamp;
 use crate::record::{End, IdentityBytes, Record, SegmentReader, SegmentWriter};
-pub use chain::Nodes;
 pub(super) use chain::{
     Chain, awaiting, blocked, chains, discard, dissolve, had_their_turn, nodes_parked, put_off,
     supersede, undefined, waiting, wanted,

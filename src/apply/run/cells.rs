@@ -9,7 +9,8 @@ use crate::apply::exact;
 use crate::apply::plan::{Row, RowName};
 use crate::apply::resolve::Slot;
 use crate::change::Identity;
-use crate::schema_map::{BoundTable, Fill, ReferenceRule, Role};
+use crate::schema_map::{BoundIdentity, BoundTable, Fill, ReferenceRule, Role};
+use crate::value::Value;
 
 /// A row's cells, or why it has none yet.
 pub(super) enum Ready<'c, 's> {
@@ -97,6 +98,14 @@ impl<'c, 's> Writer<'_, 'c, 's> {
             )));
         };
         let columns = row.table.identity_columns();
+        // Of a borrowed identity the columns hold a local key.
+        if !matches!(row.table.identity, BoundIdentity::Borrowed { .. }) {
+            for (column, value) in columns.iter().zip(values_of(row.identity)) {
+                if let Some(bound) = row.table.columns.get(*column) {
+                    exact::kept(bound, value)?;
+                }
+            }
+        }
         Ok(columns
             .into_iter()
             .zip(params)
@@ -106,6 +115,14 @@ impl<'c, 's> Writer<'_, 'c, 's> {
                 Cell { column, form, param }
             })
             .collect())
+    }
+}
+
+fn values_of<'v, 's>(identity: &'v Identity<'s>) -> &'v [Value<'s>] {
+    match identity {
+        Identity::One(value) => std::slice::from_ref(value),
+        Identity::Many(values) => values,
+        Identity::Lost(_) => &[],
     }
 }
 

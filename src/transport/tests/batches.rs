@@ -1,5 +1,7 @@
 //! Batches that come twice, out of order, overlapping, with gaps, damaged, or in pieces.
 
+use std::sync::atomic::Ordering;
+
 use super::*;
 use crate::transport::wire::Code;
 

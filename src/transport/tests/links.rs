@@ -1,7 +1,12 @@
 //! Links that last: changing addresses, silences, restarts, restored backups.
 
+use std::net::IpAddr;
+use std::sync::atomic::Ordering;
+
 use super::*;
-use crate::transport::client::Schedule;
+use crate::transport::Watermark;
+use crate::transport::client::{self, Schedule};
+use crate::transport::wire::Welcome;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_captured_arrives_and_is_acknowledged_within_the_same_breath() {
@@ -331,7 +336,7 @@ async fn a_schedule_sends_in_its_intervals() {
 async fn a_second_connection_resumes_the_session_and_is_known_by_it() {
     let parent = Parent::start().await;
     let child = Child::joined(&parent, "clinic").await;
-    let credentials = credentials(child.data_dir.path()).unwrap().unwrap();
+    let credentials = joined(child.data_dir.path()).unwrap().unwrap();
     let config = Arc::new(tls::child(&credentials, shared(&child.clock)).unwrap());
     for resumed in [false, true, true] {
         let mut connection = child.dial().connect(Arc::clone(&config)).await.unwrap();

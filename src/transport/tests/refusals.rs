@@ -1,9 +1,15 @@
 //! Who is not let in, and what they are told.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 use super::*;
+use crate::change::Epoch;
+use crate::clock::Clock;
 use crate::transport::credentials::{Credentials, replace};
+use crate::transport::enrol;
 use crate::transport::token::Token;
-use crate::transport::wire::Code;
+use crate::transport::wire::{Code, Hello, Welcome};
 
 async fn refused(child: &Child) -> String {
     match child.greet().await.map(drop) {
@@ -43,13 +49,13 @@ async fn an_unknown_child_and_one_of_another_parent_are_refused_with_words() {
     // Joined elsewhere, but trusts this parent: only its own certificate is foreign.
     let stranger = Child::joined(&other_parent, "clinic").await;
     let known = Child::joined(&parent, "known").await;
-    let mine = credentials(stranger.data_dir.path()).unwrap().unwrap();
-    let theirs = credentials(known.data_dir.path()).unwrap().unwrap();
+    let mine = joined(stranger.data_dir.path()).unwrap().unwrap();
+    let theirs = joined(known.data_dir.path()).unwrap().unwrap();
     let mixed = Credentials {
         key: mine.key.clone_key(),
         chain: vec![mine.chain[0].clone(), theirs.chain[1].clone()],
     };
-    let file = crate::cli::join::child_file(stranger.data_dir.path());
+    let file = crate::transport::credentials::child_file(stranger.data_dir.path());
     replace(&file, &mixed).unwrap();
     let stranger = Child { parent: parent.url(), ..stranger };
     let words = refused(&stranger).await;
@@ -103,14 +109,14 @@ async fn an_expired_certificate_is_told_before_dialling_and_by_the_parent() {
 async fn an_ending_certificate_is_renewed_while_the_link_works() {
     let parent = Parent::start().await;
     let child = Child::joined(&parent, "clinic").await;
-    let before = credentials(child.data_dir.path()).unwrap().unwrap();
+    let before = joined(child.data_dir.path()).unwrap().unwrap();
     child.clock.move_years(7);
     parent.clock.move_years(7);
     capture(&child.spool, 1, 10).await;
     let running = child.run(child.options());
     eventually("all is acknowledged", || async { child.acknowledged().await == 1 }).await;
     running.stop().await;
-    let after = credentials(child.data_dir.path()).unwrap().unwrap();
+    let after = joined(child.data_dir.path()).unwrap().unwrap();
     assert_ne!(before.chain[0], after.chain[0]);
     assert_eq!(before.key.secret_pkcs8_der(), after.key.secret_pkcs8_der());
     // The first certificate would be over by now.
@@ -173,9 +179,9 @@ async fn a_token_works_once_but_a_lost_answer_can_be_asked_again() {
     // The answer is lost: the parent has let the child in, the child knows nothing of it.
     let key = folder_of(&child).join("joining.pem");
     child.join(&token).await.unwrap();
-    let joined = credentials(child.data_dir.path()).unwrap().unwrap();
+    let joined = joined(child.data_dir.path()).unwrap().unwrap();
     replace(&key, &Credentials { key: joined.key.clone_key(), chain: Vec::new() }).unwrap();
-    std::fs::remove_file(crate::cli::join::child_file(child.data_dir.path())).unwrap();
+    std::fs::remove_file(crate::transport::credentials::child_file(child.data_dir.path())).unwrap();
     assert_eq!(child.join(&token).await.unwrap(), "clinic");
     assert!(child.greet().await.is_ok());
     let thief = Child::new(&parent);
@@ -301,6 +307,25 @@ async fn strangers_that_say_nothing_do_not_keep_a_child_out() {
     capture(&child.spool, 1, 10).await;
     let batch = child.batch(0, 1, Codec::Lz4).await;
     assert_eq!(through(send_whole(&mut kept, &batch).await), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_shakes_hands_keeps_the_last_place_until_another_needs_it() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let tune = |options: &mut ServerOptions| options.connections_max = 2;
+    let parent = Parent::start_in(data_dir, Arc::default(), 0, tune).await;
+    let child = Child::joined(&parent, "clinic").await;
+    eventually("the connection of joining has ended", || async {
+        child.greet().await.is_ok_and(|(connection, _)| !connection.is_closed())
+    })
+    .await;
+    let (greeted, _) = child.greet().await.unwrap();
+    let slow = child.connect().await.unwrap();
+    let pause = Duration::from_millis(300);
+    assert!(tokio::time::timeout(pause, slow.closed()).await.is_err(), "nobody needs its place");
+    let another = child.connect().await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), slow.closed()).await.expect("it makes way");
+    assert!(!another.is_closed() && !greeted.is_closed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

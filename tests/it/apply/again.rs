@@ -1,8 +1,8 @@
 //! What is tried again: whose, when, and that one that cannot be tried stops no other.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use headwater::apply::{Error, Limits, Nodes, State};
+use headwater::apply::{Error, Limits, State};
 use headwater::change::Change;
 use headwater::schema_map::MapFile;
 use headwater::value::Value;
@@ -21,6 +21,8 @@ on_both!(
     a_row_that_another_link_brings_meanwhile_is_updated,
     a_row_whose_new_name_waits_does_not_come_to_be_twice,
     the_rest_of_a_chain_is_tried_once_its_first_is_discarded,
+    what_comes_while_the_first_of_a_chain_is_discarded_does_not_wait_for_ever,
+    a_row_that_somebody_has_locked_does_not_hold_its_link,
     a_row_that_the_targets_own_keys_took_along_is_not_made_up,
 );
 
@@ -131,8 +133,7 @@ async fn a_row_that_cannot_be_tried_keeps_no_other_from_it(stage: Stage) {
     let mut conn = stage.server.conn(&stage.database).await.unwrap();
     conn.query_drop(trigger).await.unwrap();
     let nodes = [stage.peer.node, other.peer.node];
-    let again =
-        async || stage.applier.retry_parked(Duration::ZERO, Nodes::Only(&nodes)).await.unwrap();
+    let again = async || stage.applier.retry_parked(Duration::ZERO, &nodes).await.unwrap();
     let retried = again().await;
     assert_eq!((retried.released, retried.untried), (5, 1), "{retried:?}");
     let waiting = stage.waiting(State::Parked).await;
@@ -158,7 +159,7 @@ async fn what_a_revoked_node_parked_is_not_applied_over_what_its_successor_sent(
     sql(&former, &format!("INSERT INTO ward (uuid) VALUES ('{missing}')")).await;
     let tilt = "SELECT tilt FROM bed";
     assert_eq!(successor.retry_parked().await.released, 0);
-    let none = successor.applier.retry_parked(Duration::ZERO, Nodes::Only(&[])).await.unwrap();
+    let none = successor.applier.retry_parked(Duration::ZERO, &[]).await.unwrap();
     assert_eq!((none.released, &*ask(&former, tilt).await), (0, "20"));
     assert_eq!(former.waiting(State::Parked).await.len(), 1);
     // A link in use has what it parked applied.
@@ -280,6 +281,92 @@ async fn the_rest_of_a_chain_is_tried_once_its_first_is_discarded(stage: Stage) 
         ask(&stage, "SELECT CONCAT(place, ' ', tilt) FROM bed WHERE place = 2").await,
         "2 1"
     );
+}
+
+/// Waits until the server works on a statement that looks like this, or for the most.
+async fn until_at_work(stage: &Stage, like: &str, most: Duration) {
+    let at_work = format!(
+        "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '{like}' AND command <> \
+         'Sleep' AND db = '{}'",
+        stage.database
+    );
+    let begun = Instant::now();
+    while ask(stage, &at_work).await == "0" && begun.elapsed() < most {
+        edge::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A batch has seen the chain and sets a change aside behind it; the first of the chain is discarded
+/// before the batch commits.
+async fn what_comes_while_the_first_of_a_chain_is_discarded_does_not_wait_for_ever(stage: Stage) {
+    let stage = wards(&stage).await;
+    let (a, b) = (uuid(), uuid());
+    stage.send(&[vec![bed(&a, 1), bed(&b, 2)]]).await;
+    let taken = update("bed", &b, vec![("place", Value::Int(1))]);
+    let tilted = |tilt| update("bed", &b, vec![("tilt", Value::Int(tilt))]);
+    stage.try_send(&[vec![taken], vec![tilted(1)]]).await.unwrap();
+    let waiting = stage.waiting(State::Quarantined).await;
+    // The batch, as far as it has come: it has its link's lock, and has written what waits.
+    let mut conn = stage.server.conn(&stage.schema).await.unwrap();
+    conn.query_drop("START TRANSACTION").await.unwrap();
+    let node = stage.peer.node;
+    conn.query_drop(format!("SELECT * FROM watermark WHERE node = '{node}' FOR UPDATE"))
+        .await
+        .unwrap();
+    let columns = "state, node, sequence, place, row_table, row_hash, row_identity, kind, reason, \
+                   held_at, tried_at, content";
+    conn.query_drop(format!(
+        "INSERT INTO held ({columns}) SELECT {columns} FROM held WHERE id = {}",
+        waiting[1].id
+    ))
+    .await
+    .unwrap();
+    let batch_ends = async {
+        until_at_work(&stage, "UPDATE%watermark%", Duration::from_secs(3)).await;
+        conn.query_drop("COMMIT").await.unwrap();
+    };
+    let (discarded, ()) = tokio::join!(stage.applier.discard(waiting[0].id), batch_ends);
+    assert!(discarded.unwrap());
+    assert_eq!(stage.retry_parked().await.released, 2);
+    nothing_waits(&stage).await;
+    conn.disconnect().await.unwrap();
+}
+
+/// The application keeps a parked row locked: others are tried all the same, and a batch of the same
+/// link does not wait until all tries are over.
+async fn a_row_that_somebody_has_locked_does_not_hold_its_link(stage: Stage) {
+    let stage = wards(&stage).await;
+    let beds: Vec<String> = (0..3).map(|_| uuid()).collect();
+    let sheets: Vec<String> = beds.iter().map(|_| uuid()).collect();
+    let rows: Vec<Row> = sheets.iter().zip(&beds).map(|(sheet, bed)| linen(sheet, bed)).collect();
+    assert_eq!(stage.try_send(&[rows]).await.unwrap().parked, 3);
+    for (place, id) in beds.iter().enumerate() {
+        sql(&stage, &format!("INSERT INTO bed (place, uuid) VALUES ({place}, '{id}')")).await;
+    }
+    let mut conn = stage.server.conn(&stage.database).await.unwrap();
+    conn.query_drop("START TRANSACTION").await.unwrap();
+    let made = format!(
+        "INSERT INTO linen (bed, uuid) SELECT bed_id, '{}' FROM bed WHERE uuid = '{}'",
+        sheets[1], beds[1]
+    );
+    conn.query_drop(made).await.unwrap();
+
+    let waits = Duration::from_secs(10);
+    let meanwhile = async {
+        until_at_work(&stage, "INSERT INTO%linen%", waits).await;
+        let begun = Instant::now();
+        stage.send(&[vec![ward(&uuid())]]).await;
+        begun.elapsed()
+    };
+    let (retried, waited) = tokio::join!(stage.retry_parked(), meanwhile);
+    assert_eq!((retried.released, retried.untried), (2, 1), "{retried:?}");
+    assert!(waited < waits, "a batch waited for {waited:?}");
+    let waiting = stage.waiting(State::Parked).await;
+    assert!(waiting.len() == 1 && waiting[0].reason.contains("1205"), "{waiting:?}");
+    conn.query_drop("ROLLBACK").await.unwrap();
+    conn.disconnect().await.unwrap();
+    assert_eq!(stage.retry_parked().await.released, 1);
+    nothing_waits(&stage).await;
 }
 
 /// The map leaves out the column by which a bed goes with its site.

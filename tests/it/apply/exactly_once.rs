@@ -38,7 +38,7 @@ async fn a_batch_sent_twice_is_applied_once(stage: Stage) {
     let (theirs, _) = batch(Sequence(0), &rows);
     let theirs = ReceivedBatch { checksum: [1; 8], ..theirs };
     let refused = stage.applier.apply(&stage.peer, theirs).await;
-    assert!(matches!(refused, Err(Error::Gap { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::AnotherBatch { .. })), "{refused:?}");
 }
 
 async fn a_batch_that_overlaps_is_applied_from_the_first_new_transaction(stage: Stage) {

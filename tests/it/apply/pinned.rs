@@ -1,12 +1,15 @@
 //! A target whose administrator has set it up in ways of his own, that is short of room for
 //! packets, or that freezes. Each on a server of its own.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use headwater::apply::{Error, Limits, State};
+use headwater::apply::{Applier, Error, Limits, Settings, State};
+use headwater::clock::SystemClock;
 use headwater::schema_map::MapFile;
 use headwater::value::Value;
-use headwater_rig::Flavor;
+use headwater_rig::{Flavor, Link, edge};
+use mysql_async::OptsBuilder;
 use mysql_async::prelude::Queryable as _;
 
 use super::stage::*;
@@ -147,10 +150,51 @@ async fn a_frozen_target_is_noticed(stage: Stage) {
     assert_eq!(ask(&stage, &count).await, "1");
 }
 
+/// A firewall forgets the connection while a statement is at work: its answer is lost, and the server
+/// keeps the connection, with what it has locked.
+async fn an_answer_that_was_lost_is_not_waited_for(stage: Stage) -> Stage {
+    let link = Link::to_port(stage.server.port()).await.unwrap();
+    let opts = OptsBuilder::from_opts(stage.server.opts("notes")).tcp_port(link.port());
+    let limits = Limits { patience: Duration::from_secs(1), ..Limits::default() };
+    let settings = Settings { schema: stage.schema.clone(), limits, ..Settings::default() };
+    let (file, bound) = (Arc::new(map()), Arc::clone(&stage.map));
+    let applier = Applier::new(opts.into(), file, bound, SystemClock::shared(), settings);
+    let mut conn = stage.server.conn("notes").await.unwrap();
+    let slow = "CREATE TRIGGER slow BEFORE INSERT ON note FOR EACH ROW SET @slept = SLEEP(1)";
+    conn.query_drop(slow).await.unwrap();
+    let id = uuid();
+    let from = applier.watermark(stage.peer.node, stage.peer.epoch).await.unwrap().sequence;
+    let (lost, through) = batch(from, &[vec![note(&id, 1)]]);
+    let forgets = async {
+        let asleep = "SELECT COUNT(*) FROM information_schema.processlist WHERE db = 'notes' AND \
+                      state = 'User sleep'";
+        let begun = Instant::now();
+        while ask(&stage, asleep).await == "0" {
+            assert!(begun.elapsed() < Duration::from_secs(20), "the trigger does not sleep");
+            edge::sleep(Duration::from_millis(20)).await;
+        }
+        link.forget();
+    };
+    let applied = async {
+        let applied = applier.apply_counted(&stage.peer, &lost);
+        tokio::time::timeout(Duration::from_secs(40), applied).await
+    };
+    let (applied, ()) = tokio::join!(applied, forgets);
+    let report = applied.expect("the lost answer is waited for").unwrap();
+    assert_eq!((report.through, report.rows), (through, 1), "{report:?}");
+    let count = format!("SELECT COUNT(*) FROM note WHERE uuid = '{id}'");
+    assert_eq!(ask(&stage, &count).await, "1");
+    conn.query_drop("DROP TRIGGER slow").await.unwrap();
+    conn.disconnect().await.unwrap();
+    // The numbers of this link's transactions go on.
+    stage.anew(Limits::default(), map()).await.after(through)
+}
+
 async fn all(flavor: Flavor) {
     let Some(stage) = alone(flavor).await else { return };
     let stage = what_is_set_for_everybody_is_not_felt(stage).await;
     let stage = small_packets_are_enough(stage).await;
+    let stage = an_answer_that_was_lost_is_not_waited_for(stage).await;
     a_frozen_target_is_noticed(stage).await;
 }
 

@@ -429,12 +429,18 @@ async fn what_an_older_headwater_set_aside_is_kept(stage: Stage) {
         .sql(&format!(
             "ALTER TABLE {schema}.held DROP COLUMN awaits_table, DROP COLUMN awaits_identity, \
              MODIFY kind ENUM('insert', 'update', 'delete') NOT NULL; \
+             ALTER TABLE {schema}.held DROP KEY node; \
              ALTER TABLE {schema}.watermark DROP COLUMN batch; \
              UPDATE {schema}.version SET number = 1"
         ))
         .await;
     stage.applier.prepare().await.unwrap();
     stage.applier.prepare().await.unwrap();
+    let keys = format!(
+        "SELECT GROUP_CONCAT(column_name ORDER BY seq_in_index) FROM information_schema.statistics \
+         WHERE table_schema = '{schema}' AND table_name = 'held' AND index_name = 'node'"
+    );
+    assert_eq!(stage.ask(&keys).await.as_deref(), Some("node,state,sequence"));
     assert!(stage.applier.wanted(stage.peer.node, 9).await.unwrap().is_empty());
     stage.retry_parked().await;
     assert_eq!(stage.applier.wanted(stage.peer.node, 9).await.unwrap()[0].identity, one(&id));

@@ -54,7 +54,7 @@ async fn one_encounter_takes_a_small_number_of_statements(stage: Stage) {
 }
 
 async fn a_transaction_of_many_rows_is_applied_in_chunks(stage: Stage) {
-    let rows_max = 300_000;
+    let rows_max = 50_000;
     let (person_id, enc) = (uuid(), uuid());
     stage
         .send(&[vec![person(&person_id), patient(&person_id), encounter(&enc, &person_id, None)]])

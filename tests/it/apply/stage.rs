@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use headwater::apply::{Applier, Error, Limits, Nodes, Report, Retried, Settings};
+use headwater::apply::{Applier, Error, Limits, Report, Retried, Settings};
 use headwater::change::{Change, Epoch, Identity, Kind, NodeId, Sequence, Shape};
 use headwater::clock::{SystemClock, Timestamp};
 use headwater::database::schema::LiveSchema;
@@ -131,6 +131,12 @@ impl Stage {
         Stage { peer: self.peer, sequence: self.sequence, ..stage }
     }
 
+    /// The same link, of which others have sent transactions through this one.
+    pub(super) fn after(self, through: Sequence) -> Stage {
+        self.sequence.store(through.0, Ordering::SeqCst);
+        self
+    }
+
     /// The same target, and another node that sends to it.
     pub(super) async fn beside(&self, file: MapFile) -> Stage {
         let settings = Settings { schema: self.schema.clone(), ..Settings::default() };
@@ -140,7 +146,7 @@ impl Stage {
     /// Tries again what this link has parked.
     pub(super) async fn retry_parked(&self) -> Retried {
         let nodes = [self.peer.node];
-        self.applier.retry_parked(Duration::ZERO, Nodes::Only(&nodes)).await.unwrap()
+        self.applier.retry_parked(Duration::ZERO, &nodes).await.unwrap()
     }
 
     async fn with(

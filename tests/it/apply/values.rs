@@ -16,6 +16,7 @@ on_both!(
     a_longtext_of_20_mb_arrives,
     every_type_arrives_exactly,
     what_a_column_cannot_hold_is_quarantined,
+    a_name_whose_last_blanks_would_be_cut_is_quarantined,
     a_column_that_the_server_would_set_to_now_keeps_what_came,
     names_that_differ_in_case_alone_are_two_rows_where_the_server_says_so,
 );
@@ -259,4 +260,26 @@ async fn names_that_differ_in_case_alone_are_two_rows_where_the_server_says_so(s
     let all = "SELECT GROUP_CONCAT(CONCAT(name, '=', word) ORDER BY id) FROM kept";
     let found = stage.server.ask(&stage.database, all).await.unwrap();
     assert_eq!(found.as_deref(), Some("Ann=changed,ann=second"));
+}
+
+/// Of an identity nothing is cut, either: it would be another row's.
+async fn a_name_whose_last_blanks_would_be_cut_is_quarantined(stage: Stage) {
+    let database = format!("labels_{}", uuid().replace('-', ""));
+    let made = format!(
+        "CREATE DATABASE {database}; CREATE TABLE {database}.label (label_id INT PRIMARY KEY \
+         AUTO_INCREMENT, name VARCHAR(4) NOT NULL UNIQUE, size INT)"
+    );
+    stage.sql(&made).await;
+    let map = "version = 1\n[defaults]\nclass = \"all\"\n[classes.all]\ndirection = \"up\"\n\
+               [tables]\nlabel = { identity = \"name\" }\n";
+    let map = MapFile::parse(map, "labels.toml").unwrap();
+    let stage = Stage::with_map_alone(stage.flavor, stage.server, &database, map).await;
+    let label =
+        |name: &str| change(Kind::Insert, "label", one(name), vec![("size", Value::Int(1))]);
+    let report = stage.try_send(&[vec![label("ab"), label("abcd ")]]).await.unwrap();
+    assert_eq!((report.rows, report.quarantined), (1, 1), "{report:?}");
+    let waiting = stage.waiting(State::Quarantined).await;
+    assert!(waiting[0].reason.contains("cut the blanks"), "{}", waiting[0].reason);
+    let names = format!("SELECT GROUP_CONCAT(name) FROM {database}.label");
+    assert_eq!(stage.ask(&names).await.as_deref(), Some("ab"));
 }

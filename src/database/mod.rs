@@ -3,6 +3,7 @@
 
 pub mod connect;
 mod error;
+pub mod name;
 mod read;
 pub mod schema;
 pub mod server;

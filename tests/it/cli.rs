@@ -52,6 +52,8 @@ impl Desk {
 
 /// A child: it captures.
 pub(crate) const CHILD: &str = "[parent]\nurl = \"https://127.0.0.1:1\"";
+/// A parent: it applies.
+pub(crate) const PARENT: &str = "[listen]\naddress = \"127.0.0.1:1\"\nnames = [\"n\"]";
 /// A middle tier: it captures and applies.
 pub(crate) const TIER: &str =
     "[parent]\nurl = \"https://127.0.0.1:1\"\n[listen]\naddress = \"127.0.0.1:1\"\nnames = [\"n\"]";
@@ -121,6 +123,14 @@ fn a_wrong_configuration_is_one_message_with_its_place() {
     std::fs::write(&lonely, wrong.replace(line, &format!("maps = [{broken:?}]"))).unwrap();
     let text = complaint(&headwater(&lonely, &["map", "check"]), 2);
     assert!(text.contains("broken-map.toml") && text.contains("line 3"), "{text}");
+    // Nor does a node start, though its database is away: systemd tries again after any code but 2.
+    let text = complaint(&headwater(&lonely, &["run"]), 2);
+    assert!(text.contains("broken-map.toml") && text.contains("line 3"), "{text}");
+    let text = complaint(&headwater(&desk.configuration("alone", url, ""), &["run"]), 2);
+    assert!(text.contains("neither [parent] nor [listen]"), "{text}");
+    let astray = desk.configuration("astray", url, "[parent]\nurl = \"nonsense\"");
+    let text = complaint(&headwater(&astray, &["run"]), 2);
+    assert!(text.contains("nonsense"), "{text}");
 }
 
 #[test]
@@ -156,6 +166,24 @@ fn a_server_that_is_not_there_is_told_in_one_message() {
     assert!(sql.contains("'u'@'127.0.0.1' IDENTIFIED BY 's3cret'"), "{sql}");
     let sql = printed(&headwater(&child, &["grants", "--host", "10.%"]));
     assert!(sql.contains("'u'@'10.%' IDENTIFIED"), "{sql}");
+    // For what the node does; and a file, which stays, is told no password.
+    assert!(sql.contains("REPLICATION SLAVE") && !sql.contains("INSERT"), "{sql}");
+    let parent = desk.configuration("parent", &url, PARENT);
+    let sql = printed(&headwater(&parent, &["grants"]));
+    assert!(sql.contains("INSERT") && !sql.contains("REPLICATION"), "{sql}");
+    let sql = printed(&headwater(&parent, &["grants", "--all"]));
+    assert!(sql.contains("INSERT") && sql.contains("REPLICATION SLAVE"), "{sql}");
+    let kept = desk.folder.path().join("grants.sql");
+    let status = Command::new(env!("CARGO_BIN_EXE_headwater"))
+        .arg("--config")
+        .arg(&child)
+        .arg("grants")
+        .stdout(std::fs::File::create(&kept).unwrap())
+        .status()
+        .unwrap();
+    let sql = std::fs::read_to_string(&kept).unwrap();
+    assert!(status.success() && sql.contains("IDENTIFIED BY <password>;"), "{sql}");
+    assert!(!sql.contains("s3cret"), "{sql}");
 }
 
 /// Reads an environment as `/proc` shows it.
@@ -296,45 +324,35 @@ async fn a_wrong_password_and_a_missing_database_are_told_in_one_message(flavor:
     assert!(text.contains("no database 'nosuch'"), "{text}");
 }
 
+/// An account made by what `headwater grants` prints for a node with this section: as it stands, to
+/// a server that does not know the account yet. The node's configuration, and how to connect.
+async fn granted(server: &Server, desk: &Desk, user: &str, section: &str) -> (PathBuf, Options) {
+    let url = format!("mysql://{user}:secret@127.0.0.1:{}/open_mrs", server.port());
+    let config = desk.configuration(user, &url, section);
+    let told = printed(&headwater(&config, &["grants"]));
+    // What it is, a server says before anybody has logged in.
+    assert_eq!(told.matches("CREATE USER").count(), 1, "{told}");
+    let sql: Vec<&str> = told.lines().filter(|line| !line.starts_with("--")).collect();
+    assert!(sql.len() >= 3, "{told}");
+    server.sql(&sql.join("\n")).await.unwrap_or_else(|error| panic!("{told}: {error}"));
+    let doctor = headwater(&config, &["doctor", "--json"]);
+    assert_eq!(doctor.status.code(), Some(0), "{}", printed(&doctor));
+    (config, Options::parse(&url).unwrap())
+}
+
 async fn the_grants_are_enough_and_the_doctor_misses_each_that_is_taken(flavor: Flavor) {
     let server = Server::start(flavor, ServerOptions::default()).await.unwrap();
     openmrs::create(&server, "open_mrs").await.unwrap();
     let desk = Desk::new();
-    // The account is not there yet: what to run is told all the same.
-    let url = format!("mysql://sync:secret@127.0.0.1:{}/open_mrs", server.port());
-    let config = desk.configuration("tier", &url, TIER);
-    let told = printed(&headwater(&config, &["grants"]));
-    let kind = match flavor {
-        Flavor::Mysql97 | Flavor::Mysql56 => "MySQL",
-        Flavor::Mariadb1011 | Flavor::Mariadb118 => "MariaDB",
-    };
-    // What it is, a server says before anybody has logged in.
-    assert_eq!(told.matches("CREATE USER").count(), 1, "{told}");
-    let ours: Vec<&str> = told
-        .lines()
-        .skip_while(|line| !line.starts_with(&format!("-- {kind}: run")))
-        .skip(1)
-        .take_while(|line| !line.contains(": run as an administrator"))
-        .filter(|line| !line.starts_with("--"))
-        .collect();
-    assert!(ours.len() >= 4, "{told}");
-    let mut sql = ours.join("\n");
-    if flavor == Flavor::Mysql56 {
-        assert!(told.contains("before 5.7: without IF NOT EXISTS"), "{told}");
-        sql = sql.replace("IF NOT EXISTS ", "");
-    }
-    server.sql(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
 
-    let doctor = headwater(&config, &["doctor", "--json"]);
-    assert_eq!(doctor.status.code(), Some(0), "{}", printed(&doctor));
-
-    // Capture, with nothing but these rights.
-    let account = Options::parse(&url).unwrap();
+    // Capture, with nothing but a child's rights.
+    let (_, account) = granted(&server, &desk, "child", CHILD).await;
     let mut options = capture_options(&server, "open_mrs", openmrs_map());
-    options.database = account.clone();
+    options.database = account;
     let capturing = Capturing::start(options, &TempDir::new().unwrap()).await;
 
-    // Apply, the same: headwater's own schema and tables, and rows.
+    // Apply, with nothing but a parent's: headwater's own schema and tables, and rows.
+    let (_, account) = granted(&server, &desk, "parent", PARENT).await;
     let mut connection = account.connect(&[]).await.unwrap();
     let schema = LiveSchema::read(&mut connection, "open_mrs").await.unwrap();
     let map = std::sync::Arc::new(BoundMap::bind(&openmrs_map(), &schema));
@@ -360,7 +378,8 @@ async fn the_grants_are_enough_and_the_doctor_misses_each_that_is_taken(flavor: 
     capturing.transactions(3).await;
     capturing.stop().await;
 
-    // Take each away: the doctor says so, and its statement gives it back.
+    // Take each away: the doctor says so, the node does not start, and the statement gives it back.
+    let (config, _) = granted(&server, &desk, "sync", TIER).await;
     let positions = match flavor {
         Flavor::Mysql97 | Flavor::Mysql56 => "REPLICATION CLIENT",
         Flavor::Mariadb1011 | Flavor::Mariadb118 => "BINLOG MONITOR",
@@ -372,6 +391,7 @@ async fn the_grants_are_enough_and_the_doctor_misses_each_that_is_taken(flavor: 
         ("UPDATE", "`open\\_mrs`.*"),
         ("DELETE", "`open\\_mrs`.*"),
         ("CREATE", "`headwater`.*"),
+        ("ALTER", "`headwater`.*"),
         ("UPDATE", "`headwater`.*"),
     ] {
         server.sql(&format!("REVOKE {right} ON {on} FROM 'sync'@'127.0.0.1'")).await.unwrap();
@@ -382,6 +402,8 @@ async fn the_grants_are_enough_and_the_doctor_misses_each_that_is_taken(flavor: 
             .iter()
             .find(|(name, _, mend)| name == "privileges" && mend.contains(right))
             .unwrap_or_else(|| panic!("{right} on {on} in {found:?}"));
+        let refused = complaint(&headwater(&config, &["run"]), 4);
+        assert!(refused.contains("does not start") && refused.contains(mend), "{refused}");
         server.sql(mend).await.unwrap_or_else(|error| panic!("{mend}: {error}"));
         let again = headwater(&config, &["doctor"]);
         assert_eq!(again.status.code(), Some(0), "{mend}: {}", printed(&again));
@@ -491,6 +513,8 @@ async fn equal_databases_with_other_ids_are_in_step_and_each_difference_is_named
     assert_eq!(mended.status.code(), Some(0), "{}", printed(&mended));
 
     tables_and_columns_of_one_end_are_named(&server, &compare).await;
+    tables_that_cannot_be_compared_are_named(&server, &compare).await;
+    nothing_to_compare_is_no_success(&server, &desk).await;
     rows_without_a_key_are_counted(&server, &compare).await;
 
     // What only the parent has is a difference, unless the child is to be a part of it.
@@ -538,11 +562,55 @@ async fn tables_and_columns_of_one_end_are_named(
     run("clinic", "ALTER TABLE location ADD COLUMN cot INT").await;
     let output = compare(&[]);
     assert_eq!(output.status.code(), Some(0));
-    let expected = "location: 2 rows equal (not compared, only here: cot) \
+    let expected = "location: 2 rows equal (only here, compared with NULL: cot) \
                     (not compared, only there: bed)";
     assert!(printed(&output).contains(expected), "{}", printed(&output));
+    // What the other end has no room for is a difference; the other way round it is none.
+    run("centre", "UPDATE location SET bed = 7").await;
+    run("clinic", "UPDATE location SET cot = 5 WHERE uuid = 'location-2'").await;
+    let output = compare(&["--subset"]);
+    let text = printed(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let expected = "location-2 differs: cot: \"5\" here, \"no such column\" there";
+    assert!(text.contains(expected) && text.contains("not in step: 1 differences"), "{text}");
     run("centre", "ALTER TABLE location DROP COLUMN bed").await;
     run("clinic", "ALTER TABLE location DROP COLUMN cot").await;
+}
+
+async fn tables_that_cannot_be_compared_are_named(
+    server: &Server,
+    compare: &impl Fn(&[&str]) -> Output,
+) {
+    const TABLE: &str = "clob_datatype_storage";
+    let asked = |more: &[&str], code: i32, words: &str| {
+        let output = compare(more);
+        let text = printed(&output);
+        assert_eq!(output.status.code(), Some(code), "{more:?}: {text}");
+        assert!(text.contains(words), "{words}\nin {text}");
+    };
+    // In both, so that neither capture nor a comparison by the same map would miss it.
+    for database in ["clinic", "centre"] {
+        server.sql_in(database, &format!("ALTER TABLE {TABLE} ENGINE = MyISAM")).await.unwrap();
+        for more in [&[][..], &["--subset"], &["--table", TABLE]] {
+            asked(more, 1, &format!("{TABLE}: not compared, because here its engine MyISAM"));
+            asked(more, 1, "tables, 0 differences, 1 tables not compared");
+        }
+    }
+    asked(&[], 1, &format!("{TABLE}: not compared, because there its engine MyISAM"));
+    asked(&["--table", "location"], 0, "in step: 2 rows in 1 tables");
+    for database in ["clinic", "centre"] {
+        server.sql_in(database, &format!("ALTER TABLE {TABLE} ENGINE = InnoDB")).await.unwrap();
+    }
+    asked(&[], 0, "in step: 19 rows in 104 tables, 0 differences");
+}
+
+async fn nothing_to_compare_is_no_success(server: &Server, desk: &Desk) {
+    server.sql("CREATE DATABASE vacant; CREATE DATABASE bare").await.unwrap();
+    let vacant = desk.configuration("vacant", &server.url("vacant"), "");
+    let bare = desk.configuration("bare", &server.url("bare"), "").display().to_string();
+    let text = complaint(&headwater(&vacant, &["compare", "--with", &bare]), 2);
+    assert!(text.contains("none of the maps' tables is in vacant at "), "{text}");
+    assert!(text.contains(", nor in bare at ") && text.contains("database.url"), "{text}");
 }
 
 async fn rows_without_a_key_are_counted(server: &Server, compare: &impl Fn(&[&str]) -> Output) {

@@ -147,3 +147,19 @@ pub(super) fn is_integer(column: &LiveColumn) -> bool {
         "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::empty_table;
+    use super::*;
+
+    #[test]
+    fn an_index_that_is_advised_has_a_name_that_servers_take() {
+        let column: Name = Arc::from("c`".repeat(30).as_str());
+        let statement = unique_index(&column, &empty_table("weird`table"));
+        let index =
+            statement.split(" ON ").next().unwrap().trim_start_matches("CREATE UNIQUE INDEX ");
+        assert_eq!(index.replace("``", "`").len(), NAME_LETTERS_MAX + 2, "{statement}");
+        assert!(statement.contains(" ON `weird``table` (`c``c``"), "{statement}");
+    }
+}

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::process::{peak_memory_bytes, processor_time};
 use crate::report::{Report, mebibytes, rate, tell};
-use crate::site::Site;
+use crate::site::{DATABASE, Site};
 
 /// Each look at the status starts a program on the machine that is being measured: not too often.
 const STATUS_PAUSE: Duration = Duration::from_millis(500);

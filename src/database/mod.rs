@@ -2,6 +2,7 @@
 //! server it is, and what its tables look like.
 
 pub mod connect;
+pub(crate) mod dump;
 mod error;
 pub mod name;
 mod read;

@@ -4,6 +4,7 @@
 pub mod connect;
 pub mod dump;
 mod error;
+pub mod name;
 mod read;
 pub mod schema;
 pub mod server;

@@ -232,13 +232,12 @@ impl Account<'_> {
                 "-- (MySQL before 5.7, MariaDB before 10.1: without IF NOT EXISTS)".to_owned(),
             );
         }
-        let password = match self.password {
-            Some(password) => quoted(password),
-            None => {
-                lines.push("-- put the password, in quotes, in the place of <password>".to_owned());
-                // No server takes it as it stands.
-                "<password>".to_owned()
-            }
+        let password = if let Some(password) = self.password {
+            quoted(password)
+        } else {
+            lines.push("-- put the password, in quotes, in the place of <password>".to_owned());
+            // No server takes it as it stands.
+            "<password>".to_owned()
         };
         let unless = if is_old { "" } else { "IF NOT EXISTS " };
         lines.push(format!("CREATE USER {unless}{account} IDENTIFIED BY {password};"));

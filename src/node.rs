@@ -17,6 +17,7 @@ use crate::change::NodeId;
 use crate::clock::{SharedClock, SystemClock, sleep};
 use crate::config::{self, Config};
 use crate::database::schema::LiveSchema;
+use crate::operate::NAMELESS;
 use crate::schema_map::{BoundMap, Direction, MapFile};
 use crate::spool::{self, Spool};
 use crate::transport::backoff::BackoffLimits;
@@ -365,10 +366,20 @@ struct Keeper {
 
 impl Keeper {
     async fn keep(self, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+        let (mut state, mut noted) = (self.state.clone(), false);
         loop {
             tokio::select! {
                 () = sleep(HOUSEKEEPING) => {}
+                // Told at once: nothing else would say so after a power cut.
+                Ok(_) = state.wait_for(|state| state.nameless > 0 && !noted) => {}
                 _ = stop.wait_for(|stop| *stop) => return Ok(()),
+            }
+            let seen = self.state.borrow().nameless > 0;
+            if seen && !noted {
+                noted = true;
+                if let Err(error) = self.spool.set_note(NAMELESS, "seen").await {
+                    tracing::warn!(%error, "cannot note that rows without an identity were seen");
+                }
             }
             match self.spool.release(self.grace).await {
                 Ok(_) => {}

@@ -48,6 +48,8 @@ pub(crate) struct Site {
     pub(crate) replica: Replica,
     pub(crate) link: Link,
     pub(crate) load: Load,
+    /// What the parent has of another clinic.
+    pub(crate) others: openmrs::OtherRows,
     /// Where the child's store is kept as it was before the load.
     before: PathBuf,
     folder: TempDir,
@@ -76,7 +78,7 @@ impl Site {
         let replica = Replica::of(&child_server, replica).await?;
         openmrs::seed(&child_server, DATABASE, 0).await?;
         openmrs::seed(&parent_server, DATABASE, 5000).await?;
-        openmrs::other_patients(&parent_server, DATABASE, 99, 300).await?;
+        let others = openmrs::other_patients(&parent_server, DATABASE, 99, 300).await?;
         replica.start().await?;
         replica.caught_up(&child_server).await?;
         replica.stop().await?;
@@ -96,7 +98,18 @@ impl Site {
         let before = folder.path().join("before");
         copy(&child.data, &before)?;
         let load = make_load(&child_server, wanted.rows.unwrap_or(ROWS)).await?;
-        Ok(Site { child, parent, child_server, parent_server, replica, link, load, before, folder })
+        Ok(Site {
+            child,
+            parent,
+            child_server,
+            parent_server,
+            replica,
+            link,
+            load,
+            others,
+            before,
+            folder,
+        })
     }
 
     /// A folder for what a figure writes.

@@ -507,6 +507,7 @@ impl Session<'_> {
         });
         metrics::counter!("headwater_capture_rows_total").increment(rows);
         metrics::counter!("headwater_capture_transactions_total").increment(transactions);
+        metrics::counter!("headwater_capture_rows_without_identity_total").increment(nameless);
         Ok(())
     }
 

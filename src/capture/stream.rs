@@ -3,16 +3,14 @@
 
 use std::time::Duration;
 
-use futures_util::{FutureExt, StreamExt};
-use mysql_async::binlog::events::Event;
-use mysql_async::prelude::Queryable;
-use mysql_async::{BinlogStream, BinlogStreamRequest, Conn, Sid};
+use mysql_async::Sid;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::gtid::GtidSet;
 use super::{Error, Resume};
 use crate::database::connect;
+use crate::database::dump::{Dump, Start, is_silence};
 use crate::position::{Position, ServerIdentity};
 
 /// Events are handed on in groups, so that a fast log costs one wake-up for many of them.
@@ -70,30 +68,17 @@ impl Stream {
         request: &Request,
         position: &Position,
     ) -> Result<Stream, Error> {
-        let mut connection = options.connect(&[]).await?;
-        prepare(&mut connection, request, position)
-            .await
-            .map_err(|error| sorted(&error, position))?;
-        let gtids = mysql_gtids(position)?;
-        let mut dump = BinlogStreamRequest::new(request.server_id);
-        let offset = u32::try_from(position.offset);
-        dump = match (&gtids, &position.gtids) {
-            (Some(gtids), _) => dump.with_gtid().with_gtid_set(sids(gtids)?).with_pos(4),
-            (None, Some(_)) => dump.with_pos(4),
-            (None, None) => match offset {
-                Ok(offset) => {
-                    dump.with_filename(position.file.as_bytes()).with_pos(u64::from(offset))
-                }
-                Err(_) => return Err(Resume::BeyondReach { position: position.clone() }.into()),
-            },
+        let silence_max = request.heartbeat.saturating_mul(3);
+        let mut dump = Dump::connect(options, silence_max).await?;
+        let begun = match prepare(&mut dump, request, position).await {
+            Ok(()) => dump.begin(request.server_id, start(position)?).await,
+            refused => refused,
         };
-        let stream =
-            connection.get_binlog_stream(dump).await.map_err(|error| sorted(&error, position))?;
+        begun.map_err(|error| sorted(&error, position, silence_max))?;
         let (sender, groups) = mpsc::channel(GROUPS_MAX);
-        let deadline = request.heartbeat.saturating_mul(3);
         let (used, free) = mpsc::channel(GROUPS_MAX);
-        let reading =
-            Reading { stream, groups: sender, free, deadline, position: position.clone() };
+        let position = position.clone();
+        let reading = Reading { dump, groups: sender, free, silence_max, position };
         let reader = tokio::spawn(reading.run());
         Ok(Stream { groups, used, reader: reader.abort_handle() })
     }
@@ -102,7 +87,6 @@ impl Stream {
     pub(super) async fn next(&mut self) -> Result<RawEvents, Error> {
         match self.groups.recv().await {
             Some(group) => group,
-            // The client library panics on events cut short; the task is gone, the link is not.
             None => Err(Error::Lost { reason: "the log's reader stopped".to_owned() }),
         }
     }
@@ -125,46 +109,46 @@ impl Drop for Stream {
 
 /// Session settings that a dump needs; see `docs/decisions.md` for what each server makes of them.
 async fn prepare(
-    connection: &mut Conn,
+    dump: &mut Dump,
     request: &Request,
     position: &Position,
 ) -> mysql_async::Result<()> {
     let nanoseconds = request.heartbeat.as_nanos();
     match &position.server {
         ServerIdentity::Mysql { .. } => {
-            connection
-                .query_drop(format!(
-                    "SET @master_heartbeat_period = {nanoseconds}, \
-                     @source_heartbeat_period = {nanoseconds}"
-                ))
-                .await
+            let both = format!(
+                "SET @master_heartbeat_period = {nanoseconds}, \
+                 @source_heartbeat_period = {nanoseconds}"
+            );
+            dump.run(&both).await
         }
         ServerIdentity::Mariadb { .. } => {
-            connection
-                .query_drop(format!(
-                    "SET @mariadb_slave_capability = 4, @master_heartbeat_period = {nanoseconds}"
-                ))
-                .await?;
-            match &position.gtids {
-                Some(gtids) => {
-                    connection
-                        .exec_drop(
-                            "SET @slave_connect_state = ?, @slave_gtid_strict_mode = 0, \
-                             @slave_gtid_ignore_duplicates = 0",
-                            (gtids,),
-                        )
-                        .await
-                }
-                None => Ok(()),
-            }
+            let capable = format!(
+                "SET @mariadb_slave_capability = 4, @master_heartbeat_period = {nanoseconds}"
+            );
+            dump.run(&capable).await?;
+            let Some(gtids) = &position.gtids else { return Ok(()) };
+            // In hexadecimal digits, because nothing is quoted then.
+            let digits: String = gtids.bytes().map(|byte| format!("{byte:02X}")).collect();
+            let state = format!(
+                "SET @slave_connect_state = CONVERT(X'{digits}' USING utf8), \
+                 @slave_gtid_strict_mode = 0, @slave_gtid_ignore_duplicates = 0"
+            );
+            dump.run(&state).await
         }
     }
 }
 
-fn mysql_gtids(position: &Position) -> Result<Option<GtidSet>, Error> {
-    match (&position.server, &position.gtids) {
-        (ServerIdentity::Mysql { .. }, Some(gtids)) => Ok(Some(GtidSet::parse(gtids)?)),
-        (ServerIdentity::Mysql { .. } | ServerIdentity::Mariadb { .. }, _) => Ok(None),
+/// Where the dump begins.
+fn start(position: &Position) -> Result<Start<'_>, Error> {
+    let offset = u32::try_from(position.offset);
+    match (&position.server, &position.gtids, offset) {
+        (ServerIdentity::Mysql { .. }, Some(gtids), _) => {
+            Ok(Start::After(sids(&GtidSet::parse(gtids)?)?))
+        }
+        (ServerIdentity::Mariadb { .. }, Some(_), _) => Ok(Start::AsSet),
+        (_, None, Ok(offset)) => Ok(Start::At { file: &position.file, offset }),
+        (_, None, Err(_)) => Err(Resume::BeyondReach { position: position.clone() }.into()),
     }
 }
 
@@ -179,10 +163,10 @@ fn sids(gtids: &GtidSet) -> Result<Vec<Sid<'static>>, Error> {
 
 /// The task that reads the dump.
 struct Reading {
-    stream: BinlogStream,
+    dump: Dump,
     groups: mpsc::Sender<Result<RawEvents, Error>>,
     free: mpsc::Receiver<RawEvents>,
-    deadline: Duration,
+    silence_max: Duration,
     position: Position,
 }
 
@@ -195,6 +179,7 @@ impl Reading {
                 return;
             }
             if let Err(error) = ended {
+                let error = sorted(&error, &self.position, self.silence_max);
                 // Nobody left to tell means that nobody waits for it.
                 drop(self.groups.send(Err(error)).await);
                 return;
@@ -203,69 +188,22 @@ impl Reading {
     }
 
     /// Waits for an event, then takes what else is there already.
-    async fn fill(&mut self, group: &mut RawEvents) -> Result<(), Error> {
-        let next = tokio::time::timeout(self.deadline, self.stream.next());
-        let first =
-            next.await.map_err(|_elapsed| Error::Silent { seconds: self.deadline.as_secs() })?;
-        self.gather(group, first)?;
-        while !group.is_full()
-            && let Some(next) = self.stream.next().now_or_never()
-        {
-            self.gather(group, next)?;
-        }
-        Ok(())
-    }
-
-    fn gather(
-        &self,
-        group: &mut RawEvents,
-        next: Option<mysql_async::Result<Event>>,
-    ) -> Result<(), Error> {
-        match next {
-            Some(Ok(event)) => {
-                push(group, &event);
-                Ok(())
+    async fn fill(&mut self, group: &mut RawEvents) -> mysql_async::Result<()> {
+        loop {
+            self.dump.read(&mut group.bytes).await?;
+            group.ends.push(group.bytes.len());
+            if group.is_full() || !self.dump.is_next_here() {
+                return Ok(());
             }
-            Some(Err(error)) => Err(sorted(&error, &self.position)),
-            None => Err(Error::Lost { reason: "the server closed the log".to_owned() }),
         }
     }
-}
-
-/// The event's bytes as the server sent them. The library takes the checksum off; events that it
-/// replays from inside a compressed transaction have none and are left out: the payload is read by
-/// our own decoder.
-fn push(group: &mut RawEvents, event: &Event) {
-    use mysql_async::binlog::{BinlogChecksumAlg, EventType};
-    let header = event.header();
-    let described = header.event_type_raw() == EventType::FORMAT_DESCRIPTION_EVENT as u8;
-    let footer = event.footer();
-    if !footer.get_checksum_enabled() {
-        return;
-    }
-    let bytes = &mut group.bytes;
-    bytes.extend_from_slice(&header.timestamp().to_le_bytes());
-    bytes.push(header.event_type_raw());
-    bytes.extend_from_slice(&header.server_id().to_le_bytes());
-    bytes.extend_from_slice(&header.event_size().to_le_bytes());
-    bytes.extend_from_slice(&header.log_pos().to_le_bytes());
-    bytes.extend_from_slice(&header.flags_raw().to_le_bytes());
-    bytes.extend_from_slice(event.data());
-    let algorithm = footer.get_checksum_alg().ok().flatten();
-    if described && let Some(algorithm) = algorithm {
-        bytes.push(algorithm as u8);
-    }
-    let checked = algorithm == Some(BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_CRC32);
-    if (checked || (described && algorithm.is_some()))
-        && let Some(checksum) = event.checksum()
-    {
-        bytes.extend_from_slice(&checksum);
-    }
-    group.ends.push(bytes.len());
 }
 
 /// Tells what went wrong by the server's words: the dump's errors all have one number.
-fn sorted(error: &mysql_async::Error, position: &Position) -> Error {
+fn sorted(error: &mysql_async::Error, position: &Position, silence_max: Duration) -> Error {
+    if is_silence(error) {
+        return Error::Silent { seconds: silence_max.as_secs() };
+    }
     let mysql_async::Error::Server(server) = error else {
         return Error::Lost { reason: error.to_string() };
     };

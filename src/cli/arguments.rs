@@ -60,8 +60,10 @@ Exits with 1 if something keeps changes from being captured or applied.")]
     Doctor(Json),
     /// Print the least rights the database account needs, as SQL
     #[command(after_help = "Examples:
-  headwater grants                      as the server in the configuration wants them
-  headwater grants | mysql -u root -p   the account has the password that is configured")]
+  headwater grants                      to look at: without the password
+  headwater grants | mysql -u root -p   the account has the password that is configured
+
+For what this node does: a child reads the log and the tables, a parent writes rows.")]
     Grants(Grants),
     /// Capture, send, receive and apply, until SIGTERM
     #[command(after_help = "Examples:
@@ -104,11 +106,19 @@ not answer.")]
         name: String,
     },
     /// Changes that wait for a row they refer to
+    #[command(after_help = "Examples:
+  headwater parked list
+  headwater parked show 17
+  headwater parked list --json | jq '.[].reason'")]
     Parked {
         #[command(subcommand)]
         command: SetAside,
     },
     /// Changes that failed and need a person
+    #[command(after_help = "Examples:
+  headwater quarantine list
+  headwater quarantine show 17
+  headwater quarantine retry 17      after its cause was mended")]
     Quarantine {
         #[command(subcommand)]
         command: SetAside,
@@ -155,17 +165,38 @@ pub(super) struct Grants {
     /// this machine reaches the server in the configuration
     #[arg(long)]
     pub(super) host: Option<String>,
+    /// What a child and a parent need, whatever this node is
+    #[arg(long)]
+    pub(super) all: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SetAside {
     /// One line for each
+    #[command(after_help = "Examples:
+  headwater quarantine list
+  headwater parked list --json | jq length")]
     List(Json),
-    /// All about one
+    /// All about one: why it waits, and its values
+    #[command(after_help = "Examples:
+  headwater quarantine show 17
+  headwater parked show 17 --json
+
+Exits with 2 if nothing of that number waits.")]
     Show(One),
     /// Try it again
+    #[command(after_help = "Example:
+  headwater quarantine retry 17
+
+Exits with 0 if it was applied, with 1 if it still cannot be, and with 2 if nothing of that number
+waits.")]
     Retry(One),
-    /// Give it up for good
+    /// Give it up for good: the two ends then differ in that row
+    #[command(after_help = "Example:
+  headwater quarantine discard 17
+
+Of several of one row, discard the newest first: the others are tried again when the one before them
+is gone. Exits with 2 if nothing of that number waits.")]
     Discard(One),
 }
 

@@ -2,7 +2,7 @@
 
 use super::arguments;
 use super::{Error, Outcome, Output};
-use crate::compare::{self, Difference, Place, Report, TableReport, What, Wish};
+use crate::compare::{self, Difference, NotCompared, Place, Report, TableReport, What, Wish};
 use crate::config::Config;
 
 /// Values are cut to this many characters where they are shown.
@@ -33,9 +33,16 @@ pub(super) async fn run(
         if report.beyond > 0 {
             out.line(format!("{} rows are only in {}", report.beyond, other.node.name))?;
         }
+        for NotCompared { table, at, why } in &report.not_compared {
+            let at = match at {
+                Place::Here => "here",
+                Place::There => "there",
+            };
+            out.line(format!("{table}: not compared, because {at} {why}"))?;
+        }
         out.line(verdict(&report))?;
     }
-    Ok(if report.differences == 0 { Outcome::Well } else { Outcome::Found })
+    Ok(if report.is_even() { Outcome::Well } else { Outcome::Found })
 }
 
 fn sorted(error: &compare::Error) -> Error {
@@ -44,15 +51,25 @@ fn sorted(error: &compare::Error) -> Error {
             Error::Unreachable(error.to_string())
         }
         compare::Error::Database { .. } => Error::Failed(error.to_string()),
-        compare::Error::Map(_) | compare::Error::NoSuchTable(_) => Error::Usage(error.to_string()),
+        compare::Error::Map(_)
+        | compare::Error::NoSuchTable(_)
+        | compare::Error::NothingMapped { .. } => Error::Usage(error.to_string()),
     }
 }
 
 fn verdict(report: &Report) -> String {
     let Report { equal, differences, .. } = report;
     let tables = report.tables.len();
-    if *differences == 0 {
+    let mut stuck: Vec<&str> = report.not_compared.iter().map(|one| &*one.table).collect();
+    stuck.dedup();
+    if report.is_even() {
         return format!("in step: {equal} rows in {tables} tables, 0 differences");
+    }
+    if *differences == 0 {
+        return format!(
+            "not known to be in step: {equal} rows in {tables} tables, 0 differences, {} tables not compared",
+            stuck.len()
+        );
     }
     let uneven = report.tables.iter().filter(|table| !table.examples.is_empty()).count();
     format!(
@@ -76,9 +93,12 @@ fn described(table: &TableReport, subset: bool) -> String {
             text.push_str(&format!(", {count} {what}"));
         }
     }
-    let alone = [(&table.columns_only_here, "here"), (&table.columns_only_there, "there")];
-    for (columns, place) in alone.into_iter().filter(|(columns, _)| !columns.is_empty()) {
-        text.push_str(&format!(" (not compared, only {place}: {})", columns.join(", ")));
+    let (ours, theirs) = (&table.columns_only_here, &table.columns_only_there);
+    if !ours.is_empty() {
+        text.push_str(&format!(" (only here, compared with NULL: {})", ours.join(", ")));
+    }
+    if !theirs.is_empty() {
+        text.push_str(&format!(" (not compared, only there: {})", theirs.join(", ")));
     }
     for example in &table.examples {
         text.push_str("\n  ");

@@ -1,6 +1,5 @@
 //! `headwater grants`: the least an account needs, as SQL for the server there is.
 
-use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use tokio::io::AsyncReadExt;
@@ -10,7 +9,16 @@ use super::arguments::Grants;
 use super::{Error, Outcome, Output};
 use crate::config::Config;
 use crate::database::connect::Options;
-use crate::database::server::{Flavor, Server};
+use crate::database::name::all_of;
+use crate::database::server::{Flavor, Server, parse_version};
+use crate::doctor::Duties;
+
+/// What a kind of server is asked for, and from which version on it knows `IF NOT EXISTS`.
+const IF_NOT_EXISTS_FROM: [(Flavor, Version); 2] =
+    [(Flavor::Mysql, (5, 7, 8)), (Flavor::Mariadb, (10, 1, 3))];
+
+/// The three numbers of a server's version.
+type Version = (u16, u16, u16);
 
 pub(super) async fn run(
     config: &Config,
@@ -18,7 +26,7 @@ pub(super) async fn run(
     out: &mut Output,
 ) -> Result<Outcome, Error> {
     let options = &config.database.options;
-    let password = password(options.password.as_deref(), std::io::stdout().is_terminal())?;
+    let password = password(options.password.as_deref(), Reader::of_stdout())?;
     let host = match &grants.host {
         Some(host) => host.clone(),
         None => seen_from(options)?,
@@ -31,40 +39,49 @@ pub(super) async fn run(
         }
         Err(error) => Err(error.to_string()),
     };
-    let flavors = match &found {
+    let servers = match &found {
         Ok(server) => {
             out.line(format!("-- for {server} at {}", options.address()))?;
-            vec![server.flavor]
+            vec![(server.flavor, Some(server.version))]
         }
         Err(error) => {
             for line in error.lines() {
                 out.line(format!("-- {line}"))?;
             }
             // The account is not there yet: the server says what it is to anybody.
-            if let Some(flavor) = greeting(options).await {
-                vec![flavor]
+            if let Some((flavor, version)) = greeting(options).await {
+                vec![(flavor, Some(version))]
             } else {
                 out.line("-- so here is what either kind of server wants; run one of the two")?;
-                vec![Flavor::Mysql, Flavor::Mariadb]
+                vec![(Flavor::Mysql, None), (Flavor::Mariadb, None)]
             }
         }
     };
-    for flavor in flavors {
+    for (flavor, version) in servers {
         let account = Account {
             flavor,
+            version,
             user: &options.user,
             host: &host,
-            password: &password,
+            password: password.as_deref(),
             database: &options.database,
             state_schema: &config.database.state_schema,
+            duties: duties(config, grants.all),
         };
         out.line(account.statements())?;
     }
     Ok(Outcome::Well)
 }
 
+/// What the account is for. A node that is to have neither a parent nor children yet may get both.
+fn duties(config: &Config, all: bool) -> Duties {
+    let duties = Duties::of(config);
+    let all = all || !(duties.capture || duties.apply);
+    Duties { capture: duties.capture || all, apply: duties.apply || all }
+}
+
 /// What kind of server answers, by its first words, which come before anybody says who they are.
-async fn greeting(options: &Options) -> Option<Flavor> {
+async fn greeting(options: &Options) -> Option<(Flavor, Version)> {
     let mut words = [0; 64];
     let reading = async {
         if let Some(path) = &options.socket {
@@ -79,21 +96,41 @@ async fn greeting(options: &Options) -> Option<Flavor> {
 }
 
 /// A packet's header, the protocol's version (10), and the server's own as text.
-fn greeted_by(words: &[u8]) -> Option<Flavor> {
+fn greeted_by(words: &[u8]) -> Option<(Flavor, Version)> {
     let (protocol, version) = words.get(4..)?.split_first()?;
     let version = version.split(|byte| *byte == 0).next()?;
     let version = std::str::from_utf8(version).ok().filter(|_| *protocol == 10)?;
-    Some(if version.contains("MariaDB") { Flavor::Mariadb } else { Flavor::Mysql })
+    Some(parse_version(version))
 }
 
-/// What the account is made with. A terminal is not shown the password, but what to put in its place;
-/// a pipe leads to a server, where that would be everybody's password.
-fn password(configured: Option<&str>, terminal: bool) -> Result<String, Error> {
-    match configured {
-        _ if terminal => Ok("choose a password".to_owned()),
-        Some(password) if !password.is_empty() => Ok(password.to_owned()),
-        Some(_) | None => Err(Error::Usage(
-            "there is no password for the account yet, and a pipe or a file is given none of its own\n  remedy: write one to the file of database.password_file (mode 0600) or set HEADWATER_DATABASE_PASSWORD, or run it at a terminal and put one in by hand".to_owned(),
+/// Who reads what is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    /// Another program, which runs it and forgets it.
+    Program,
+    /// A terminal or a file, where it stays for others to read.
+    Others,
+}
+
+impl Reader {
+    fn of_stdout() -> Reader {
+        let kind = rustix::fs::fstat(std::io::stdout())
+            .map(|found| rustix::fs::FileType::from_raw_mode(found.st_mode));
+        match kind {
+            Ok(kind) if kind.is_fifo() || kind.is_socket() => Reader::Program,
+            Ok(_) | Err(_) => Reader::Others,
+        }
+    }
+}
+
+/// What the account is made with. Only a program is told the password; others are shown where to put
+/// it. A pipe leads to a server, which would take what is shown for everybody's password.
+fn password(configured: Option<&str>, reader: Reader) -> Result<Option<String>, Error> {
+    match (configured, reader) {
+        (_, Reader::Others) => Ok(None),
+        (Some(password), Reader::Program) if !password.is_empty() => Ok(Some(password.to_owned())),
+        (_, Reader::Program) => Err(Error::Usage(
+            "there is no password for the account yet, and a pipe is given none of its own\n  remedy: write one to the file of database.password_file (mode 0600) or set HEADWATER_DATABASE_PASSWORD, or run it at a terminal and put one in by hand".to_owned(),
         )),
     }
 }
@@ -101,7 +138,8 @@ fn password(configured: Option<&str>, terminal: bool) -> Result<String, Error> {
 /// The host that the server sees headwater come from, which is nobody else's to come from. Nothing
 /// is sent to find out.
 fn seen_from(options: &Options) -> Result<String, Error> {
-    if options.socket.is_some() || options.host == "localhost" {
+    // Over TCP a server that looks up no names sees 127.0.0.1; the one that does takes that too.
+    if options.socket.is_some() {
         return Ok("localhost".to_owned());
     }
     let server = (options.host.as_str(), options.port);
@@ -121,67 +159,91 @@ fn seen_from(options: &Options) -> Result<String, Error> {
 }
 
 /// Whose rights, on what.
-pub(crate) struct Account<'a> {
+struct Account<'a> {
     /// MySQL and `MariaDB` name some rights differently.
-    pub(crate) flavor: Flavor,
+    flavor: Flavor,
+    /// `None` if it is not known.
+    version: Option<Version>,
     /// The account's user part.
-    pub(crate) user: &'a str,
+    user: &'a str,
     /// The account's host part.
-    pub(crate) host: &'a str,
-    /// Its password.
-    pub(crate) password: &'a str,
+    host: &'a str,
+    /// Its password; `None` where it is not to be seen.
+    password: Option<&'a str>,
     /// The database that is kept in step.
-    pub(crate) database: &'a str,
+    database: &'a str,
     /// The schema of headwater's own tables.
-    pub(crate) state_schema: &'a str,
+    state_schema: &'a str,
+    /// What the node does.
+    duties: Duties,
 }
 
 impl Account<'_> {
-    /// Statements that make the account and give it what capture and apply need, and no more.
-    pub(crate) fn statements(&self) -> String {
+    /// Statements that make the account and give it what the node needs, and no more.
+    fn statements(&self) -> String {
+        let account = format!("{}@{}", quoted(self.user), quoted(self.host));
+        let mut lines = self.made(&account);
+        let (database, state) = (all_of(self.database), all_of(self.state_schema));
+        if self.duties.capture {
+            let positions = match self.flavor {
+                Flavor::Mysql => "REPLICATION CLIENT",
+                Flavor::Mariadb => "BINLOG MONITOR",
+            };
+            lines.extend([
+                "-- capture: be sent the binary log, ask where it ends, read tables and identities"
+                    .to_owned(),
+                format!("GRANT REPLICATION SLAVE, {positions} ON *.* TO {account};"),
+                format!("GRANT SELECT ON {database} TO {account};"),
+            ]);
+        }
+        if self.duties.apply {
+            lines.extend([
+                "-- apply: write rows, and keep watermarks and what is set aside in a schema of its own"
+                    .to_owned(),
+                format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {database} TO {account};"),
+                format!(
+                    "GRANT CREATE, ALTER, SELECT, INSERT, UPDATE, DELETE ON {state} TO {account};"
+                ),
+            ]);
+        }
+        lines.join("\n")
+    }
+
+    /// The statements that make the account.
+    fn made(&self, account: &str) -> Vec<String> {
         let name = match self.flavor {
             Flavor::Mysql => "MySQL",
             Flavor::Mariadb => "MariaDB",
         };
-        let old = match self.flavor {
-            Flavor::Mysql => " (before 5.7: without IF NOT EXISTS)",
-            Flavor::Mariadb => "",
+        let mut lines = vec![format!("-- {name}: run as an administrator")];
+        let needed = IF_NOT_EXISTS_FROM.iter().find(|(flavor, _)| *flavor == self.flavor);
+        let is_old = match (self.version, needed) {
+            (Some(version), Some((_, from))) => version < *from,
+            (None, _) | (_, None) => false,
         };
-        let account = self.account();
-        let (database, state) = (on(self.database), on(self.state_schema));
-        let positions = self.positions();
-        let password = quoted(self.password);
-        format!(
-            "\
--- {name}: run as an administrator{old}
-CREATE USER IF NOT EXISTS {account} IDENTIFIED BY {password};
--- capture: be sent the binary log, ask where it ends, read tables and identities
-GRANT REPLICATION SLAVE, {positions} ON *.* TO {account};
-GRANT SELECT ON {database} TO {account};
--- apply: write rows, and keep watermarks and what is set aside in a schema of its own
-GRANT INSERT, UPDATE, DELETE ON {database} TO {account};
-GRANT CREATE, ALTER, SELECT, INSERT, UPDATE, DELETE ON {state} TO {account};"
-        )
-    }
-
-    /// The right to ask where the log ends, by its name here.
-    pub(crate) fn positions(&self) -> &'static str {
-        match self.flavor {
-            Flavor::Mysql => "REPLICATION CLIENT",
-            Flavor::Mariadb => "BINLOG MONITOR",
+        if is_old {
+            lines.push("-- (where the account is there already: mysql --force)".to_owned());
+            // Or a GRANT that is run by itself would make an account without a password.
+            lines.push(
+                "SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_AUTO_CREATE_USER');".to_owned(),
+            );
+        } else if self.version.is_none() {
+            lines.push(
+                "-- (MySQL before 5.7, MariaDB before 10.1: without IF NOT EXISTS)".to_owned(),
+            );
         }
+        let password = match self.password {
+            Some(password) => quoted(password),
+            None => {
+                lines.push("-- put the password, in quotes, in the place of <password>".to_owned());
+                // No server takes it as it stands.
+                "<password>".to_owned()
+            }
+        };
+        let unless = if is_old { "" } else { "IF NOT EXISTS " };
+        lines.push(format!("CREATE USER {unless}{account} IDENTIFIED BY {password};"));
+        lines
     }
-
-    /// The account as SQL writes it.
-    pub(crate) fn account(&self) -> String {
-        format!("{}@{}", quoted(self.user), quoted(self.host))
-    }
-}
-
-/// A whole schema in a GRANT, where `_` and `%` would be wildcards.
-fn on(schema: &str) -> String {
-    let plain = schema.replace('`', "``").replace('\\', "\\\\");
-    format!("`{}`.*", plain.replace('_', "\\_").replace('%', "\\%"))
 }
 
 fn quoted(text: &str) -> String {
@@ -194,29 +256,90 @@ mod tests {
 
     #[test]
     fn a_pipe_gets_the_password_there_is_or_nothing() {
-        assert_eq!(password(Some("s3cret"), false).unwrap(), "s3cret");
+        let told = password(Some("s3cret"), Reader::Program).unwrap();
+        assert_eq!(told.as_deref(), Some("s3cret"));
         for none in [None, Some("")] {
-            let words = password(none, false).unwrap_err().to_string();
+            let words = password(none, Reader::Program).unwrap_err().to_string();
             assert!(words.contains("password_file"), "{words}");
         }
-        assert_eq!(password(Some("s3cret"), true).unwrap(), "choose a password");
+        assert_eq!(password(Some("s3cret"), Reader::Others).unwrap(), None);
     }
 
     #[test]
     fn a_server_says_what_it_is_before_anybody_logs_in() {
         let greet = |text: &str| greeted_by(&[b"J\0\0\0\x0a", text.as_bytes(), b"\0\x08"].concat());
-        assert_eq!(greet("9.7.0"), Some(Flavor::Mysql));
-        assert_eq!(greet("5.5.5-10.11.14-MariaDB-0+deb12u2"), Some(Flavor::Mariadb));
+        assert_eq!(greet("9.7.0"), Some((Flavor::Mysql, (9, 7, 0))));
+        assert_eq!(
+            greet("5.5.5-10.11.14-MariaDB-0+deb12u2"),
+            Some((Flavor::Mariadb, (10, 11, 14)))
+        );
         // An error, such as a host that may not connect.
         assert_eq!(greeted_by(b"J\0\0\0\xff\x6a\x04Host is not allowed"), None);
         assert_eq!(greeted_by(b"HT"), None);
+    }
+
+    fn told(flavor: Flavor, version: Option<Version>, capture: bool, apply: bool) -> String {
+        let duties = Duties { capture, apply };
+        let (user, host, password) = ("h", "10.0.0.1", Some("it's"));
+        let (database, state_schema) = ("open_mrs", "headwater");
+        Account { flavor, version, user, host, password, database, state_schema, duties }
+            .statements()
+    }
+
+    #[test]
+    fn a_node_asks_for_what_it_does_and_no_more() {
+        let version = Some((9, 7, 0));
+        let child = told(Flavor::Mysql, version, true, false);
+        assert!(child.contains("GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.*"), "{child}");
+        assert!(!child.contains("INSERT") && !child.contains("headwater"), "{child}");
+        let parent = told(Flavor::Mysql, version, false, true);
+        assert!(
+            parent.contains("GRANT SELECT, INSERT, UPDATE, DELETE ON `open\\_mrs`.*"),
+            "{parent}"
+        );
+        assert!(parent.contains("ALTER") && !parent.contains("REPLICATION"), "{parent}");
+        let tier = told(Flavor::Mysql, version, true, true);
+        assert!(child.lines().chain(parent.lines()).all(|line| tier.contains(line)), "{tier}");
+    }
+
+    #[test]
+    fn no_server_is_given_words_that_it_does_not_know() {
+        for (flavor, version, knows) in [
+            (Flavor::Mysql, (5, 6, 24), false),
+            (Flavor::Mysql, (5, 7, 8), true),
+            (Flavor::Mysql, (9, 7, 0), true),
+            (Flavor::Mariadb, (10, 0, 38), false),
+            (Flavor::Mariadb, (10, 11, 14), true),
+        ] {
+            let sql = told(flavor, Some(version), true, true);
+            assert_eq!(sql.contains("IF NOT EXISTS"), knows, "{version:?}: {sql}");
+            assert_eq!(sql.contains("NO_AUTO_CREATE_USER"), !knows, "{version:?}: {sql}");
+        }
+        let unknown = told(Flavor::Mysql, None, true, true);
+        assert!(unknown.contains("before 5.7"), "{unknown}");
+    }
+
+    #[test]
+    fn what_is_shown_to_others_makes_no_account() {
+        let account = Account {
+            flavor: Flavor::Mariadb,
+            version: None,
+            user: "h",
+            host: "%",
+            password: None,
+            database: "d",
+            state_schema: "s",
+            duties: Duties { capture: true, apply: false },
+        };
+        let sql = account.statements();
+        assert!(sql.contains("'h'@'%' IDENTIFIED BY <password>;"), "{sql}");
     }
 
     #[test]
     fn the_account_is_for_where_headwater_is() {
         let from = |url: &str| seen_from(&Options::parse(url).unwrap()).ok();
         let from = |server: &str| from(&format!("mysql://u@{server}/d"));
-        assert_eq!(from("localhost").as_deref(), Some("localhost"));
+        assert_eq!(from("localhost").as_deref(), Some("127.0.0.1"));
         assert_eq!(from("127.0.0.1:3307").as_deref(), Some("127.0.0.1"));
         let socket = Options::parse("mysql://u@db.example/d?socket=/run/s.sock").unwrap();
         assert_eq!(seen_from(&socket).unwrap(), "localhost");

@@ -20,8 +20,12 @@ pub(super) fn run(path: &Path, init: &Init, out: &mut Output) -> Result<Outcome,
         (_, false) => For::Child,
     };
     let text = template::write(&name, &init.data_dir.display().to_string(), sections);
-    write_new(path, &text, init.force)?;
+    if path.exists() && !init.force {
+        return Err(is_there(path));
+    }
+    // The folder first: a configuration that is there is in the way of the next try.
     make_data_dir(&init.data_dir)?;
+    write_new(path, &text, init.force)?;
     out.line(format!("wrote {}", path.display()))?;
     out.line(format!("made  {} (mode 0700)", init.data_dir.display()))?;
     let config = format!("headwater --config {}", path.display());
@@ -37,14 +41,18 @@ pub(super) fn run(path: &Path, init: &Init, out: &mut Output) -> Result<Outcome,
     Ok(Outcome::Well)
 }
 
+fn is_there(path: &Path) -> Error {
+    Error::Usage(format!(
+        "{} is there already and stays as it is\n  remedy: name another with --config FILE, or say init --force",
+        path.display()
+    ))
+}
+
 fn write_new(path: &Path, text: &str, force: bool) -> Result<(), Error> {
     let failed = |error: std::io::Error| {
         // One of its folders may be a file, too.
         if error.kind() == ErrorKind::AlreadyExists && path.exists() {
-            Error::Usage(format!(
-                "{} is there already and stays as it is\n  remedy: name another with --config FILE, or say init --force",
-                path.display()
-            ))
+            is_there(path)
         } else {
             let remedy = match error.kind() {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on its disk",

@@ -8,13 +8,33 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::doctor::{self, Check, Facts, Verdict};
 use crate::node;
+use crate::schema_map::MapFile;
 
 pub(super) async fn run(config: Config) -> Result<Outcome, Error> {
     let stop = stop_on_signals()?;
+    // Before the database is asked, which may be away: what is wrong with the files stays wrong.
+    MapFile::load(&config.database.maps).map_err(|error| Error::Usage(error.to_string()))?;
     let facts = Facts::read(&config, &SystemClock::shared()).await;
     judge(&facts)?;
-    node::run(config, stop).await.map_err(|error| Error::Failed(error.to_string()))?;
+    node::run(config, stop).await.map_err(|error| ended(&error))?;
     Ok(Outcome::Well)
+}
+
+/// What stands in the files does not get better by trying again, as systemd does with the others.
+fn ended(error: &node::Error) -> Error {
+    match error {
+        node::Error::Map(_) | node::Error::Address(_) | node::Error::NothingToDo => {
+            Error::Usage(error.to_string())
+        }
+        node::Error::Spool(_)
+        | node::Error::Database(_)
+        | node::Error::Capture(_)
+        | node::Error::Client(_)
+        | node::Error::Server(_)
+        | node::Error::Apply(_)
+        | node::Error::Status(_)
+        | node::Error::Ended(_) => Error::Failed(error.to_string()),
+    }
 }
 
 /// Logs what is doubtful, and refuses to start with what is bad. A database that does not answer is

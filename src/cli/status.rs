@@ -4,7 +4,7 @@ use super::arguments::Json;
 use super::{Error, Outcome, Output};
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::operate::{LinkState, NodeState};
+use crate::operate::{LinkState, Nameless, NodeState};
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
@@ -25,7 +25,7 @@ pub(super) async fn run(
     }
     Ok(if !state.answered {
         Outcome::Unanswered
-    } else if state.in_step && elsewhere(&state).next().is_none() {
+    } else if state.in_step && elsewhere(&state).next().is_none() && nameless(&state) == 0 {
         Outcome::Well
     } else {
         Outcome::Found
@@ -38,6 +38,11 @@ fn elsewhere(state: &NodeState) -> impl Iterator<Item = (u64, &str)> {
         let aside = link.set_aside.filter(|aside| !aside.is_none())?;
         Some((aside.parked.saturating_add(aside.quarantined), link.name.as_str()))
     })
+}
+
+/// Rows here that do not travel for want of an identity.
+fn nameless(state: &NodeState) -> u64 {
+    state.capture.without_identity.iter().map(|table| table.rows).sum()
 }
 
 fn words(state: &NodeState) -> String {
@@ -68,10 +73,19 @@ fn words(state: &NodeState) -> String {
     if let (Some(parked), Some(quarantined)) = (state.parked, state.quarantined) {
         lines.push(format!("set aside here: {parked} parked, {quarantined} quarantined"));
     }
+    for Nameless { table, column, rows } in &capture.without_identity {
+        lines.push(format!(
+            "! {rows} rows of {table} stay here, because their {column} is NULL (headwater map check says what mends that)"
+        ));
+    }
     lines.extend(state.problems.iter().map(|problem| format!("! {problem}")));
     let mut verdict = if state.in_step { "in step: yes" } else { "in step: no" }.to_owned();
     for (count, name) in elsewhere(state) {
         verdict.push_str(&format!(", but set aside at {name}: {count}"));
+    }
+    match nameless(state) {
+        0 => {}
+        rows => verdict.push_str(&format!(", but without an identity here: {rows}")),
     }
     lines.push(verdict);
     lines.join("\n")

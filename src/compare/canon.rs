@@ -29,6 +29,13 @@ pub(super) fn canonical(projection: &Projection, row: Vec<Value>) -> Option<Cano
     for field in &projection.values {
         hash(field, columns.by_ref(), &mut values);
     }
+    for field in &projection.alone {
+        let parts: Vec<&Value> = columns.by_ref().take(field.width).collect();
+        if !is_null(&parts) {
+            values.update(field.name.as_bytes());
+            hash(field, parts.into_iter(), &mut values);
+        }
+    }
     let left_out =
         projection.left_out.iter().zip(columns).any(|((condition, column), value)| {
             condition.matches(&from_server(column, value.clone()))
@@ -50,6 +57,15 @@ fn hash<'v>(field: &Field, columns: impl Iterator<Item = &'v Value>, into: &mut 
                 into.update(bytes);
             }
         }
+    }
+}
+
+/// Whether a column is NULL, by its parts; the first of several says so.
+pub(super) fn is_null(parts: &[&Value]) -> bool {
+    match parts {
+        [] => true,
+        [only] => **only == Value::NULL,
+        [first, ..] => text(first, false).is_some_and(|none| none == b"1"),
     }
 }
 
@@ -129,6 +145,15 @@ mod tests {
         same(&json(r#"{"b":1,"a":[2, 3]}"#), &json(r#"{"a": [2,3], "b": 1}"#), true);
         assert_ne!(text(&Value::Double(0.0), false), text(&Value::Double(-0.0), false));
         assert_ne!(text(&Value::Float(0.1), false), text(&Value::Double(0.1), false));
+        for (parts, expected) in [
+            (&[Value::NULL][..], true),
+            (&[Value::Int(0)], false),
+            (&[Value::Bytes(Vec::new())], false),
+            (&[Value::Int(1), Value::NULL], true),
+            (&[Value::Int(0), Value::NULL], false),
+        ] {
+            assert_eq!(is_null(&parts.iter().collect::<Vec<_>>()), expected, "{parts:?}");
+        }
         same(&Value::Time(true, 1, 2, 3, 4, 0), &Value::Time(true, 0, 26, 3, 4, 0), false);
     }
 }

@@ -39,6 +39,12 @@ pub struct Wish {
     pub show: usize,
 }
 
+impl Wish {
+    fn is_for(&self, table: &str) -> bool {
+        self.tables.is_empty() || self.tables.iter().any(|asked| asked == table)
+    }
+}
+
 /// What came out.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
@@ -46,12 +52,32 @@ pub struct Report {
     pub tables: Vec<TableReport>,
     /// Tables that are mapped in one of the databases only. Their rows are missing in the other.
     pub only_on_one_side: Vec<String>,
+    /// Tables that should travel and cannot, in one of the databases at least. They are not compared.
+    pub not_compared: Vec<NotCompared>,
     /// Rows that are equal in both.
     pub equal: u64,
     /// Rows that differ or are missing.
     pub differences: u64,
     /// Rows that only the second database has and that do not count as differences.
     pub beyond: u64,
+}
+
+impl Report {
+    /// Whether all that should be the same is.
+    pub fn is_even(&self) -> bool {
+        self.differences == 0 && self.not_compared.is_empty()
+    }
+}
+
+/// A table that is not compared, for what it is in one of the databases.
+#[derive(Debug, Clone, Serialize)]
+pub struct NotCompared {
+    /// Its name.
+    pub table: String,
+    /// Which database.
+    pub at: Place,
+    /// What keeps it from travelling there, and what to do.
+    pub why: String,
 }
 
 /// One table.
@@ -73,9 +99,10 @@ pub struct TableReport {
     pub missing_there: u64,
     /// Rows that the first lacks.
     pub missing_here: u64,
-    /// Travelling columns that only the first database has; they are not compared.
+    /// Travelling columns that only the first database has: rows in which one of them is not NULL
+    /// differ.
     pub columns_only_here: Vec<String>,
-    /// Travelling columns that only the second has; they are not compared either.
+    /// Travelling columns that only the second has; they are not compared.
     pub columns_only_there: Vec<String>,
     /// The first differing rows.
     pub examples: Vec<Difference>,
@@ -142,6 +169,16 @@ pub enum Error {
     /// A table that was asked for by name.
     #[error("no mapped table is called {0}: headwater map check lists them")]
     NoSuchTable(String),
+    /// There is nothing to compare.
+    #[error(
+        "none of the maps' tables is in {here}, nor in {there}\n  remedy: check the databases' names in database.url, and database.maps, of both configurations"
+    )]
+    NothingMapped {
+        /// The first database.
+        here: String,
+        /// The second.
+        there: String,
+    },
 }
 
 impl Error {
@@ -159,10 +196,12 @@ pub async fn compare(
     mut done: impl FnMut(&TableReport),
 ) -> Result<Report, Error> {
     let (mut here, mut there) = tokio::try_join!(Side::open(here), Side::open(there))?;
-    let names = chosen(&here, &there, wish)?;
+    let not_compared = not_compared(&here, &there, wish);
+    let names = chosen(&here, &there, wish, &not_compared)?;
     let mut report = Report {
         tables: Vec::new(),
         only_on_one_side: Vec::new(),
+        not_compared,
         equal: 0,
         differences: 0,
         beyond: 0,
@@ -188,8 +227,25 @@ pub async fn compare(
     Ok(report)
 }
 
-/// The tables that travel in either database.
-fn chosen(here: &Side, there: &Side, wish: &Wish) -> Result<BTreeSet<Name>, Error> {
+/// Those that should travel, were asked for, and cannot.
+fn not_compared(here: &Side, there: &Side, wish: &Wish) -> Vec<NotCompared> {
+    let of = |side: &Side, at: Place| {
+        let stuck = side.stuck().into_iter().filter(|(table, _)| wish.is_for(table));
+        stuck.map(move |(table, why)| NotCompared { table: table.to_string(), at, why })
+    };
+    let mut found: Vec<NotCompared> =
+        of(here, Place::Here).chain(of(there, Place::There)).collect();
+    found.sort_by(|one, other| one.table.cmp(&other.table));
+    found
+}
+
+/// The tables that travel in either database, but for those that cannot in one of them.
+fn chosen(
+    here: &Side,
+    there: &Side,
+    wish: &Wish,
+    not_compared: &[NotCompared],
+) -> Result<BTreeSet<Name>, Error> {
     let travelling = here
         .map
         .tables
@@ -198,12 +254,15 @@ fn chosen(here: &Side, there: &Side, wish: &Wish) -> Result<BTreeSet<Name>, Erro
         .filter(|table| table.direction != Direction::None)
         .map(|table| Arc::clone(&table.name));
     let all: BTreeSet<Name> = travelling.collect();
-    if let Some(unknown) = wish.tables.iter().find(|name| !all.contains(name.as_str())) {
+    let stuck = |name: &str| not_compared.iter().any(|table| table.table == *name);
+    if all.is_empty() && not_compared.is_empty() {
+        return Err(Error::NothingMapped { here: here.place.clone(), there: there.place.clone() });
+    }
+    let known = |name: &String| all.contains(name.as_str()) || stuck(name);
+    if let Some(unknown) = wish.tables.iter().find(|name| !known(name)) {
         return Err(Error::NoSuchTable(unknown.clone()));
     }
-    let asked =
-        |name: &Name| wish.tables.is_empty() || wish.tables.iter().any(|one| **one == **name);
-    Ok(all.into_iter().filter(asked).collect())
+    Ok(all.into_iter().filter(|name| wish.is_for(name) && !stuck(name)).collect())
 }
 
 /// Compares one table. Where only one of the databases has it, its rows are missing in the other.
@@ -235,8 +294,10 @@ async fn table(
             their_columns.into_iter().collect()
         }
     };
-    let ours = ours.map(|table| Projection::of(&here.map, &table, &compared));
-    let theirs = theirs.map(|table| Projection::of(&there.map, &table, &compared));
+    let alone: Vec<Name> =
+        report.columns_only_here.iter().map(|name| Name::from(&**name)).collect();
+    let ours = ours.map(|table| Projection::of(&here.map, &table, &compared, &alone));
+    let theirs = theirs.map(|table| Projection::of(&there.map, &table, &compared, &[]));
     let rows = here.rows_estimate(name).max(there.rows_estimate(name));
     let shares = rows / ROWS_HELD_MAX + 1;
     for share in 0..shares {

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use crate::database::name::quoted;
 use crate::database::schema::LiveColumn;
 use crate::schema_map::{
     BoundIdentity, BoundMap, BoundTable, ConditionalRule, PolymorphicRule, ReferenceRule, Role,
@@ -23,6 +24,9 @@ pub(super) struct Projection {
     pub(super) identity: Vec<Field>,
     /// The values compared, next in the row.
     pub(super) values: Vec<Field>,
+    /// Values of columns that the other database lacks, next in the row: NULL in them is what not
+    /// having them means, and anything else is a difference.
+    pub(super) alone: Vec<Field>,
     /// Columns at the row's end, and the conditions that leave it out.
     pub(super) left_out: Vec<(RowCondition, LiveColumn)>,
 }
@@ -39,8 +43,13 @@ pub(super) struct Field {
 }
 
 impl Projection {
-    /// Reads the identity of `table`'s rows and the columns named.
-    pub(super) fn of(map: &BoundMap, table: &BoundTable, columns: &[Name]) -> Projection {
+    /// Reads the identity of `table`'s rows, the columns named, and those that only it has.
+    pub(super) fn of(
+        map: &BoundMap,
+        table: &BoundTable,
+        columns: &[Name],
+        alone: &[Name],
+    ) -> Projection {
         let mut select = Select { map, joins: String::new(), aliases: 0 };
         let mut expressions = Vec::new();
         let mut field = |name: &Name, json: bool, parts: Vec<String>, to: &mut Vec<Field>| {
@@ -60,12 +69,15 @@ impl Projection {
             }
         }
         let mut values = Vec::new();
-        for name in columns {
-            if let Some(index) = table.column(name)
-                && let Some(column) = table.columns.get(index)
-            {
-                let parts = select.column(table, "t", index, 0);
-                field(name, is_json(column), parts, &mut values);
+        let mut lonely = Vec::new();
+        for (names, fields) in [(columns, &mut values), (alone, &mut lonely)] {
+            for name in names {
+                if let Some(index) = table.column(name)
+                    && let Some(column) = table.columns.get(index)
+                {
+                    let parts = select.column(table, "t", index, 0);
+                    field(name, is_json(column), parts, fields);
+                }
             }
         }
         let mut left_out = Vec::new();
@@ -81,7 +93,7 @@ impl Projection {
             quoted(&table.name),
             select.joins
         );
-        Projection { statement, identity, values, left_out }
+        Projection { statement, identity, values, alone: lonely, left_out }
     }
 }
 
@@ -243,8 +255,4 @@ fn at(alias: &str, table: &BoundTable, column: usize) -> String {
         Some(column) => format!("{alias}.{}", quoted(&column.name)),
         None => "NULL".to_owned(),
     }
-}
-
-fn quoted(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
 }

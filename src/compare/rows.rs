@@ -2,27 +2,28 @@
 //! describes rows that differ.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row, Value};
 
-use super::canon::{Canonical, canonical, shown};
+use super::canon::{Canonical, canonical, is_null, shown};
 use super::project::{Field, Projection};
 use super::tally::Tally;
 use super::{ColumnDifference, Difference, Error, What};
 use crate::config::Config;
 use crate::database::Error as DatabaseError;
 use crate::database::schema::LiveSchema;
-use crate::schema_map::BoundMap;
-use crate::schema_map::file::MapFile;
+use crate::schema_map::{BoundMap, Direction, MapFile, TableRule};
 use crate::value::Name;
 
 /// One of the two databases, read in one snapshot.
 pub(super) struct Side {
-    place: String,
+    pub(super) place: String,
     connection: Conn,
     schema: LiveSchema,
     pub(super) map: BoundMap,
+    file: MapFile,
 }
 
 impl Side {
@@ -44,7 +45,7 @@ impl Side {
         match opened.await {
             Ok((connection, schema)) => {
                 let map = BoundMap::bind(&file, &schema);
-                Ok(Side { place, connection, schema, map })
+                Ok(Side { place, connection, schema, map, file })
             }
             Err(source) => Err(Error::Database { place, source }),
         }
@@ -53,6 +54,23 @@ impl Side {
     /// The server's guess of a table's rows.
     pub(super) fn rows_estimate(&self, table: &Name) -> u64 {
         self.schema.tables.get(table).map_or(0, |table| table.rows_estimate)
+    }
+
+    /// The tables that are there and should travel, but cannot; and why.
+    pub(super) fn stuck(&self) -> Vec<(Name, String)> {
+        let stuck = self.file.tables.iter().filter_map(|(name, rule)| {
+            let TableRule::Mapped(rule) = rule else { return None };
+            let there =
+                self.schema.tables.contains_key(name) && !self.map.tables.contains_key(name);
+            if !there || self.file.direction(&rule.class) == Direction::None {
+                return None;
+            }
+            let problem =
+                self.map.problems.iter().find(|problem| problem.fatal && problem.table == *name);
+            let why = problem.map_or("it cannot travel", |problem| problem.message.as_str());
+            Some((Arc::clone(name), why.to_owned()))
+        });
+        stuck.collect()
     }
 
     /// Reads every row that travels, one at a time; none without a projection, of a table that is not
@@ -155,11 +173,26 @@ impl Passage {
 /// The columns in which two rows differ. Both sides' statements have the same shape but for the
 /// number of columns a reference takes, which the map decides alike on both.
 fn columns(projection: &Projection, here: &[Value], there: &[Value]) -> Vec<ColumnDifference> {
-    let before = projection.identity.iter().map(|field: &Field| field.width).sum();
-    shown(&projection.values, before, here)
+    let width = |fields: &[Field]| fields.iter().map(|field| field.width).sum::<usize>();
+    let before = width(&projection.identity);
+    let mut columns: Vec<ColumnDifference> = shown(&projection.values, before, here)
         .into_iter()
         .zip(shown(&projection.values, before, there))
         .filter(|(here, there)| here.1 != there.1)
         .map(|((column, here), (_, there))| ColumnDifference { column, here, there })
-        .collect()
+        .collect();
+    let mut before = before.saturating_add(width(&projection.values));
+    for field in &projection.alone {
+        let parts: Vec<&Value> = here.iter().skip(before).take(field.width).collect();
+        if !is_null(&parts) {
+            let told = shown(std::slice::from_ref(field), before, here);
+            columns.extend(told.into_iter().map(|(column, here)| ColumnDifference {
+                column,
+                here,
+                there: "no such column".to_owned(),
+            }));
+        }
+        before = before.saturating_add(field.width);
+    }
+    columns
 }

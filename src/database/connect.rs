@@ -13,7 +13,7 @@ use super::Error;
 
 /// The largest packet the protocol can be asked for. The client's own default is the server's
 /// `max_allowed_packet`, which a row of the binary log may exceed.
-const PACKET_BYTES_MAX: usize = 1_073_741_824;
+pub(super) const PACKET_BYTES_MAX: u32 = 1_073_741_824;
 const CONNECT_SECONDS_MAX: u64 = 20;
 /// How often an idle TCP connection is probed.
 const KEEPALIVE_SECONDS: u64 = 30;
@@ -183,18 +183,26 @@ impl Options {
         let attempt = tokio::time::timeout(self.connect_timeout, Conn::new(self.driver(setup)));
         match attempt.await {
             Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => {
-                Err(Error::connecting(error, self.address(), &self.user, &self.database))
-            }
-            Err(_elapsed) => Err(Error::Unreachable {
-                address: self.address(),
-                reason: format!("no answer within {} s", self.connect_timeout.as_secs()),
-            }),
+            Ok(Err(error)) => Err(self.not_connected(error)),
+            Err(_elapsed) => Err(self.not_answered()),
+        }
+    }
+
+    /// What kept us from connecting, told with where and who.
+    pub(super) fn not_connected(&self, error: mysql_async::Error) -> Error {
+        Error::connecting(error, self.address(), &self.user, &self.database)
+    }
+
+    /// Nothing came within the time there is for connecting.
+    pub(super) fn not_answered(&self) -> Error {
+        Error::Unreachable {
+            address: self.address(),
+            reason: format!("no answer within {} s", self.connect_timeout.as_secs()),
         }
     }
 
     /// A file that is missing or no certificate would be told as if the server were at fault.
-    fn check_authority(&self) -> Result<(), Error> {
+    pub(super) fn check_authority(&self) -> Result<(), Error> {
         let Tls::Required { ca: Some(path) } = &self.tls else { return Ok(()) };
         let unusable = |reason: String| Error::Authority { path: path.clone(), reason };
         let found = CertificateDer::pem_file_iter(path).map_err(|error| match error {
@@ -208,7 +216,8 @@ impl Options {
         }
     }
 
-    fn password_now(&self) -> Option<String> {
+    /// The password as it is now.
+    pub(super) fn password_now(&self) -> Option<String> {
         let file = self.password_file.as_ref();
         let anew = file.and_then(|file| password_in(file).ok());
         anew.or_else(|| self.password.clone())
@@ -227,7 +236,7 @@ impl Options {
             .user(Some(self.user.clone()))
             .pass(self.password_now())
             .db_name(Some(self.database.clone()))
-            .max_allowed_packet(Some(PACKET_BYTES_MAX))
+            .max_allowed_packet(Some(PACKET_BYTES_MAX as usize))
             .tcp_keepalive(Some(Duration::from_secs(KEEPALIVE_SECONDS)))
             .tcp_nodelay(true)
             .init([&[SESSION], setup].concat());

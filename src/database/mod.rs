@@ -2,7 +2,9 @@
 //! server it is, and what its tables look like.
 
 pub mod connect;
+pub mod dump;
 mod error;
+pub mod name;
 mod read;
 pub mod schema;
 pub mod server;

@@ -147,7 +147,7 @@ fn id_of(variables: &BTreeMap<String, String>, name: &str) -> u32 {
 }
 
 /// `10.11.19-MariaDB-log`, `5.5.5-10.11.19-MariaDB` (as replicas are told), `9.7.4`, `8.0.36-28`.
-fn parse_version(text: &str) -> (Flavor, (u16, u16, u16)) {
+pub(crate) fn parse_version(text: &str) -> (Flavor, (u16, u16, u16)) {
     let flavor =
         if text.to_ascii_lowercase().contains("mariadb") { Flavor::Mariadb } else { Flavor::Mysql };
     let numbers = match flavor {

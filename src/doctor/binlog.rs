@@ -1,7 +1,7 @@
 //! The binary log: whether it holds every change, whole, and for long enough.
 
 use super::Verdict::{Bad, Doubtful, Unknown};
-use super::{Check, DatabaseFacts, Facts};
+use super::{Check, DatabaseFacts, Duties, Facts};
 use crate::database::server::{Flavor, Server};
 
 /// Below this, a laptop in a drawer over the holidays comes back to a log with a hole.
@@ -26,7 +26,6 @@ pub(super) fn checks(facts: &Facts, database: &DatabaseFacts) -> Vec<Check> {
     checks.push(row_image(server));
     checks.extend(partial_json(server));
     checks.extend(checksums(server));
-    checks.extend(durability(server));
     checks.extend(metadata(server));
     checks.extend(temporal(server));
     checks.extend(server_id(facts, database));
@@ -145,25 +144,27 @@ fn checksums(server: &Server) -> Option<Check> {
     })
 }
 
-fn durability(server: &Server) -> Vec<Check> {
-    let risks = [
-        (
-            "sync_binlog",
-            "At a power cut, transactions can be in the database but not in its log: they never reach the parent, and nobody is told.",
-        ),
-        (
-            "innodb_flush_log_at_trx_commit",
-            "At a power cut, up to a second of transactions can be gone here that the parent already has; and as a parent, this server can lose what it has acknowledged (children keep it for their grace period).",
-        ),
-    ];
-    let check = |(name, risk): (&'static str, &str)| match server.variable(name) {
+/// Whether a power cut takes back what was committed: at either end of a link.
+pub(super) fn durability(duties: Duties, server: &Server) -> Vec<Check> {
+    let lost_here = "At a power cut, this server can lose transactions of its children that it has acknowledged; they send them again only within their grace period.";
+    let sync = "At a power cut, transactions can be in the database but not in its log: they never reach the parent, and nobody is told.";
+    let flush = "At a power cut, up to a second of transactions can be gone here that the parent already has.";
+    // Without a log there is none to be synced.
+    let logs = duties.capture || server.is_on("log_bin");
+    let risks = [("sync_binlog", sync, logs), ("innodb_flush_log_at_trx_commit", flush, true)];
+    let check = |(name, risk, _): (&'static str, &str, bool)| match server.variable(name) {
         Some("1") => Some(Check::good(name, "1")),
         Some(value) => {
+            let risk = match (duties.capture, duties.apply) {
+                (true, true) => format!("{risk} {lost_here}"),
+                (false, true) => lost_here.to_owned(),
+                (_, false) => risk.to_owned(),
+            };
             Some(Check::not_good(name, Doubtful, value, risk, lasting(server, name, "1")))
         }
         None => None,
     };
-    risks.into_iter().filter_map(check).collect()
+    risks.into_iter().filter(|(_, _, concerns)| *concerns).filter_map(check).collect()
 }
 
 fn metadata(server: &Server) -> Option<Check> {

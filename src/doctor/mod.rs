@@ -78,6 +78,9 @@ pub fn checks(facts: &Facts) -> Vec<Check> {
             if facts.duties.capture {
                 checks.extend(binlog::checks(facts, database));
             }
+            if facts.duties.capture || facts.duties.apply {
+                checks.extend(binlog::durability(facts.duties, &database.server));
+            }
             checks.extend(tables::checks(facts, database));
             checks.extend(privileges::checks(facts, database));
         }

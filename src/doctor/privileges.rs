@@ -1,6 +1,7 @@
 //! What the account may do, from what the server says it was granted.
 
 use super::{Check, DatabaseFacts, Facts, Verdict};
+use crate::database::name::all_of;
 use crate::database::server::Flavor;
 
 /// The rights of an account, as `SHOW GRANTS` lists them.
@@ -172,17 +173,17 @@ fn lacking(
     let missing: Vec<&str> = rights.iter().copied().filter(|right| !tables(right)).collect();
     if !missing.is_empty() {
         let why = "Without it rows cannot be looked up, or written.";
-        lacking.push((missing.join(", "), format!("`{schema}`.*"), why));
+        lacking.push((missing.join(", "), all_of(schema), why));
     }
     if facts.duties.apply {
         let state = &facts.state_schema;
-        let missing: Vec<&str> = ["CREATE", "SELECT", "INSERT", "UPDATE", "DELETE"]
+        let missing: Vec<&str> = ["CREATE", "ALTER", "SELECT", "INSERT", "UPDATE", "DELETE"]
             .into_iter()
             .filter(|right| !privileges.on_schema(right, state))
             .collect();
         if !missing.is_empty() {
             let why = "Without it watermarks and what is set aside cannot be kept.";
-            lacking.push((missing.join(", "), format!("`{state}`.*"), why));
+            lacking.push((missing.join(", "), all_of(state), why));
         }
     }
     lacking

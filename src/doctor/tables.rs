@@ -3,6 +3,7 @@
 
 use super::Verdict::{Bad, Doubtful, Unknown};
 use super::{Check, DatabaseFacts, Facts, MapFacts};
+use crate::database::name::{quoted, table_of};
 use crate::database::schema::{ForeignKey, LiveTable};
 use crate::database::server::{Flavor, Server};
 use crate::schema_map::{BoundTable, Role, fits};
@@ -30,9 +31,7 @@ pub(super) fn checks(facts: &Facts, database: &DatabaseFacts) -> Vec<Check> {
             if facts.duties.capture {
                 checks.push(cascades(&database.server, found));
             }
-            if facts.duties.apply {
-                checks.push(triggers(facts, database, found));
-            }
+            checks.push(triggers(facts, database, found));
         }
     }
     if facts.duties.apply {
@@ -55,7 +54,12 @@ fn map(facts: &Facts, found: &MapFacts) -> Vec<Check> {
             };
             let found = format!("{}: {}", problem.table, problem.found());
             let mend = problem.mend.as_ref().map_or_else(
-                || format!("headwater map explain {}", problem.table),
+                || {
+                    format!(
+                        "mend what it names, in {} or in its entry in the map, then: headwater map check",
+                        problem.table
+                    )
+                },
                 |statement| format!("{statement};"),
             );
             Check::not_good(NAME, verdict, found, meaning, mend)
@@ -110,7 +114,7 @@ fn engines(facts: &Facts, found: &MapFacts) -> Vec<Check> {
                 if facts.duties.apply { Bad } else { Doubtful },
                 format!("{} is {}", live.name, live.engine),
                 "Without transactions, what is undone stays in the table, and a batch can be half applied.",
-                format!("ALTER TABLE `{}`.`{}` ENGINE = InnoDB;", facts.database_name, live.name),
+                format!("ALTER TABLE {} ENGINE = InnoDB;", table_of(&facts.database_name, &live.name)),
             )
         })
         .collect();
@@ -167,15 +171,15 @@ fn cascades(server: &Server, found: &MapFacts) -> Check {
 
 /// The statements that make a foreign key refuse what it would do by itself.
 fn restricted(database: &str, live: &LiveTable, key: &ForeignKey) -> String {
-    let list = |names: &[Name]| {
-        names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-    };
-    let (table, name, target) = (&live.name, &key.name, &key.table);
+    let list =
+        |names: &[Name]| names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
+    let (table, target) = (table_of(database, &live.name), table_of(database, &key.table));
+    let name = quoted(&key.name);
     let (columns, referenced) = (list(&key.columns), list(&key.referenced));
     format!(
-        "\nALTER TABLE `{database}`.`{table}` DROP FOREIGN KEY `{name}`;\n\
-         ALTER TABLE `{database}`.`{table}` ADD CONSTRAINT `{name}` FOREIGN KEY ({columns}) \
-         REFERENCES `{database}`.`{target}` ({referenced});"
+        "\nALTER TABLE {table} DROP FOREIGN KEY {name};\n\
+         ALTER TABLE {table} ADD CONSTRAINT {name} FOREIGN KEY ({columns}) \
+         REFERENCES {target} ({referenced});"
     )
 }
 
@@ -207,22 +211,32 @@ fn described(live: &LiveTable, key: &ForeignKey) -> String {
 
 fn triggers(facts: &Facts, database: &DatabaseFacts, found: &MapFacts) -> Check {
     const NAME: &str = "triggers";
-    let there: Vec<String> = mapped(found)
-        .flat_map(|(_, live)| {
-            live.triggers.iter().map(move |name| format!("{name} on {}", live.name))
-        })
+    let there: Vec<(&Name, &String)> = mapped(found)
+        .flat_map(|(_, live)| live.triggers.iter().map(move |name| (&live.name, name)))
         .collect();
-    if let Some(first) = there.first() {
-        let name = first.split(" on ").next().unwrap_or_default();
+    if let Some((_, first)) = there.first() {
+        let names: Vec<String> =
+            there.iter().map(|(table, name)| format!("{name} on {table}")).collect();
+        let (meaning, mend) = if facts.duties.apply {
+            let trigger = table_of(&facts.database_name, first);
+            (
+                "They fire when headwater writes what they already did at the child, so their effects come twice.",
+                format!(
+                    "DROP TRIGGER {trigger};  -- if it may not fire for what comes from children"
+                ),
+            )
+        } else {
+            (
+                "What they write here travels; the same triggers at the parent would write it again there.",
+                format!("at the parent, if it has the same: DROP TRIGGER {};", quoted(first)),
+            )
+        };
         return Check::not_good(
             NAME,
             Doubtful,
-            some(there.iter().map(String::as_str)),
-            "They fire when headwater writes what they already did at the child, so their effects come twice.",
-            format!(
-                "DROP TRIGGER `{}`.`{name}`;  -- if it may not fire for what comes from children",
-                facts.database_name
-            ),
+            some(names.iter().map(String::as_str)),
+            meaning,
+            mend,
         );
     }
     let seen = database
@@ -236,10 +250,10 @@ fn triggers(facts: &Facts, database: &DatabaseFacts, found: &MapFacts) -> Check 
             NAME,
             Unknown,
             "this account cannot see triggers",
-            "A trigger on a mapped table fires again for what it already did at the child.",
+            "A trigger that a mapped table has at the child and at the parent does its work twice there.",
             format!(
                 "as an administrator: SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = '{}';",
-                facts.database_name
+                facts.database_name.replace('\\', "\\\\").replace('\'', "''")
             ),
         )
     }

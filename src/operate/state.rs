@@ -5,10 +5,12 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
 use serde::Serialize;
 
+use super::nameless::{NAMELESS, Nameless, nameless};
 use crate::capture::{READ_ALL, WAITS};
 use crate::clock::{SharedClock, Timestamp};
 use crate::config::Config;
 use crate::database;
+use crate::database::name::table_of;
 use crate::database::server::{Flavor, Server};
 use crate::doctor::{BinlogFacts, Duties};
 use crate::position::Position;
@@ -59,6 +61,8 @@ pub struct CaptureState {
     pub lag_seconds: Option<u64>,
     /// What capture waits for, if it does.
     pub waits_for: Option<String>,
+    /// Rows that do not travel because they have no identity, once capture has seen such.
+    pub without_identity: Vec<Nameless>,
 }
 
 /// What waits in the store.
@@ -115,7 +119,8 @@ struct Asked {
     server: Server,
     end: Option<(String, u64)>,
     gtids: Option<String>,
-    held: (u64, u64),
+    /// What is parked and quarantined, or why that is not known.
+    held: Result<(u64, u64), String>,
 }
 
 /// What the store says.
@@ -126,6 +131,7 @@ struct Stored {
     usage: Usage,
     waits_for: Option<String>,
     set_aside: Option<SetAside>,
+    nameless: bool,
 }
 
 impl NodeState {
@@ -165,11 +171,22 @@ impl NodeState {
                 }
                 (_, _, _) => false,
             };
+        let mut without_identity = Vec::new();
+        if let (Some(connection), Some(stored)) = (&mut connected, &stored)
+            && stored.nameless
+            && duties.capture
+        {
+            match nameless(connection, config).await {
+                Ok(found) => without_identity = found,
+                Err(error) => problems.push(error.to_string()),
+            }
+        }
         if let Some(connection) = connected {
             // What was asked has been answered.
             connection.disconnect().await.ok();
         }
-        let look = Look { config, duties, asked, stored, at_end, now: clock.now() };
+        let now = clock.now();
+        let look = Look { config, duties, asked, stored, at_end, without_identity, now };
         Ok(look.state(problems))
     }
 }
@@ -183,6 +200,7 @@ fn stored(config: &Config) -> Result<Stored, spool::Error> {
     let read_all = read_all.map(|bytes| Timestamp(i64::from_le_bytes(bytes)));
     let set_aside = peek.note(SET_ASIDE)?;
     Ok(Stored {
+        nameless: peek.note(NAMELESS)?.is_some(),
         set_aside: set_aside.and_then(|noted| serde_json::from_slice(&noted).ok()),
         waits_for: waits_for.map(|words| String::from_utf8_lossy(&words).into_owned()),
         epoch: peek.epoch()?.to_string(),
@@ -211,26 +229,30 @@ async fn ask(
     Ok(Asked { server, end, gtids, held })
 }
 
-/// How many changes are parked and quarantined. A node that applies nothing need not have the
-/// tables, nor the right to look at them.
+/// How many changes are parked and quarantined, or why that cannot be told. A node that applies nothing
+/// need not have the tables, nor the right to look at them.
 async fn held(
     connection: &mut Conn,
     config: &Config,
     duties: Duties,
-) -> Result<(u64, u64), database::Error> {
-    let schema = &config.database.state_schema;
+) -> Result<Result<(u64, u64), String>, database::Error> {
+    if !duties.apply {
+        return Ok(Ok((0, 0)));
+    }
+    let table = table_of(&config.database.state_schema, "held");
     let question = format!(
-        "SELECT COALESCE(SUM(state = 'parked'), 0), COALESCE(SUM(state = 'quarantined'), 0) FROM `{schema}`.`held`"
+        "SELECT COALESCE(SUM(state = 'parked'), 0), COALESCE(SUM(state = 'quarantined'), 0) FROM {table}"
     );
     match connection.query_first::<Row, _>(question).await.map_err(database::Error::from) {
         Ok(row) => {
             let count = |index: usize| {
                 row.as_ref().and_then(|row| row.get_opt::<u64, _>(index)?.ok()).unwrap_or_default()
             };
-            Ok((count(0), count(1)))
+            Ok(Ok((count(0), count(1))))
         }
-        Err(database::Error::Refused { .. }) => Ok((0, 0)),
-        Err(_) if !duties.apply => Ok((0, 0)),
+        Err(database::Error::Refused { code, message }) => {
+            Ok(Err(format!("what is set aside here cannot be told: {message} (error {code})")))
+        }
         Err(error) => Err(error),
     }
 }
@@ -273,6 +295,7 @@ struct Look<'c> {
     asked: Option<Asked>,
     stored: Option<Stored>,
     at_end: bool,
+    without_identity: Vec<Nameless>,
     now: Timestamp,
 }
 
@@ -284,7 +307,7 @@ impl Look<'_> {
         problems.extend(self.behind(&links));
         problems.extend(self.not_applied(&links));
         let known = self.asked.is_some() && self.stored.is_some();
-        let held = self.asked.as_ref().map(|asked| asked.held);
+        let held = self.held();
         NodeState {
             node: self.config.node.name.clone(),
             epoch: self.stored.as_ref().map(|stored| stored.epoch.clone()),
@@ -302,6 +325,11 @@ impl Look<'_> {
             answered: self.asked.is_some(),
             problems,
         }
+    }
+
+    /// How many changes are parked and quarantined, if that is known.
+    fn held(&self) -> Option<(u64, u64)> {
+        self.asked.as_ref().and_then(|asked| asked.held.as_ref().ok().copied())
     }
 
     /// What the parent has not got yet, in words.
@@ -337,7 +365,7 @@ impl Look<'_> {
         if !self.duties.apply {
             return Vec::new();
         }
-        let (parked, quarantined) = self.asked.as_ref().map_or((0, 0), |asked| asked.held);
+        let (parked, quarantined) = self.held().unwrap_or_default();
         let aside = |count: u64, how: &str, list: &str| {
             (count > 0).then(|| format!("{how} here: {count} (headwater {list} list)"))
         };
@@ -347,7 +375,10 @@ impl Look<'_> {
             links.iter().filter(|link| link.direction == "down" && link.state == "active");
         let refused = children
             .filter_map(|link| Some(format!("{}: {}", link.name, link.last_error.as_ref()?)));
-        quarantined.into_iter().chain(parked).chain(refused).collect()
+        // Before its first run a node has no tables of its own.
+        let unknown = self.asked.as_ref().and_then(|asked| asked.held.clone().err());
+        let unknown = unknown.filter(|_| self.stored.is_some());
+        quarantined.into_iter().chain(parked).chain(refused).chain(unknown).collect()
     }
 
     /// What capture waits for: as it noted itself, or, when it had no room to note it, as the disk
@@ -379,6 +410,7 @@ impl Look<'_> {
             log_end: end.map(|(file, offset)| format!("{file}:{offset}")),
             lag_seconds: lag.filter(|_| self.duties.capture),
             waits_for: self.waits_for().filter(|_| self.duties.capture && self.stored.is_some()),
+            without_identity: self.without_identity.clone(),
         }
     }
 

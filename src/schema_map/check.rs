@@ -15,6 +15,7 @@ use super::identity::is_integer;
 use super::propose;
 use super::{BoundColumn, BoundIdentity, BoundMap, BoundTable, Direction, Problem, Role};
 use crate::database::Error;
+use crate::database::name::{quoted, table_of};
 use crate::database::schema::{LiveSchema, LiveTable};
 use crate::value::Name;
 
@@ -80,7 +81,7 @@ impl Report {
                 .into_iter()
                 .filter_map(|index| table.columns.get(index))
                 .collect();
-            let from = format!("{}.{}", quoted(&schema.database), quoted(&table.name));
+            let from = table_of(&schema.database, &table.name);
             if let (BoundIdentity::Column(_), [column]) = (&table.identity, columns.as_slice())
                 && column.live.nullable
             {
@@ -235,10 +236,6 @@ impl Report {
             }
         }
     }
-}
-
-fn quoted(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
 }
 
 fn sorted(bound: &BoundMap) -> Vec<&Arc<BoundTable>> {

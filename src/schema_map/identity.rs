@@ -5,11 +5,14 @@ use std::sync::Arc;
 use super::file::{IdentityRule, MappedTable};
 use super::roles::{place, primary_key};
 use super::{BoundColumn, BoundIdentity, Problem, Role};
+use crate::database::name::quoted;
 use crate::database::schema::{LiveColumn, LiveTable};
 use crate::value::Name;
 
 /// Types whose values can be equal without being the same, or that no index holds whole.
 const NO_IDENTITY: [&str; 4] = ["float", "double", "json", "vector"];
+/// How long a name may be that a server takes.
+const NAME_LETTERS_MAX: usize = 64;
 
 /// Finds the identity's columns; the error says what is wrong and what to do.
 pub(super) fn bind(
@@ -101,15 +104,16 @@ fn column_remarks(column: &LiveColumn, live: &LiveTable) -> Vec<Problem> {
     if !unique {
         let slow = if indexed { "" } else { ", and finding a row reads the whole table" };
         let found = format!("{}{slow}", not_unique(&[name], live));
-        let index = format!("CREATE UNIQUE INDEX `headwater_{name}` ON `{}` (`{name}`)", live.name);
-        remarks.push(Problem::mended_by(&live.name, false, &found, index));
+        remarks.push(Problem::mended_by(&live.name, false, &found, unique_index(name, live)));
     }
     if column.nullable {
         let found = format!(
             "its identity column {name} may be NULL, and a row without it cannot travel; this \
              mends such rows"
         );
-        let rows = format!("UPDATE `{}` SET `{name}` = UUID() WHERE `{name}` IS NULL", live.name);
+        let column = quoted(name);
+        let rows =
+            format!("UPDATE {} SET {column} = UUID() WHERE {column} IS NULL", quoted(&live.name));
         remarks.push(Problem::mended_by(&live.name, false, &found, rows));
     }
     if column.extra.contains("auto_increment") {
@@ -120,6 +124,13 @@ fn column_remarks(column: &LiveColumn, live: &LiveTable) -> Vec<Problem> {
         remarks.push(Problem::new(&live.name, false, message));
     }
     remarks
+}
+
+/// The statement that makes an index of its own for a column.
+fn unique_index(column: &Name, live: &LiveTable) -> String {
+    let index: String = format!("headwater_{column}").chars().take(NAME_LETTERS_MAX).collect();
+    let (index, table, column) = (quoted(&index), quoted(&live.name), quoted(column));
+    format!("CREATE UNIQUE INDEX {index} ON {table} ({column})")
 }
 
 fn not_unique(names: &[&Name], live: &LiveTable) -> String {
@@ -135,4 +146,20 @@ pub(super) fn is_integer(column: &LiveColumn) -> bool {
         column.data_type.as_str(),
         "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::empty_table;
+    use super::*;
+
+    #[test]
+    fn an_index_that_is_advised_has_a_name_that_servers_take() {
+        let column: Name = Arc::from("c`".repeat(30).as_str());
+        let statement = unique_index(&column, &empty_table("weird`table"));
+        let index =
+            statement.split(" ON ").next().unwrap().trim_start_matches("CREATE UNIQUE INDEX ");
+        assert_eq!(index.replace("``", "`").len(), NAME_LETTERS_MAX + 2, "{statement}");
+        assert!(statement.contains(" ON `weird``table` (`c``c``"), "{statement}");
+    }
 }

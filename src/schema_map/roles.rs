@@ -9,6 +9,7 @@ use super::{
     BoundColumn, BoundIdentity, BoundTable, ConditionalRule, Fill, PolymorphicRule, Problem,
     ReferenceRule, Role, RowCondition,
 };
+use crate::database::name::quoted;
 use crate::database::schema::{ForeignKey, LiveColumn, LiveSchema, LiveTable};
 use crate::value::Name;
 
@@ -343,7 +344,7 @@ fn check_table(work: &mut Work<'_>) {
     if !TRANSACTIONAL.iter().any(|known| known.eq_ignore_ascii_case(engine)) {
         let found =
             format!("its engine {engine} has no transactions, so a change could arrive by half");
-        work.fatal_until(&found, format!("ALTER TABLE `{}` ENGINE=InnoDB", work.live.name));
+        work.fatal_until(&found, format!("ALTER TABLE {} ENGINE=InnoDB", quoted(&work.live.name)));
     }
     if work.live.system_versioned {
         work.fatal(

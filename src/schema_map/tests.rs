@@ -47,7 +47,7 @@ pub(crate) fn schema(tables: &str) -> LiveSchema {
     schema
 }
 
-fn empty_table(name: &str) -> LiveTable {
+pub(super) fn empty_table(name: &str) -> LiveTable {
     LiveTable {
         name: Arc::from(name),
         engine: "InnoDB".to_owned(),

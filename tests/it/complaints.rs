@@ -71,6 +71,11 @@ fn a_folder_that_cannot_be_written_is_named() {
     let init = ["init", "--child", "--name", "clinic-12", "--data-dir", &inside];
     let text = complaint(&headwater(&config, &init), 4);
     assert!(text.contains("a-file/data") && text.contains("--data-dir"), "{text}");
+    assert!(!config.exists(), "nothing is in the way of the next try");
+    let elsewhere = desk.folder.path().join("elsewhere").display().to_string();
+    let init = ["init", "--child", "--name", "clinic-12", "--data-dir", &elsewhere];
+    let done = headwater(&config, &init);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 
     let text = complaint(&headwater(&file.join("headwater.toml"), &init), 4);
     assert!(text.contains("a-file/headwater.toml") && text.contains("--config FILE"), "{text}");
@@ -153,6 +158,10 @@ async fn a_map_of_what_is_not_there_is_told(flavor: Flavor) {
     assert_eq!(found.status.code(), Some(1), "{said}");
     for part in ["elsewhere", "secret", "identity column guid is not there"] {
         assert!(said.contains(part), "{said}");
+    }
+    let refused = complaint(&headwater(&child, &["run"]), 4);
+    for part in ["does not start", "ward: its identity column guid is not there", "mend: "] {
+        assert!(refused.contains(part), "{refused}");
     }
 }
 

@@ -10,10 +10,11 @@ use headwater_rig::{Flavor, Server, ServerOptions, edge, openmrs};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::cli::{CHILD, Desk, TIER, headwater, printed};
+use crate::cli::{CHILD, Desk, PARENT, TIER, headwater, printed};
 use crate::support::{Capturing, capture_options, on_all, openmrs_map};
 
 on_all!(
+    each_end_is_told_what_it_risks,
     what_is_broken_on_the_server_is_named_with_the_statement_that_mends_it,
     what_is_broken_around_the_server_is_named_with_what_to_do,
 );
@@ -24,6 +25,7 @@ struct Found {
     name: String,
     verdict: String,
     words: String,
+    meaning: String,
     mend: String,
 }
 
@@ -41,6 +43,7 @@ fn doctor(config: &Path) -> (Vec<Found>, Option<i32>) {
             name: text(check, "name"),
             verdict: text(check, "verdict"),
             words: text(check, "found"),
+            meaning: text(check, "meaning"),
             mend: text(check, "mend"),
         }
     });
@@ -172,6 +175,7 @@ async fn what_is_broken_on_the_server_is_named_with_the_statement_that_mends_it(
         let check = told(&found, name, words)
             .unwrap_or_else(|| panic!("{flavor}: {name}, {words} after {sql}: {found:#?}"));
         assert_eq!(check.verdict, *verdict, "{flavor}: {check:?}");
+        assert!(!check.mend.contains("map explain"), "that mends nothing: {check:?}");
         assert_eq!(code, Some(i32::from(*verdict == "bad")), "{flavor}: {check:?}");
         match undo {
             Undo::By(sql) => server.sql_in("openmrs", sql).await.unwrap(),
@@ -186,6 +190,57 @@ async fn what_is_broken_on_the_server_is_named_with_the_statement_that_mends_it(
         let (mended, code) = doctor(&tier);
         assert!(told(&mended, name, words).is_none(), "{flavor}: {name}: {mended:#?}");
         assert_eq!(code, Some(0), "{flavor}: {name}: {mended:#?}");
+    }
+}
+
+/// What a node at one end of a link only is told, in the words for that end.
+async fn each_end_is_told_what_it_risks(flavor: Flavor) {
+    let server = Server::start_with_openmrs(flavor, ServerOptions::default()).await.unwrap();
+    let desk = Desk::new();
+    let url = server.url("openmrs");
+    let (child, parent) =
+        (desk.configuration("child", &url, CHILD), desk.configuration("parent", &url, PARENT));
+    for (sql, name, words, at_child, at_parent) in [
+        (
+            "SET GLOBAL sync_binlog = 0",
+            "sync_binlog",
+            "0",
+            "they never reach the parent",
+            "lose transactions of its children",
+        ),
+        (
+            "SET GLOBAL innodb_flush_log_at_trx_commit = 2",
+            "innodb_flush_log_at_trx_commit",
+            "2",
+            "gone here that the parent already has",
+            "lose transactions of its children",
+        ),
+        (
+            "CREATE TRIGGER busy AFTER INSERT ON visit FOR EACH ROW SET @a = 1",
+            "triggers",
+            "busy on visit",
+            "the same triggers at the parent",
+            "what they already did at the child",
+        ),
+    ] {
+        for config in [&child, &parent] {
+            assert!(told(&doctor(config).0, name, words).is_none(), "{flavor}: {name}");
+        }
+        server.sql_in("openmrs", sql).await.unwrap();
+        for (config, expected, other) in
+            [(&child, at_child, at_parent), (&parent, at_parent, at_child)]
+        {
+            let (found, code) = doctor(config);
+            let check = told(&found, name, words)
+                .unwrap_or_else(|| panic!("{flavor}: {name}, {words} after {sql}: {found:#?}"));
+            assert_eq!((check.verdict.as_str(), code), ("doubtful", Some(0)), "{check:?}");
+            assert!(check.meaning.contains(expected), "{flavor}: {expected}: {check:?}");
+            assert!(!check.meaning.contains(other), "{flavor}: not {other}: {check:?}");
+        }
+        let (found, _) = doctor(&parent);
+        for line in statements(&told(&found, name, words).unwrap().mend) {
+            server.sql_in("openmrs", line).await.unwrap();
+        }
     }
 }
 

@@ -117,6 +117,18 @@ impl Clinic {
         reference(&note, column)
     }
 
+    /// A person and who borrows its name are deleted while capture is off: both are called so.
+    async fn deletes_as(&mut self, name: &str) {
+        self.stop().await;
+        self.sql("BEGIN; DELETE FROM patient; DELETE FROM person WHERE person_id = 3; COMMIT")
+            .await;
+        self.capture().await;
+        let changes = self.next().await;
+        let told: Vec<_> = changes.iter().map(|change| (change.kind, &change.identity)).collect();
+        assert_eq!(told, [(Kind::Delete, &named(name)), (Kind::Delete, &named(name))]);
+        self.stop().await;
+    }
+
     /// Where capture refuses to go on is given up, as often as it refuses.
     async fn accept(&mut self, places: usize) {
         for _ in 0..places {
@@ -241,13 +253,7 @@ async fn what_rows_are_called_is_asked_anew_after_rows_were_given_up(flavor: Fla
     assert_eq!(clinic.referred("ward_id", 1).await, named("w-9"));
     assert_eq!(clinic.referred("ward_id", 2).await, named("w-2"));
     // Whose names are lent is known again before they can go together with who borrows.
-    clinic.stop().await;
-    clinic.sql("BEGIN; DELETE FROM patient; DELETE FROM person WHERE person_id = 3; COMMIT").await;
-    clinic.capture().await;
-    let changes = clinic.next().await;
-    let told: Vec<_> = changes.iter().map(|change| (change.kind, &change.identity)).collect();
-    assert_eq!(told, [(Kind::Delete, &named("P")), (Kind::Delete, &named("P"))]);
-    clinic.stop().await;
+    clinic.deletes_as("P").await;
 }
 
 async fn what_was_not_committed_of_rows_that_stay_here_is_not_known(flavor: Flavor) {
@@ -330,13 +336,7 @@ async fn a_row_renamed_while_capture_begins_is_called_by_its_new_name(flavor: Fl
     holder.query_drop("UNLOCK TABLES").await.unwrap();
     holder.disconnect().await.unwrap();
     clinic.capturing().until(|state| state.doing == Doing::Following).await;
-    clinic.stop().await;
-    clinic.sql("BEGIN; DELETE FROM patient; DELETE FROM person WHERE person_id = 3; COMMIT").await;
-    clinic.capture().await;
-    let changes = clinic.next().await;
-    let told: Vec<_> = changes.iter().map(|change| (change.kind, &change.identity)).collect();
-    assert_eq!(told, [(Kind::Delete, &named("P")), (Kind::Delete, &named("P"))]);
-    clinic.stop().await;
+    clinic.deletes_as("P").await;
 }
 
 /// Files of two servers have the same names, not the same beginnings.

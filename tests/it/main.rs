@@ -24,6 +24,7 @@ mod complaints;
 mod decode;
 mod definitions;
 mod doctor;
+mod dump;
 mod identities;
 mod map;
 mod nodes;

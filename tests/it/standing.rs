@@ -48,15 +48,26 @@ async fn what_is_set_aside_is_said_at_both_ends(flavor: Flavor) {
     let problem = status["problems"][0].as_str().unwrap();
     assert_eq!(problem, "quarantined here: 1 (headwater quarantine list)");
 
+    let id = set_aside(&pair, "quarantine");
+    is_shown(&pair, "quarantine", &id, ("address6", "much too long"));
+    asked(&pair, &["parked", "show", &id], 2, "no change");
+    asked(&pair, &["quarantine", "retry", &id], 1, "not yet: ");
+    let tried = asked(&pair, &["quarantine", "retry", &id, "--json"], 1, "");
+    let tried: serde_json::Value = serde_json::from_str(&tried).unwrap();
+    assert_eq!((&tried["gone"], &tried["released"]), (&false.into(), &0.into()), "{tried}");
     pair.parent_server
         .sql("ALTER TABLE openmrs.location MODIFY address6 VARCHAR(255)")
         .await
         .unwrap();
-    let list = pair.parent.says(&["quarantine", "list", "--json"]);
-    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
-    let id = list[0]["id"].as_u64().unwrap_or_else(|| panic!("{list:#}")).to_string();
-    pair.parent.says(&["quarantine", "retry", &id]);
+    asked(&pair, &["quarantine", "retry", &id], 0, "applied; 1 changes in all");
+    for again in ["show", "retry", "discard"] {
+        let words = format!("no change {id} is quarantined: headwater quarantine list");
+        asked(&pair, &["quarantine", again, &id], 2, &words);
+    }
+    asked(&pair, &["quarantine", "list"], 0, "nothing is quarantined");
     assert_eq!(code(&pair.parent), Some(0), "{}", pair.parent.says(&["status"]));
+    what_waits_for_a_column_is_given_up(&pair).await;
+    a_parent_that_lost_what_it_set_aside_says_so(&pair).await;
     // Said at the next hello, which is in a minute, or now.
     pair.link.cut();
     until(&pair.child, "the child is told", |status| {
@@ -74,6 +85,118 @@ async fn what_is_set_aside_is_said_at_both_ends(flavor: Flavor) {
         assert!(tries < 100, "the parent shows no last contact");
         edge::sleep(Duration::from_millis(200)).await;
     }
+}
+
+/// The number of the only change that is set aside at the parent.
+fn set_aside(pair: &Pair, how: &str) -> String {
+    let list = pair.parent.says(&[how, "list", "--json"]);
+    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+    assert_eq!(list.as_array().map(Vec::len), Some(1), "{list:#}");
+    list[0]["id"].as_u64().unwrap_or_else(|| panic!("{list:#}")).to_string()
+}
+
+/// What the parent says to a command, with this exit code and these words.
+fn asked(pair: &Pair, arguments: &[&str], code: i32, words: &str) -> String {
+    let output = pair.parent.command(arguments);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let all = format!("{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {all}");
+    assert!(all.contains(words), "{arguments:?}: {words}\nin {all}");
+    said
+}
+
+/// Both ways of showing a change of a location that is set aside have its reason and this value.
+fn is_shown(pair: &Pair, how: &str, id: &str, (column, value): (&str, &str)) {
+    let listed = asked(pair, &[how, "list"], 0, &format!("{id}  update location "));
+    let state = if how == "parked" { "parked" } else { "quarantined" };
+    assert!(listed.ends_with(&format!("\n1 change is {state}\n")), "{listed}");
+    let told = asked(pair, &[how, "show", id, "--json"], 0, column);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let reason = told["reason"].as_str().unwrap_or_else(|| panic!("{told:#}"));
+    assert!(listed.contains(reason), "{reason}\nin {listed}");
+    let shown = asked(pair, &[how, "show", id], 0, &format!("why: {reason}"));
+    assert!(shown.starts_with("update location "), "{shown}");
+    let line = shown.lines().find(|line| line.starts_with(&format!("  {column}: ")));
+    assert!(line.is_some_and(|line| line.contains(value)), "{shown}");
+    let columns = told["values"].as_array().unwrap();
+    let pair = columns.iter().find(|pair| pair[0] == column).unwrap_or_else(|| panic!("{told:#}"));
+    assert!(pair[1].as_str().unwrap().contains(value), "{told:#}");
+}
+
+/// A value for a column that only the child has: parked, a difference, and given up in the end.
+async fn what_waits_for_a_column_is_given_up(pair: &Pair) {
+    pair.at_child(
+        "ALTER TABLE location ADD COLUMN cot INT;
+         UPDATE location SET cot = 5 ORDER BY location_id LIMIT 1",
+    )
+    .await;
+    pair.in_step().await;
+    let id = set_aside(pair, "parked");
+    is_shown(pair, "parked", &id, ("cot", "5"));
+    asked(pair, &["parked", "retry", &id], 1, "not yet: table location has no column cot here");
+    let with = pair.parent.config.to_str().unwrap();
+    let compared = pair.child.command(&["compare", "--subset", "--with", with]);
+    let said = String::from_utf8_lossy(&compared.stdout).into_owned();
+    assert_eq!(compared.status.code(), Some(1), "{said}");
+    assert!(said.contains("cot: \"5\" here, \"no such column\" there"), "{said}");
+    let gone = asked(pair, &["parked", "discard", &id, "--json"], 0, "");
+    let gone: serde_json::Value = serde_json::from_str(&gone).unwrap();
+    assert_eq!(gone["gone"], true, "{gone}");
+    asked(pair, &["parked", "show", &id], 2, &format!("no change {id} is parked"));
+    asked(pair, &["parked", "list"], 0, "nothing is parked");
+    // A column that is NULL everywhere is no difference; nor is one that is gone.
+    pair.at_child("UPDATE location SET cot = NULL").await;
+    assert_eq!(pair.compare_code(), Some(0));
+    pair.at_child("ALTER TABLE location DROP COLUMN cot").await;
+    pair.in_step().await;
+}
+
+async fn a_parent_that_lost_what_it_set_aside_says_so(pair: &Pair) {
+    let rename = |from, to| format!("RENAME TABLE headwater.{from} TO headwater.{to}");
+    pair.parent_server.sql(&rename("held", "away")).await.unwrap();
+    let status = pair.parent.status();
+    assert_eq!((code(&pair.parent), &status["in_step"]), (Some(1), &false.into()), "{status:#}");
+    assert_eq!(status["quarantined"], serde_json::Value::Null);
+    let said = pair.parent.says(&["status"]);
+    assert!(said.contains("! what is set aside here cannot be told: "), "{said}");
+    pair.parent_server.sql(&rename("away", "held")).await.unwrap();
+    assert_eq!(code(&pair.parent), Some(0), "{}", pair.parent.says(&["status"]));
+}
+
+/// What a person sees of rows that stay where they are, until they are mended.
+async fn rows_without_an_identity_are_counted_and_named(flavor: Flavor) {
+    let pair = Pair::start(flavor).await;
+    assert_eq!(pair.child.status()["capture"]["without_identity"], serde_json::json!([]));
+    pair.at_child(
+        "ALTER TABLE location MODIFY uuid CHAR(38) NULL;
+         INSERT INTO location (name, creator, date_created)
+           SELECT 'nobody''s', MIN(user_id), '2026-01-01' FROM users;
+         UPDATE location SET address6 = 'seen' WHERE uuid IS NOT NULL LIMIT 1",
+    )
+    .await;
+    until(&pair.child, "rows without an identity are told", |status| {
+        status["capture"]["without_identity"]
+            == serde_json::json!([{"table": "location", "column": "uuid", "rows": 1}])
+    })
+    .await;
+    pair.in_step().await;
+    assert_eq!(code(&pair.child), Some(1), "it is not passed over");
+    let said = pair.child.says(&["status"]);
+    assert!(said.contains("! 1 rows of location stay here, because their uuid is NULL"), "{said}");
+    assert!(said.ends_with("\nin step: yes, but without an identity here: 1\n"), "{said}");
+    assert_eq!(pair.child.figure("headwater_capture_rows_without_identity_total"), 1);
+
+    // `map check` has the statement; the row travels when it has been run.
+    let check = pair.child.command(&["map", "check"]);
+    let check = String::from_utf8_lossy(&check.stdout).into_owned();
+    let mend = "UPDATE `location` SET `uuid` = UUID() WHERE `uuid` IS NULL";
+    assert!(check.contains(mend), "{check}");
+    pair.at_child(mend).await;
+    pair.in_step().await;
+    assert_eq!(code(&pair.child), Some(0), "{}", pair.child.says(&["status"]));
+    let there = pair.parent_says("SELECT COUNT(*) FROM location WHERE name = 'nobody''s'").await;
+    assert_eq!(there.as_deref(), Some("1"));
+    pair.must_be_equal().await;
 }
 
 async fn a_parent_restored_while_its_child_has_nothing_to_send_is_sent_what_it_lost(
@@ -112,5 +235,6 @@ async fn a_parent_restored_while_its_child_has_nothing_to_send_is_sent_what_it_l
 
 on_both!(
     what_is_set_aside_is_said_at_both_ends,
+    rows_without_an_identity_are_counted_and_named,
     a_parent_restored_while_its_child_has_nothing_to_send_is_sent_what_it_lost,
 );

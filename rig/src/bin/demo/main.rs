@@ -23,6 +23,12 @@ use tokio::time::Instant;
 
 /// The database on both servers.
 const DATABASE: &str = "openmrs";
+/// How many of the tables of OpenMRS travel at least.
+const TABLES_MIN: u64 = 100;
+/// Rows of tables that a clinic's work is in.
+const ROWS: &str = "SELECT (SELECT COUNT(*) FROM person) + (SELECT COUNT(*) FROM obs)
+    + (SELECT COUNT(*) FROM encounter) + (SELECT COUNT(*) FROM visit)
+    + (SELECT COUNT(*) FROM orders) + (SELECT COUNT(*) FROM concept)";
 /// How long nothing may move before the demo gives up.
 const STALL_SECONDS_MAX: u64 = 90;
 
@@ -378,7 +384,18 @@ impl Demo {
         if !equal {
             bail!("the databases differ:\n{stdout}{stderr}");
         }
-        counts(&stdout).with_context(|| format!("compare did not say what it compared:\n{stdout}"))
+        let (rows, tables) = counts(&stdout)
+            .with_context(|| format!("compare did not say what it compared:\n{stdout}"))?;
+        // What neither capture nor compare looks at would be equal as well.
+        let map = self.child.command(&["map", "check", "--quick"]).await?;
+        let travel = map.lines().find_map(|line| line.split_once(" tables travel")?.0.parse().ok());
+        ensure!(
+            travel == Some(tables) && tables >= TABLES_MIN,
+            "only {tables} tables were compared; the map says:\n{map}"
+        );
+        let least = self.child_server.ask(DATABASE, ROWS).await?.context("no rows")?;
+        ensure!(rows > least.parse()?, "only {rows} rows were compared, of more than {least}");
+        Ok((rows, tables))
     }
 
     fn conclude(mut self, outcome: Result<(u64, u64)>, keep: bool) -> ExitCode {

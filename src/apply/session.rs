@@ -93,10 +93,15 @@ impl Session {
              lock_wait_timeout = {lock_wait_seconds}, {PINNED}"
         ))
         .await?;
-        let asked = "SELECT @@max_allowed_packet, CONNECTION_ID(), (SELECT host FROM \
-                     information_schema.processlist WHERE id = CONNECTION_ID())";
-        let known: Option<(u64, u64, Option<String>)> = conn.query_first(asked).await?;
-        let (packet, id, host) = known.unwrap_or((1 << 24, 0, None));
+        let asked = "SELECT @@max_allowed_packet, CONNECTION_ID()";
+        let (packet, id): (u64, u64) = conn.query_first(asked).await?.unwrap_or((1 << 24, 0));
+        let asked = "SELECT host FROM information_schema.processlist WHERE id = CONNECTION_ID()";
+        let host = match conn.query_first(asked).await {
+            Ok(host) => host,
+            // MySQL shows none while the text of any other's statement cannot be converted.
+            Err(mysql_async::Error::Server(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
         let used_at = clock.monotonic();
         Ok(Session {
             conn,
@@ -217,7 +222,8 @@ struct Watch {
     opts: Opts,
     /// The connection's, by the server's own count.
     id: u64,
-    /// Where the server sees it come from, with the port: no other connection has both.
+    /// Where the server sees it come from, with the port: no other connection has both. If it is
+    /// not known, the connection is not ended there.
     host: Option<String>,
     patience: Duration,
     given_up: bool,

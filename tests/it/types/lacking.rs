@@ -105,7 +105,7 @@ fn named_before(story: &Story, ends: &Ends, folder: &Path) {
     assert!(said.contains("absent"), "{said}");
 }
 
-async fn told(story: Story, name: &str) {
+async fn told(story: &Story, name: &str) {
     if !(is_there(story.child, name) && is_there(story.parent, name)) {
         return;
     }
@@ -121,7 +121,7 @@ async fn told(story: Story, name: &str) {
         CHARACTER SET ascii NOT NULL UNIQUE)";
     ends.child.sql_in(DATABASE, absent).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    named_before(&story, &ends, folder.path());
+    named_before(story, &ends, folder.path());
 
     // Sent all the same: what fits arrives, what does not is set aside by name.
     ends.run().await;
@@ -361,7 +361,7 @@ macro_rules! stories {
     ($($name:ident: $story:ident,)*) => {
         $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $name() {
-            told($story, concat!(module_path!(), "::", stringify!($name))).await;
+            told(&$story, concat!(module_path!(), "::", stringify!($name))).await;
         })*
     };
 }

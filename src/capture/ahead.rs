@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::alter::{Effect, effect};
+use super::alter::{Effect, effect, unties};
 use super::decode::{Body, Decoder};
 use super::follow::refuse::at;
 use super::place::{Place, Spot};
@@ -21,16 +21,24 @@ use crate::value::Name;
 /// Ids that no replica is likely to have: a second reader must not end the first.
 pub(super) const SERVER_IDS: std::ops::Range<u32> = 0xf000_0000..0xffff_fff0;
 
-/// Which of some tables are defined anew after the spot `here`, read from the position `from` before
-/// it, up to what is the log's end now: where first, and the most that is done to them. What cannot
-/// matter to the reading of rows is left out.
+/// What the rest of the log does to a table. What cannot matter to the reading of rows is left out.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    /// Where its columns are defined anew first, and the most that is done to them.
+    pub(super) anew: Option<(Spot, Effect)>,
+    /// Where what its columns refer to may come to an end first.
+    pub(super) unties: Option<Spot>,
+}
+
+/// What becomes of some tables after the spot `here`, read from the position `from` before it, up to
+/// what is the log's end now.
 pub(super) async fn definitions(
     options: &connect::Options,
     from: &Position,
     here: &Spot,
     tables: &[Name],
     inflated_bytes_max: u64,
-) -> Result<HashMap<Name, (Spot, Effect)>, Error> {
+) -> Result<HashMap<Name, Ahead>, Error> {
     let mut found = HashMap::new();
     let mut connection = options.connect(&[]).await?;
     let server = Server::read(&mut connection).await?;
@@ -55,8 +63,8 @@ pub(super) async fn definitions(
                 Body::Heartbeat => {}
                 Body::Query(query) => {
                     place.begin(None);
-                    if spot > *here {
-                        note(&mut found, &query.text(), &query.schema, options, tables, &spot);
+                    for sql in query.texts().filter(|_| spot > *here) {
+                        note(&mut found, &sql, &query.schema, options, tables, &spot);
                     }
                     place.passed(&event.header);
                 }
@@ -71,7 +79,7 @@ pub(super) async fn definitions(
 }
 
 fn note(
-    found: &mut HashMap<Name, (Spot, Effect)>,
+    found: &mut HashMap<Name, Ahead>,
     sql: &str,
     schema: &str,
     options: &connect::Options,
@@ -79,15 +87,22 @@ fn note(
     spot: &Spot,
 ) {
     let effect = effect(sql);
-    if !defines_tables(sql) || effect <= Effect::Keys {
+    if !defines_tables(sql) || effect == Effect::Nothing {
         return;
     }
+    let unties = unties(sql);
     let all = drops_database(sql, &options.database);
     let mentions = Mentions::defined(sql, schema, &options.database);
     for table in tables {
         if all || mentions.table(table) {
-            let most = &mut found.entry(table.clone()).or_insert_with(|| (spot.clone(), effect)).1;
-            *most = effect.max(*most);
+            let ahead = found.entry(table.clone()).or_default();
+            if effect > Effect::Keys {
+                let most = &mut ahead.anew.get_or_insert_with(|| (spot.clone(), effect)).1;
+                *most = effect.max(*most);
+            }
+            if unties && ahead.unties.is_none() {
+                ahead.unties = Some(spot.clone());
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
-//! What an `ALTER TABLE` can do to the reading of a table's rows: nothing (indexes, options), something
-//! to what columns refer to, to what they hold, or to which columns there are. Only this is read of it; what is
-//! not recognised can do anything.
+//! What an `ALTER TABLE` can do to the reading of a table's rows: nothing (indexes, options),
+//! something to what columns refer to, to what they hold, or to which columns there are; and whether
+//! rows get other keys. Only this is read of it; what is not recognised can do anything.
 
-use super::words::{Word, words};
+use super::words::{Word, readings, words};
 
 /// The most that a statement can do to how rows are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,14 +23,37 @@ pub(super) fn effect(sql: &str) -> Effect {
     specifications(sql).and_then(most).unwrap_or(Effect::Columns)
 }
 
-/// Whether columns that keep their names may hold something else after a statement.
+/// Whether columns that keep their names may hold something else after a statement. One that is
+/// dropped may be added again under its name, in the same statement or a later one.
 pub(super) fn recasts(sql: &str) -> bool {
     specifications(sql).is_none_or(|all| {
         all.iter().any(|one| match specification(one) {
             Effect::Nothing | Effect::Keys => false,
             Effect::Contents => true,
-            Effect::Columns => !matches!(one.first().map(String::as_str), Some("ADD" | "DROP")),
+            Effect::Columns => one.first().is_none_or(|verb| verb != "ADD"),
         })
+    })
+}
+
+/// Whether columns may refer to nothing after a statement, or to another table than before.
+pub(super) fn unties(sql: &str) -> bool {
+    let drops_key = |one: &Vec<String>| {
+        let mut words = one.iter().map(String::as_str);
+        words.next() == Some("DROP") && matches!(words.next(), Some("FOREIGN" | "CONSTRAINT"))
+    };
+    specifications(sql).is_none_or(|all| all.iter().any(drops_key))
+}
+
+/// Whether an `ALTER TABLE` may give the rows of a table other values in its key column: that is
+/// made anew, or another column becomes the key.
+pub(super) fn renumbers(sql: &str, key: &str) -> bool {
+    readings(sql).any(|words| {
+        let mut head = words.clone();
+        let alters = head.next().is_some_and(|word| word.is("ALTER"))
+            && head.take(3).any(|word| word.is("TABLE"));
+        let has = |keyword: &str| words.clone().any(|word| word.is(keyword));
+        let takes_away = || has("DROP") || has("CHANGE") || has("RENAME");
+        alters && (has("PRIMARY") || words.clone().any(|word| word.names(key)) && takes_away())
     })
 }
 
@@ -45,13 +68,20 @@ fn specifications(sql: &str) -> Option<Vec<Vec<String>>> {
     }
     let specifications = split(sql);
     let worded = specifications.iter().enumerate().map(|(place, text)| {
-        let mut words: Vec<String> = words(text).map(|word| keyword(&word)).collect();
+        let mut left = words(text);
         if place == 0 {
-            // ALTER TABLE [database.]table comes before the first.
-            let name = if is_qualified(text) { 4 } else { 3 };
-            words.drain(..name.min(words.len()));
+            // ALTER TABLE [database.]table comes before the first; blanks may stand around the dot.
+            left.by_ref().take(3).for_each(drop);
+            if left.rest().trim_start().starts_with('.') {
+                left.next();
+            }
         }
-        words
+        let mut worded: Vec<String> = left.next().iter().map(keyword).collect();
+        if left.rest().trim_start().starts_with('(') {
+            worded.push("(".to_owned());
+        }
+        worded.extend(left.map(|word| keyword(&word)));
+        worded
     });
     Some(worded.collect())
 }
@@ -59,27 +89,6 @@ fn specifications(sql: &str) -> Option<Vec<Vec<String>>> {
 /// A word in capitals; a quoted one is a name, whatever it says.
 fn keyword(word: &Word<'_>) -> String {
     if word.quoted { "`".to_owned() } else { word.text.to_ascii_uppercase() }
-}
-
-/// Whether the table's name has its database before it.
-fn is_qualified(text: &str) -> bool {
-    let mut quoted = false;
-    let name: String = text
-        .split_ascii_whitespace()
-        .skip(2)
-        .collect::<Vec<_>>()
-        .join(" ")
-        .chars()
-        .take_while(|letter| {
-            quoted ^= *letter == '`';
-            quoted || !letter.is_whitespace()
-        })
-        .collect();
-    let mut inside = false;
-    name.chars().any(|letter| {
-        inside ^= letter == '`';
-        letter == '.' && !inside
-    })
 }
 
 fn specification(words: &[String]) -> Effect {
@@ -171,6 +180,9 @@ mod tests {
             ("ALTER TABLE obs ADD `index` INT", Effect::Columns),
             ("ALTER TABLE obs DROP `key`", Effect::Columns),
             ("ALTER TABLE obs ADD INDEX i (a), ADD (b INT, c INT)", Effect::Columns),
+            ("ALTER TABLE obs ADD (INDEX i (a), b INT)", Effect::Columns),
+            ("ALTER TABLE openmrs . comment DROP a", Effect::Columns),
+            ("ALTER TABLE openmrs. `comment` COMMENT 'x'", Effect::Nothing),
             ("ALTER TABLE obs DROP a", Effect::Columns),
             ("ALTER TABLE obs CHANGE a b INT", Effect::Columns),
             ("ALTER TABLE obs RENAME TO old", Effect::Columns),
@@ -194,15 +206,17 @@ mod tests {
     }
 
     #[test]
-    fn columns_that_come_and_go_leave_the_others_as_they_are() {
+    fn columns_that_come_leave_the_others_as_they_are() {
         for sql in [
-            "ALTER TABLE obs ADD a INT, DROP COLUMN b",
+            "ALTER TABLE obs ADD a INT",
             "ALTER TABLE obs ADD FOREIGN KEY (a) REFERENCES t (b)",
             "ALTER TABLE obs ADD INDEX (a)",
         ] {
             assert!(!recasts(sql), "{sql}");
         }
         for sql in [
+            "ALTER TABLE obs ADD a INT, DROP COLUMN b",
+            "ALTER TABLE obs DROP a, ADD a TEXT",
             "ALTER TABLE obs ADD a INT, MODIFY b TEXT",
             "ALTER TABLE obs MODIFY a TEXT FIRST",
             "ALTER TABLE obs CHANGE a a TEXT",
@@ -212,6 +226,43 @@ mod tests {
             "ALTER TABLE obs ADD a INT COMMENT \"x\"",
         ] {
             assert!(recasts(sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_foreign_key_that_goes_may_come_back_with_another_table() {
+        for sql in [
+            "ALTER TABLE obs DROP FOREIGN KEY f, ADD FOREIGN KEY (a) REFERENCES t (b)",
+            "ALTER TABLE obs ADD INDEX (a), DROP CONSTRAINT f",
+            "RENAME TABLE a TO obs",
+        ] {
+            assert!(unties(sql), "{sql}");
+        }
+        for sql in [
+            "ALTER TABLE obs ADD CONSTRAINT f FOREIGN KEY (a) REFERENCES t (b)",
+            "ALTER TABLE obs DROP COLUMN a",
+        ] {
+            assert!(!unties(sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_key_made_anew_numbers_the_rows_anew() {
+        for sql in [
+            "ALTER TABLE visit DROP COLUMN `visit_id`, ADD `visit_id` INT AUTO_INCREMENT KEY FIRST",
+            "alter table openmrs.visit drop primary key, add primary key (other_id)",
+            "ALTER TABLE visit CHANGE visit_id was INT, ADD visit_id INT",
+            "ALTER TABLE visit /* anew */ DROP VISIT_ID",
+        ] {
+            assert!(renumbers(sql, "visit_id"), "{sql}");
+        }
+        for sql in [
+            "ALTER TABLE visit DROP COLUMN other",
+            "ALTER TABLE visit MODIFY visit_id BIGINT AUTO_INCREMENT",
+            "ALTER TABLE visit ADD INDEX (visit_id)",
+            "DROP TABLE visit_id",
+        ] {
+            assert!(!renumbers(sql, "visit_id"), "{sql}");
         }
     }
 }

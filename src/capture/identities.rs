@@ -1,8 +1,8 @@
 //! Local keys to identities, in binlog order: a cache over the store's identity index, with the
 //! changes that go into the store together with the transactions that made them.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 
 use foldhash::fast::RandomState;
@@ -37,6 +37,8 @@ pub(super) struct Identities {
     /// Tables forgotten, and by which change: what the store has of them is not asked for before it
     /// has forgotten them too.
     forgotten: HashMap<TableNumber, u64>,
+    /// Tables of which nothing has been noted since they were forgotten.
+    blank: HashSet<TableNumber>,
     gathering: Vec<IndexChange>,
     /// So many of them belong to transactions whose end has been read.
     settled: usize,
@@ -54,6 +56,7 @@ impl Identities {
             names: Vec::new(),
             known: Generations::new(cached_max),
             forgotten: HashMap::new(),
+            blank: HashSet::new(),
             gathering: Vec::new(),
             settled: 0,
             handed_over: 0,
@@ -121,12 +124,16 @@ impl Identities {
     }
 
     /// Something happened to rows of a table that is not known: what is needed of it has to be asked
-    /// anew.
-    pub(super) fn forget(&mut self, table: TableNumber) {
-        let Some(name) = self.names.get(table.0 as usize) else { return };
+    /// anew. Whether there was anything to forget.
+    pub(super) fn forget(&mut self, table: TableNumber) -> bool {
+        let Some(name) = self.names.get(table.0 as usize) else { return false };
+        if !self.blank.insert(table) {
+            return false;
+        }
         self.gathering.push(IndexChange::Forget { table: name.clone() });
         self.known.forget_table(table);
         self.forgotten.insert(table, self.changes());
+        true
     }
 
     /// How many changes of the index there have been.
@@ -136,6 +143,7 @@ impl Identities {
 
     fn keep(&mut self, key: Key, known: Known) {
         self.make_room();
+        self.blank.remove(&key.0);
         self.known.young.insert(key, known);
     }
 
@@ -187,6 +195,7 @@ impl Identities {
         self.settled = 0;
         self.known.forget();
         self.forgotten.clear();
+        self.blank.clear();
     }
 
     /// The last hand-over is in the store.
@@ -281,7 +290,10 @@ mod tests {
         store(identities.hand_over()).await.unwrap();
         identities.committed();
 
-        identities.forget(person);
+        assert!(identities.forget(person));
+        let gathered = identities.gathered();
+        assert!(!identities.forget(person), "nothing has been noted of it since");
+        assert_eq!(identities.gathered(), gathered);
         identities.put(person, 5, called(50));
         for stored in [false, true] {
             for local in 0..9 {
@@ -301,6 +313,9 @@ mod tests {
         assert_eq!(identities.get(role, 3).unwrap(), None);
         identities.undo();
         assert_eq!(identities.get(role, 3).unwrap(), Some(&called(3)));
+        identities.put(role, 3, called(30));
+        assert!(identities.forget(role), "what it was called since is forgotten");
+        assert_eq!(identities.get(role, 3).unwrap(), None);
     }
 
     fn holds(known: &mut Generations, local: i64) -> bool {

@@ -60,6 +60,8 @@ pub(super) struct Place {
     executed: Executed,
     /// The transaction begun and not yet committed.
     begun: Option<Begun>,
+    /// The one before it, if the log goes on without its end.
+    cut: Option<Begun>,
     /// Nothing has begun since the dump did: what comes is the head of the file, which stands before
     /// the place where capture resumes.
     resuming: bool,
@@ -79,6 +81,35 @@ pub(super) enum Begun {
     Mariadb { domain: u32, server: u32, number: u64 },
 }
 
+impl Begun {
+    /// Whether its number comes after that of another of the same origin.
+    fn is_after(&self, other: &Begun) -> bool {
+        match (self, other) {
+            (
+                Begun::Mysql { source, tag, number },
+                Begun::Mysql { source: other, tag: other_tag, number: before },
+            ) => (source, tag) == (other, other_tag) && number > before,
+            (
+                Begun::Mariadb { domain, server, number },
+                Begun::Mariadb { domain: other, server: other_server, number: before },
+            ) => (domain, server) == (other, other_server) && number > before,
+            (Begun::Mysql { .. } | Begun::Mariadb { .. }, _) => false,
+        }
+    }
+}
+
+impl fmt::Display for Begun {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Begun::Mysql { source, tag, number } if tag.is_empty() => {
+                write!(out, "{source}:{number}")
+            }
+            Begun::Mysql { source, tag, number } => write!(out, "{source}:{tag}:{number}"),
+            Begun::Mariadb { domain, server, number } => write!(out, "{domain}-{server}-{number}"),
+        }
+    }
+}
+
 impl Place {
     /// The place a dump starts at.
     pub(super) fn new(position: &Position) -> Result<Place, Error> {
@@ -95,6 +126,7 @@ impl Place {
             offset: position.offset,
             executed,
             begun: None,
+            cut: None,
             resuming: true,
         })
     }
@@ -131,10 +163,19 @@ impl Place {
         }
     }
 
-    /// A transaction with a GTID begins.
-    pub(super) fn begin(&mut self, begun: Option<Begun>) {
+    /// A transaction begins, with a GTID if it has one. Tells the one before it that was cut off and
+    /// committed all the same: what was not committed leaves its number to the next.
+    pub(super) fn begin(&mut self, begun: Option<Begun>) -> Option<Begun> {
+        let cut = self.cut.take();
+        let committed = cut.filter(|cut| begun.as_ref().is_some_and(|begun| begun.is_after(cut)));
         self.begun = begun;
         self.resuming = false;
+        committed
+    }
+
+    /// The log goes on without the end of the transaction begun last: it does not count as executed.
+    pub(super) fn cut_off(&mut self) {
+        self.cut = self.begun.take();
     }
 
     /// The transaction begun last is over, committed or not: it will not be sent again.
@@ -276,6 +317,29 @@ mod tests {
         place.passed(&Header { kind: FORMAT_DESCRIPTION, ..header(122, 0, 0) });
         place.passed(&header(79, 5_079, 0));
         assert_eq!(place.position().offset, 5_079);
+    }
+
+    #[test]
+    fn a_number_that_is_given_again_has_not_been_executed_before() {
+        let begun = |number| Some(Begun::Mariadb { domain: 0, server: 1, number });
+        let mut place = start();
+        place.begin(begun(7));
+        place.done();
+        place.begin(begun(8));
+        place.cut_off();
+        assert_eq!(place.position().gtids.as_deref(), Some("0-1-7"));
+        assert!(place.begin(begun(8)).is_none());
+        assert_eq!(place.position().gtids.as_deref(), Some("0-1-7"));
+        place.done();
+        assert_eq!(place.position().gtids.as_deref(), Some("0-1-8"));
+        // One whose number is not given again was committed.
+        place.begin(begun(9));
+        place.cut_off();
+        let committed = place.begin(begun(10)).map(|cut| cut.to_string());
+        assert_eq!(committed.as_deref(), Some("0-1-9"));
+        // Of another origin, it says nothing.
+        place.cut_off();
+        assert!(place.begin(Some(Begun::Mariadb { domain: 1, server: 1, number: 11 })).is_none());
     }
 
     #[test]

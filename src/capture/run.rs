@@ -382,6 +382,8 @@ impl Session<'_> {
             return Ok(());
         }
         let deadline = self.capture.options.heartbeat.saturating_mul(3);
+        // What is committed from here on may be behind the end that the server tells.
+        let now = self.capture.clock.now();
         let asked = tokio::time::timeout(deadline, self.follower.fetcher.log_end(&self.server));
         let silent = || Error::Silent { seconds: deadline.as_secs() };
         let end = asked.await.map_err(|_elapsed| silent())??;
@@ -392,7 +394,7 @@ impl Session<'_> {
             let checked = tokio::time::timeout(deadline, self.follower.check_definitions(&end));
             checked.await.map_err(|_elapsed| silent())??;
             if at_end && self.storing.is_none() && self.follower.position() == self.written {
-                self.capture.teller().read_all(self.capture.clock.now()).await;
+                self.capture.teller().read_all(now).await;
             }
             return Ok(());
         }

@@ -93,7 +93,7 @@ fn takes_rows(words: Words<'_>) -> bool {
 /// Whether a `CREATE TABLE` also fills the table. A log of rows has the definition alone.
 fn fills(words: Words<'_>) -> bool {
     let head: Vec<_> = words.clone().skip(1).take(3).collect();
-    if !head.iter().any(|word| word.is("TABLE")) || head.iter().any(|word| word.is("TEMPORARY")) {
+    if !is_of_lasting(&head, &["TABLE"]) {
         return false;
     }
     let mut before_is_values = false;
@@ -117,17 +117,23 @@ pub fn mentions(sql: &str, schema: &str, database: &str, table: &str) -> bool {
 /// the tables that they are named like.
 pub(super) fn defines_tables(sql: &str) -> bool {
     readings(sql).any(|mut words| {
-        let is = |word: &Word<'_>, keywords: &[&str]| keywords.iter().any(|name| word.is(name));
         let first = words.next();
         // As in CREATE OR REPLACE TABLE, or ALTER ONLINE IGNORE TABLE.
         let head: Vec<_> = words.take(3).collect();
-        let noun = |word: &Word<'_>| is(word, &["TABLE", "TABLES", "DATABASE", "SCHEMA"]);
-        // A table may be called so too.
-        let mut before = head.iter().take_while(|word| !noun(word));
-        first.is_some_and(|first| is(&first, &["ALTER", "CREATE", "DROP", "RENAME"]))
-            && head.iter().any(noun)
-            && !before.any(|word| word.is("TEMPORARY"))
+        first.is_some_and(|first| is_one_of(&first, &["ALTER", "CREATE", "DROP", "RENAME"]))
+            && is_of_lasting(&head, &["TABLE", "TABLES", "DATABASE", "SCHEMA"])
     })
+}
+
+fn is_one_of(word: &Word<'_>, keywords: &[&str]) -> bool {
+    keywords.iter().any(|keyword| word.is(keyword))
+}
+
+/// Whether the words behind a verb speak of one of these things, and not of a temporary one.
+fn is_of_lasting(head: &[Word<'_>], things: &[&str]) -> bool {
+    // A table may be called TEMPORARY too.
+    let mut before = head.iter().take_while(|word| !is_one_of(word, things));
+    head.iter().any(|word| is_one_of(word, things)) && !before.any(|word| word.is("TEMPORARY"))
 }
 
 /// Whether a statement takes all tables of a database away.
@@ -158,9 +164,12 @@ pub(super) fn xid(format: u32, global: &[u8], branch: &[u8]) -> String {
 /// Whether a statement's rows follow it in the same transaction, as those of MySQL's
 /// `CREATE TABLE ... SELECT` do.
 pub(super) fn starts_transaction(sql: &str) -> bool {
-    let end = words(sql)
-        .fold([false; 2], |[_, start], word| [start && word.is("TRANSACTION"), word.is("START")]);
-    end == [true, false]
+    readings(sql).any(|words| {
+        let end = words.fold([false; 2], |[_, start], word| {
+            [start && word.is("TRANSACTION"), word.is("START")]
+        });
+        end == [true, false]
+    })
 }
 
 #[cfg(test)]
@@ -206,6 +215,7 @@ mod tests {
             ("create or replace table a (b int) as select 1", Statement::InPlaceOfRows),
             ("CREATE TABLE a (`select` INT) VALUES ROW(1)", Statement::InPlaceOfRows),
             ("CREATE TABLE a AS VALUES (1)", Statement::InPlaceOfRows),
+            ("CREATE TABLE temporary SELECT * FROM obs", Statement::InPlaceOfRows),
             ("CREATE TABLE a AS TABLE obs", Statement::InPlaceOfRows),
             ("CREATE TABLE `a` (\n  `select` int\n) START TRANSACTION", Statement::Definition),
             ("CREATE TABLE a LIKE obs", Statement::Definition),
@@ -287,6 +297,8 @@ mod tests {
     #[test]
     fn rows_follow_a_table_created_from_a_query() {
         assert!(starts_transaction("CREATE TABLE `a` (\n `b` int\n) START TRANSACTION"));
+        // With NO_BACKSLASH_ESCAPES.
+        assert!(starts_transaction(r"CREATE TABLE a (b int) COMMENT 'C:\' START TRANSACTION"));
         assert!(!starts_transaction("CREATE TABLE a (b int)"));
         assert!(!starts_transaction("CREATE TABLE a (b int) -- START TRANSACTION"));
     }

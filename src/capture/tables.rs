@@ -8,7 +8,7 @@ use super::alter::{Effect, effect, recasts};
 use super::decode::{Charset, ColumnFacts, ColumnType, MapColumn};
 use super::statement::{defines_tables, drops_database};
 use super::words::Mentions;
-use crate::database::schema::{LiveColumn, LiveSchema, LiveTable};
+use crate::database::schema::{ForeignKey, LiveColumn, LiveSchema, LiveTable};
 use crate::schema_map::{BoundMap, MapFile, TableRule};
 use crate::value::Name;
 
@@ -227,6 +227,33 @@ impl Tables {
         BoundMap::bind(&self.file, &self.kept.schema)
     }
 
+    /// The map as it would be bound with these definitions of some tables.
+    pub(super) fn bind_with<'t>(&self, tables: impl Iterator<Item = &'t LiveTable>) -> BoundMap {
+        let mut schema = self.kept.schema.clone();
+        schema.tables.extend(tables.map(|table| (table.name.clone(), table.clone())));
+        BoundMap::bind(&self.file, &schema)
+    }
+
+    /// A column whose foreign key does not lead where any did that was known last, where the map
+    /// does not say what it refers to.
+    pub(super) fn led_elsewhere(&self, now: &LiveTable) -> Option<Name> {
+        let last = self.last(&now.name)?;
+        let Some(TableRule::Mapped(rule)) = self.file.tables.get(&now.name) else { return None };
+        let stated = |column: &Name| {
+            rule.references.contains_key(column)
+                || rule.plain.contains(column)
+                || rule.left_out.contains_key(column)
+        };
+        let known = |key: &&ForeignKey| {
+            let same =
+                |known: &ForeignKey| (&known.columns, &known.table) == (&key.columns, &key.table);
+            last.foreign_keys.iter().any(same)
+        };
+        let mut columns =
+            now.foreign_keys.iter().filter(|key| !known(key)).flat_map(|key| &key.columns);
+        columns.find(|column| !stated(column)).cloned()
+    }
+
     /// The map bound to other definitions.
     pub(super) fn bind_to(&self, schema: &LiveSchema) -> BoundMap {
         BoundMap::bind(&self.file, schema)
@@ -261,17 +288,26 @@ pub(super) fn alike(one: &LiveTable, other: &LiveTable) -> bool {
 fn is_read_alike(live: &LiveTable, known: &LiveTable) -> bool {
     let columns = live.columns.len() == known.columns.len()
         && live.columns.iter().zip(&known.columns).all(|(live, known)| {
-            live.name == known.name && is_same_content(live, known) && live.extra == known.extra
+            live.name == known.name
+                && is_same_content(live, known)
+                && live.generated == known.generated
+                && counts(live) == counts(known)
         });
     columns
         && live.engine == known.engine
         && live.foreign_keys.iter().all(|key| known.foreign_keys.contains(key))
 }
 
+/// Whether the server numbers the rows in this column. The rest of what it says beside the type it
+/// says in other words in another version.
+fn counts(column: &LiveColumn) -> bool {
+    column.extra.contains("auto_increment")
+}
+
 /// Whether two columns hold the same.
 fn is_same_content(one: &LiveColumn, other: &LiveColumn) -> bool {
-    (&one.data_type, &one.charset, one.unsigned, &one.members)
-        == (&other.data_type, &other.charset, other.unsigned, &other.members)
+    (&one.data_type, one.charset_now(), one.unsigned, &one.members)
+        == (&other.data_type, other.charset_now(), other.unsigned, &other.members)
 }
 
 /// Whether all columns of a definition hold what they held in another, where neither the log's rows
@@ -351,4 +387,91 @@ pub(super) fn with_keys_of(mut table: LiveTable, known: &[&LiveTable]) -> LiveTa
     keys.retain(|key| key.columns.iter().all(has));
     indexes.retain(|index| index.columns.iter().all(has));
     LiveTable { foreign_keys: keys, indexes, ..table }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAP: &str = "version = 1\n[defaults]\nidentity = \"uuid\"\n\
+        [classes.all]\ndirection = \"up\"\n[tables]\n\
+        note = { class = \"all\", plain = [\"stated\"] }\n";
+
+    fn column(name: &str, charset: Option<&str>, extra: &str) -> LiveColumn {
+        LiveColumn {
+            name: name.into(),
+            data_type: if charset.is_some() { "varchar" } else { "int" }.to_owned(),
+            column_type: String::new(),
+            nullable: true,
+            default: None,
+            charset: charset.map(ToOwned::to_owned),
+            collation: None,
+            extra: extra.to_owned(),
+            unsigned: false,
+            generated: false,
+            members: Vec::new(),
+            characters_max: None,
+            precision: None,
+            scale: None,
+        }
+    }
+
+    fn schema(columns: Vec<LiveColumn>, keys: &[(&str, &str)]) -> LiveSchema {
+        let foreign_key = |(column, table): &(&str, &str)| ForeignKey {
+            name: "f".to_owned(),
+            columns: vec![(*column).into()],
+            table: (*table).into(),
+            referenced: vec!["id".into()],
+            on_delete: String::new(),
+            on_update: String::new(),
+        };
+        let note = LiveTable {
+            name: "note".into(),
+            engine: "InnoDB".to_owned(),
+            columns,
+            indexes: Vec::new(),
+            foreign_keys: keys.iter().map(foreign_key).collect(),
+            rows_estimate: 0,
+            triggers: Vec::new(),
+            system_versioned: false,
+        };
+        let tables = [(Name::from("note"), note)].into_iter().collect();
+        LiveSchema { database: "clinic".to_owned(), tables }
+    }
+
+    fn known(schema: LiveSchema) -> Tables {
+        Tables::at_end(Arc::new(MapFile::parse(MAP, "test.toml").unwrap()), schema)
+    }
+
+    #[test]
+    fn what_another_version_says_in_other_words_is_no_other_definition() {
+        let of = |charset, extra| schema(vec![column("text", Some(charset), extra)], &[]);
+        let before = || known(of("utf8", "on update CURRENT_TIMESTAMP"));
+        let doubted = |live: LiveSchema| before().doubt_unlike(&live);
+        let after = "default_generated on update current_timestamp()";
+        assert!(doubted(of("utf8mb3", after)).is_empty());
+        assert_eq!(doubted(of("utf8mb4", after)), ["note".into()]);
+        let mut generated = of("utf8", "stored generated");
+        let note = generated.tables.get_mut("note").unwrap();
+        note.columns.iter_mut().for_each(|column| column.generated = true);
+        assert_eq!(doubted(generated), ["note".into()]);
+        let number = |extra| schema(vec![column("id", None, extra)], &[]);
+        assert_eq!(known(number("")).doubt_unlike(&number("auto_increment")), ["note".into()]);
+    }
+
+    #[test]
+    fn a_foreign_key_leads_elsewhere_if_none_led_there() {
+        let of = |keys: &[(&str, &str)]| {
+            schema(vec![column("near", None, ""), column("stated", None, "")], keys)
+        };
+        let led = |before: &[(&str, &str)], now: &[(&str, &str)]| {
+            known(of(before)).led_elsewhere(&of(now).tables["note"])
+        };
+        let near = Some(Name::from("near"));
+        assert_eq!(led(&[("near", "a")], &[("near", "b")]), near);
+        assert_eq!(led(&[], &[("near", "b")]), near);
+        assert_eq!(led(&[("near", "b")], &[("near", "b")]), None);
+        assert_eq!(led(&[("near", "b")], &[]), None);
+        assert_eq!(led(&[("stated", "a")], &[("stated", "b")]), None);
+    }
 }

@@ -50,7 +50,7 @@ impl From<Malformed> for Pause {
     }
 }
 
-/// Deciding rows kept in mind.
+/// Deciding rows of one table kept in mind.
 const DECISIONS_MAX: usize = 100_000;
 /// References inside of identities inside of references: binding refuses a circle, but what the index
 /// keeps may stem from another map.
@@ -72,28 +72,29 @@ enum Decided<'r> {
     Plain,
 }
 
-/// What the deciding rows of conditional references say: the table meant, if any.
+/// What the deciding rows of conditional references say: the table meant, if any. By deciding table,
+/// since each row of one makes all of it doubtful.
 #[derive(Debug, Default)]
 pub(super) struct Decisions {
-    known: HashMap<(Name, Name, i64), Option<String>>,
+    known: HashMap<Name, HashMap<(Name, i64), Option<String>>>,
 }
 
 impl Decisions {
     pub(super) fn put(&mut self, rule: &ConditionalRule, local: i64, text: Option<String>) {
-        if self.known.len() >= DECISIONS_MAX {
-            self.known.clear();
+        let of_table = self.known.entry(rule.decider.clone()).or_default();
+        if of_table.len() >= DECISIONS_MAX {
+            of_table.clear();
         }
-        self.known.insert((rule.decider.clone(), rule.column.clone(), local), text);
+        of_table.insert((rule.column.clone(), local), text);
     }
 
     /// A row of this table changed: what it decided may have changed too.
     pub(super) fn forget(&mut self, decider: &str) {
-        self.known.retain(|(table, _, _), _| &**table != decider);
+        self.known.remove(decider);
     }
 
     fn decided<'r>(&self, rule: &'r ConditionalRule, local: i64) -> Option<Decided<'r>> {
-        let key = (rule.decider.clone(), rule.column.clone(), local);
-        let decided = self.known.get(&key)?;
+        let decided = self.known.get(&rule.decider)?.get(&(rule.column.clone(), local))?;
         let table = decided
             .as_ref()
             .and_then(|text| rule.tables.iter().find(|(value, _)| value == text))
@@ -360,7 +361,9 @@ mod tests {
             decisions.put(&rule, local, None);
             assert!(decisions.decided(&rule, local).is_some());
         }
-        assert!(decisions.known.len() <= DECISIONS_MAX);
+        assert!(decisions.known.values().all(|known| known.len() <= DECISIONS_MAX));
+        decisions.forget("kind");
+        assert!(decisions.decided(&rule, 3 * 100_000 - 1).is_none());
     }
 
     #[test]

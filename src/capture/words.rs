@@ -189,6 +189,11 @@ impl<'a> Iterator for Words<'a> {
 }
 
 impl<'a> Words<'a> {
+    /// The text behind the last word.
+    pub(super) fn rest(&self) -> &'a str {
+        self.rest
+    }
+
     /// What follows the comment that stands here, or the opening of one that is executed.
     fn comment(&self) -> Option<&'a str> {
         let rest = self.rest;

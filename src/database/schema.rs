@@ -65,6 +65,13 @@ pub struct LiveColumn {
     pub scale: Option<u32>,
 }
 
+impl LiveColumn {
+    /// Its character set by one name: older servers call `utf8mb3` by its former name.
+    pub fn charset_now(&self) -> Option<&str> {
+        self.charset.as_deref().map(|charset| if charset == "utf8" { "utf8mb3" } else { charset })
+    }
+}
+
 /// One index.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct LiveIndex {

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::support::{Captured, Capturing, capture_options, on_both, openmrs_map};
 
-const PERSON: &str = "5f87c042-6814-11e8-923f-e9a88dcb533f";
+pub(crate) const PERSON: &str = "5f87c042-6814-11e8-923f-e9a88dcb533f";
 const CONCEPT: &str = "162552AAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 const DAEMON: &str = "A4F30A1B-5EB9-11DF-A648-37A07F9C90FB";
 

@@ -13,7 +13,9 @@ use headwater_rig::{Flavor, Server, ServerOptions};
 use mysql_async::prelude::Queryable as _;
 use tempfile::TempDir;
 
+use crate::support::ledger::EXACT;
 use crate::support::{Capturing, capture_options, on, on_all, on_both};
+use crate::surprises::SURPRISES;
 
 const DATABASE: &str = "clinic";
 const MAP: &str = "version = 1\n[defaults]\nclass = \"all\"\nidentity = \"uuid\"\n\
@@ -256,6 +258,36 @@ async fn what_rows_are_called_is_asked_anew_after_rows_were_given_up(flavor: Fla
     clinic.deletes_as("P").await;
 }
 
+/// Nothing in the log tells of the numbers that rows get with a new key column.
+async fn rows_numbered_anew_are_called_what_they_are_from_then_on(flavor: Flavor) {
+    let mut clinic = Clinic::start(flavor).await;
+    clinic.sql("INSERT INTO ward (uuid) VALUES ('w-3')").await;
+    assert_eq!(clinic.only().await.kind, Kind::Insert);
+    clinic.sql("DELETE FROM ward WHERE uuid = 'w-1'").await;
+    assert_eq!(clinic.only().await.kind, Kind::Delete);
+    assert_eq!(clinic.referred("ward_id", 2).await, named("w-2"));
+    assert_eq!(clinic.referred("ward_id", 3).await, named("w-3"));
+    clinic.sql("UPDATE note SET ward_id = NULL").await;
+    assert_eq!(clinic.next().await.len(), 2);
+    clinic
+        .sql(
+            "ALTER TABLE note DROP FOREIGN KEY note_ibfk_1;
+             ALTER TABLE ward DROP PRIMARY KEY, DROP COLUMN ward_id,
+               ADD COLUMN ward_id INT AUTO_INCREMENT PRIMARY KEY FIRST;
+             ALTER TABLE note ADD FOREIGN KEY (ward_id) REFERENCES ward (ward_id)",
+        )
+        .await;
+    for local in [1, 2] {
+        let uuid = format!("SELECT uuid FROM ward WHERE ward_id = {local}");
+        let uuid = clinic.server.ask(DATABASE, &uuid).await.unwrap().unwrap();
+        assert_ne!(uuid, format!("w-{local}"), "it has another number now");
+        assert_eq!(clinic.referred("ward_id", local).await, named(&uuid));
+        clinic.again().await;
+    }
+    clinic.stop().await;
+    SURPRISES.settle("rows numbered anew by a new key column", flavor, EXACT);
+}
+
 async fn what_was_not_committed_of_rows_that_stay_here_is_not_known(flavor: Flavor) {
     let mut clinic = Clinic::start(flavor).await;
     assert_eq!(clinic.referred("creator", 1).await, named("u-1"));
@@ -376,7 +408,10 @@ async fn another_server_s_files_are_not_taken_for_the_former_one_s(flavor: Flavo
     clinic.stop().await;
 }
 
-on_all!(rows_that_get_a_uuid_and_rows_that_refer_in_one_transaction);
+on_all!(
+    rows_that_get_a_uuid_and_rows_that_refer_in_one_transaction,
+    rows_numbered_anew_are_called_what_they_are_from_then_on,
+);
 mod both {
     use super::*;
     on_both!(

@@ -9,7 +9,7 @@ use headwater::schema_map::MapFile;
 use headwater::transport::Wanted;
 use headwater_rig::Flavor;
 
-use crate::capture::{Site, one, reference, text, told, value};
+use crate::capture::{PERSON, Site, one, reference, text, told, value};
 use crate::definitions::{Names, behind, refusal};
 use crate::support::ledger::{EXACT, NOT_THERE, REFUSED};
 use crate::support::{Capturing, capture_options, on_all, openmrs_map};
@@ -96,23 +96,34 @@ async fn rows_that_cannot_travel_any_more_are_refused_until_they_can(flavor: Fla
 const KINDS: &str = "ALTER TABLE location ADD COLUMN kind ENUM('old', 'new') NULL;
     UPDATE location SET kind = 'old' WHERE location_id = 12;";
 
-const THERE_AND_BACK: &str = "column defined otherwise and back while capture was behind";
-const THERE_AND_BACK_NAMED: &str =
-    "column defined otherwise and back while capture was behind, names in the log";
-
 async fn what_was_redefined_there_and_back_is_read_by_what_the_log_says(flavor: Flavor) {
+    let rows = [
+        "column defined otherwise and back while capture was behind",
+        "column defined otherwise and back while capture was behind, names in the log",
+    ];
+    there_and_back(flavor, "MODIFY kind ENUM('new', 'old') NULL", rows).await;
+}
+
+async fn what_was_dropped_and_added_again_is_read_by_what_the_log_says(flavor: Flavor) {
+    let rows = [
+        "column dropped, added again and defined back while capture was behind",
+        "column dropped, added again and defined back while capture was behind, names in the log",
+    ];
+    there_and_back(flavor, "DROP COLUMN kind, ADD COLUMN kind ENUM('new', 'old') NULL", rows).await;
+}
+
+async fn there_and_back(flavor: Flavor, there: &str, [nameless, named]: [&str; 2]) {
     for names in Names::of(flavor) {
         let site = Site::start_with(flavor, names.options(flavor)).await;
         site.sql(KINDS).await;
         site.captured(1).await;
-        let site = behind(
-            site,
-            "ALTER TABLE location MODIFY kind ENUM('new', 'old') NULL;
+        let behind_it = format!(
+            "ALTER TABLE location {there};
              UPDATE location SET kind = 'new' WHERE location_id = 12;
              ALTER TABLE location MODIFY kind ENUM('old', 'new') NULL;
-             UPDATE location SET kind = 'old' WHERE location_id = 12;",
-        )
-        .await;
+             UPDATE location SET kind = 'old' WHERE location_id = 12;"
+        );
+        let site = behind(site, &behind_it).await;
         if matches!(names, Names::Missing) {
             let words = refusal(&site).await;
             assert!(words.contains("it is defined anew at"), "{words}");
@@ -125,14 +136,146 @@ async fn what_was_redefined_there_and_back_is_read_by_what_the_log_says(flavor: 
         }
         site.capturing.stop().await;
         let (row, outcome) = match names {
-            Names::Missing => (THERE_AND_BACK, REFUSED),
-            Names::Logged => (THERE_AND_BACK_NAMED, EXACT),
+            Names::Missing => (nameless, REFUSED),
+            Names::Logged => (named, EXACT),
         };
         SURPRISES.settle(row, flavor, outcome);
     }
     if flavor == Flavor::Mysql56 {
-        SURPRISES.settle(THERE_AND_BACK_NAMED, flavor, NOT_THERE);
+        SURPRISES.settle(named, flavor, NOT_THERE);
     }
+}
+
+/// What a column refers to stands nowhere in the log, whatever it says of its columns.
+async fn a_foreign_key_led_elsewhere_is_refused_until_it_leads_there(flavor: Flavor) {
+    for names in Names::of(flavor) {
+        let site = Site::start_with(flavor, names.options(flavor)).await;
+        site.sql(
+            "ALTER TABLE location ADD COLUMN near INT NULL;
+             UPDATE location SET name = 'before' WHERE location_id = 12;",
+        )
+        .await;
+        site.captured(1).await;
+        let site = behind(
+            site,
+            "ALTER TABLE location ADD CONSTRAINT f FOREIGN KEY (near) REFERENCES location (location_id);
+             UPDATE location SET near = 12 WHERE location_id = 12;
+             ALTER TABLE location DROP FOREIGN KEY f;
+             UPDATE location SET near = NULL WHERE location_id = 12;
+             ALTER TABLE location ADD CONSTRAINT g FOREIGN KEY (near) REFERENCES person (person_id);
+             UPDATE location SET near = 41 WHERE location_id = 12;",
+        )
+        .await;
+        let words = refusal(&site).await;
+        for part in ["table location: what its column near refers to", "accept = [\""] {
+            assert!(words.contains(part), "{names:?}: {words}");
+        }
+        assert_eq!(site.captured(1).await.len(), 1, "what came before is in the spool");
+        let site = again(site, openmrs_map(), &[place(&words)]).await;
+        let transactions = site.captured(3).await;
+        let near = value(&transactions[2].changes[0], "near");
+        assert_eq!(near, reference("person", PERSON), "{names:?}");
+        site.capturing.stop().await;
+    }
+    SURPRISES.settle("foreign key led to another table while capture was behind", flavor, REFUSED);
+}
+
+const SLOTS: &str = "CREATE TABLE place (place_id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(20))
+      ENGINE = InnoDB;
+    INSERT INTO place (name) VALUES ('here');
+    CREATE TABLE slot (slot_id INT AUTO_INCREMENT PRIMARY KEY, uuid CHAR(38) NOT NULL UNIQUE,
+      place_id INT NULL, FOREIGN KEY (place_id) REFERENCES place (place_id)) ENGINE = InnoDB";
+/// The application's next version, which fills the new column by its default.
+const PLACES_NAMED: &str =
+    "ALTER TABLE place ADD COLUMN uuid CHAR(38) NOT NULL DEFAULT 'p-1', ADD UNIQUE KEY (uuid);";
+const SLOT: &str = "INSERT INTO slot (uuid, place_id) VALUES ('s-2', 1);";
+
+/// Capture from the beginning on with a map of slots alone, then what happens behind it, then capture
+/// with a map of their places too.
+async fn places_mapped_later(flavor: Flavor, names: Names, happens: &str) -> Site {
+    let before = "place = { exclude = \"has no uuid yet\" }\n\
+        slot = { class = \"all\", left_out = [\"place_id\"] }\n";
+    let after = "place = { class = \"all\" }\nslot = { class = \"all\" }\n";
+    let site = Site::start_with(flavor, names.options(flavor)).await;
+    site.sql(SLOTS).await;
+    let Site { server, folder: _, capturing } = site;
+    capturing.stop().await;
+    let folder = tempfile::tempdir().unwrap();
+    let options = capture_options(&server, "openmrs", map_of(before));
+    let capturing = Capturing::start(options, &folder).await;
+    let site = Site { server, folder, capturing };
+    site.sql("INSERT INTO slot (uuid, place_id) VALUES ('s-1', 1)").await;
+    site.captured(1).await;
+    let Site { server, folder, capturing } = site;
+    capturing.stop().await;
+    server.sql_in("openmrs", happens).await.unwrap();
+    let options = capture_options(&server, "openmrs", map_of(after));
+    let capturing = Capturing::start_only(options, &folder);
+    Site { server, folder, capturing }
+}
+
+/// By the book: in step, stopped, the tables altered, the new map, started.
+async fn rows_travel_once_what_they_refer_to_fits_the_new_map(flavor: Flavor) {
+    for names in Names::of(flavor) {
+        for more in ["", "ALTER TABLE slot ADD COLUMN more INT NULL DEFAULT 7;"] {
+            let happens = format!("{PLACES_NAMED}{more}{SLOT}");
+            let site = places_mapped_later(flavor, *names, &happens).await;
+            let transactions = site.captured(2).await;
+            assert_eq!(told(&transactions), ["Insert slot", "Insert slot"], "{names:?} {more}");
+            let place = value(&transactions[1].changes[0], "place_id");
+            assert_eq!(place, reference("place", "p-1"), "{names:?} {more}");
+            site.capturing.stop().await;
+        }
+    }
+    SURPRISES.settle("tables altered to fit a new map before it is used", flavor, EXACT);
+}
+
+async fn rows_from_before_their_tables_fitted_the_map_are_refused(flavor: Flavor) {
+    let after = "place = { class = \"all\" }\nslot = { class = \"all\" }\n";
+    for names in Names::of(flavor) {
+        let happens =
+            format!("{SLOT} {PLACES_NAMED} INSERT INTO slot (uuid, place_id) VALUES ('s-3', 1)");
+        let site = places_mapped_later(flavor, *names, &happens).await;
+        let words = refusal(&site).await;
+        for part in ["slot", "it refers to place, which cannot travel", "accept = [\""] {
+            assert!(words.contains(part), "{names:?}: {words}");
+        }
+        assert_eq!(site.captured(1).await.len(), 1, "what came before is in the spool");
+        let site = again(site, map_of(after), &[place(&words)]).await;
+        let transactions = site.captured(2).await;
+        assert_eq!(transactions[1].changes[0].identity, one("s-3"), "{names:?}");
+        site.capturing.stop().await;
+    }
+    SURPRISES.settle("rows from before their tables fitted the map", flavor, REFUSED);
+}
+
+/// As on a first start that could not ask the database whether its tables fit.
+async fn rows_of_a_table_that_never_fitted_the_map_are_refused(flavor: Flavor) {
+    let map = "slot = { class = \"all\" }\n";
+    let site = Site::start_with(flavor, Names::Missing.options(flavor)).await;
+    site.sql(
+        "CREATE TABLE slot (slot_id INT AUTO_INCREMENT PRIMARY KEY, uuid CHAR(38) NOT NULL UNIQUE)
+           ENGINE = MyISAM",
+    )
+    .await;
+    let Site { server, folder: _, capturing } = site;
+    capturing.stop().await;
+    let folder = tempfile::tempdir().unwrap();
+    let capturing =
+        Capturing::start(capture_options(&server, "openmrs", map_of(map)), &folder).await;
+    let site = Site { server, folder, capturing };
+    site.sql("INSERT INTO slot (uuid) VALUES ('s-1')").await;
+    let words = refusal(&site).await;
+    for part in ["table slot", "its engine MyISAM", "accept = [\""] {
+        assert!(words.contains(part), "{words}");
+    }
+    // What is given up is the one place.
+    site.sql("ALTER TABLE slot ENGINE = InnoDB; INSERT INTO slot (uuid) VALUES ('s-2')").await;
+    let site = again(site, map_of(map), &[place(&words)]).await;
+    let transactions = site.captured(1).await;
+    assert_eq!(transactions[0].changes[0].identity, one("s-2"));
+    site.capturing.stop().await;
+    SURPRISES.settle("rows of a table that never fitted the map", flavor, REFUSED);
 }
 
 /// The core map without locations and what refers to them, or with.
@@ -280,6 +423,11 @@ on_all!(
     a_column_given_a_foreign_key_refers_from_then_on,
     rows_that_cannot_travel_any_more_are_refused_until_they_can,
     what_was_redefined_there_and_back_is_read_by_what_the_log_says,
+    what_was_dropped_and_added_again_is_read_by_what_the_log_says,
+    a_foreign_key_led_elsewhere_is_refused_until_it_leads_there,
+    rows_travel_once_what_they_refer_to_fits_the_new_map,
+    rows_from_before_their_tables_fitted_the_map_are_refused,
+    rows_of_a_table_that_never_fitted_the_map_are_refused,
     a_table_mapped_later_is_read_as_it_is_by_then,
     what_was_defined_without_the_log_is_found_out,
     tables_given_up_stay_so_over_a_restart,

@@ -24,8 +24,19 @@ pub struct Query<'a> {
     pub sql_mode: Option<u64>,
     /// The thread of the session, which temporary tables belong to.
     pub thread: u32,
-    /// What [`Query::databases`] reads, each name with a zero after it.
-    databases: Option<&'a [u8]>,
+    databases: Databases<'a>,
+}
+
+/// The databases that a statement changed, as the server tells it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Databases<'a> {
+    /// It does not tell.
+    #[default]
+    Untold,
+    /// Each name with a zero after it.
+    Named(&'a [u8]),
+    /// They are too many to be listed.
+    Many,
 }
 
 /// The number of the storage engine's commit.
@@ -49,7 +60,7 @@ pub struct XaPrepare<'a> {
 struct Session<'a> {
     client_collation: Option<u16>,
     sql_mode: Option<u64>,
-    databases: Option<&'a [u8]>,
+    databases: Databases<'a>,
 }
 
 /// What stands between a `LOAD DATA`'s fixed part and its session's variables: where in the statement
@@ -96,25 +107,40 @@ impl<'a> Query<'a> {
         Ok(query)
     }
 
-    /// The databases that a statement in the place of rows changed, also through triggers and
-    /// functions. `None` if the server does not tell (`MariaDB`), or if they are too many.
-    pub fn databases(&self) -> Option<impl Iterator<Item = Cow<'_, str>>> {
-        let names = self.databases?.split_inclusive(|byte| *byte == 0);
-        Some(names.map(|name| String::from_utf8_lossy(until_zero(name))))
+    /// Whether a statement in the place of rows may have changed a database, also through triggers
+    /// and functions. `None` if the server does not tell (`MariaDB`).
+    pub fn may_change(&self, database: &str) -> Option<bool> {
+        let names = match self.databases {
+            Databases::Untold => return None,
+            Databases::Many => return Some(true),
+            Databases::Named(names) => names.split_inclusive(|byte| *byte == 0),
+        };
+        let mut names = names.map(|name| String::from_utf8_lossy(until_zero(name)));
+        Some(names.any(|name| name.to_lowercase() == database.to_lowercase()))
     }
 
     /// The statement as text, for telling BEGIN from COMMIT from DDL. What is not UTF-8, as servers
     /// log what they write themselves, is in the session's character set; what is not that either is
     /// replaced.
     pub fn text(&self) -> Cow<'_, str> {
-        let session = || {
-            let charset = Charset::of_collation(self.client_collation?.into()).ok()?;
-            text::decode(&self.sql, charset)
-        };
         match std::str::from_utf8(&self.sql) {
             Ok(text) => Cow::Borrowed(text),
-            Err(_) => session().unwrap_or_else(|| String::from_utf8_lossy(&self.sql)),
+            Err(_) => self.in_session().unwrap_or_else(|| String::from_utf8_lossy(&self.sql)),
         }
+    }
+
+    /// Every text that the statement could be: what a session in another character set wrote may
+    /// look like UTF-8.
+    pub fn texts(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let first = self.text();
+        let other = (!self.sql.is_ascii()).then(|| self.in_session()).flatten();
+        let other = other.filter(|other| *other != first);
+        std::iter::once(first).chain(other)
+    }
+
+    fn in_session(&self) -> Option<Cow<'_, str>> {
+        let charset = Charset::of_collation(self.client_collation?.into()).ok()?;
+        text::decode(&self.sql, charset)
     }
 }
 
@@ -147,16 +173,16 @@ fn status(bytes: &[u8]) -> Session<'_> {
 }
 
 /// Their number, and each name with a zero after it. Every BEGIN has them, so they are only passed.
-fn databases<'a>(cursor: &mut Cursor<'a>) -> Result<Option<&'a [u8]>, DecodeError> {
+fn databases<'a>(cursor: &mut Cursor<'a>) -> Result<Databases<'a>, DecodeError> {
     let count = cursor.u8()?;
     if count == TOO_MANY_DATABASES {
-        return Ok(None);
+        return Ok(Databases::Many);
     }
     let start = cursor.rest();
     for _ in 0..count {
         cursor.take(until_zero(cursor.rest()).len() + 1)?;
     }
-    Ok(start.get(..start.len() - cursor.rest().len()))
+    Ok(start.get(..start.len() - cursor.rest().len()).map_or(Databases::Many, Databases::Named))
 }
 
 fn counted(cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
@@ -195,5 +221,25 @@ mod tests {
         assert_eq!(Query::read(&utf8).unwrap().text(), "TRUNCATE m\u{e9}dicament");
         let neither = body(45, b"TRUNCATE m\xE9dicament");
         assert_eq!(Query::read(&neither).unwrap().text(), "TRUNCATE m\u{fffd}dicament");
+        let either = Query::read(&utf8).unwrap();
+        let texts: Vec<_> = either.texts().collect();
+        assert_eq!(texts, ["TRUNCATE m\u{e9}dicament", "TRUNCATE m\u{c3}\u{a9}dicament"]);
+        assert_eq!(Query::read(&body(8, b"TRUNCATE obs")).unwrap().texts().count(), 1);
+        let utf8 = body(45, "TRUNCATE m\u{e9}dicament".as_bytes());
+        assert_eq!(Query::read(&utf8).unwrap().texts().count(), 1);
+    }
+
+    #[test]
+    fn a_statement_that_changed_too_many_databases_may_have_changed_any() {
+        let query = |databases: &[u8]| {
+            let mut body = vec![1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            body.extend(u16::try_from(databases.len()).unwrap().to_le_bytes());
+            [&body, databases, b"\0UPDATE t SET a = 1"].concat()
+        };
+        let may = |databases: &[u8]| Query::read(&query(databases)).unwrap().may_change("openmrs");
+        assert_eq!(may(b""), None);
+        assert_eq!(may(b"\x0c\x01other\0"), Some(false));
+        assert_eq!(may(b"\x0c\x02other\0OpenMRS\0"), Some(true));
+        assert_eq!(may(&[12, TOO_MANY_DATABASES]), Some(true));
     }
 }

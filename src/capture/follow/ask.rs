@@ -81,10 +81,11 @@ impl Follower {
     /// Something happened to rows of a table and the log does not say what: what the index says of
     /// them is not believed any more, nor what they decided.
     pub(super) fn forget(&mut self, table: &Name) {
-        tracing::info!(%table, "what its rows are called will be asked anew");
         self.decisions.forget(table);
         let number = self.identities.number(table);
-        self.identities.forget(number);
+        if self.identities.forget(number) {
+            tracing::info!(%table, "what its rows are called will be asked anew");
+        }
         self.unfilled.insert(table.clone());
     }
 

@@ -1,17 +1,19 @@
 //! A row is never read with a definition that is not its own: where a statement may have changed
 //! the table, the log's own description decides, or the database is asked.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::refuse::{at, given_up, refused};
 use super::{Follower, Live, bound};
+use crate::capture::Error;
+use crate::capture::ahead::{self, Ahead};
 use crate::capture::alter::Effect;
 use crate::capture::decode::{ColumnFacts, DecodeError, MapColumn, Refusal, TableMapEvent};
 use crate::capture::place::Spot;
 use crate::capture::tables::{
     Doubt, Known, described, fits, is_disguised, same_contents, with_columns_of, with_keys_of,
 };
-use crate::capture::{Error, ahead};
 use crate::database::schema::{LiveSchema, LiveTable};
 use crate::schema_map::BoundMap;
 use crate::value::Name;
@@ -30,23 +32,33 @@ impl Follower {
         let logged = event.columns().map_err(|error| at(start, &error))?;
         let doubt = self.definitions.doubt_of(event.table);
         let fits = self.definitions.last(event.table).is_some_and(|known| fits(&logged, known));
-        if doubt == Doubt::None && fits {
+        let known = doubt == Doubt::None && fits;
+        if known && !is_lost(&self.map, event.table) {
             return Ok(true);
         }
-        let only_keys = doubt == Doubt::Keys && fits;
         // All in doubt are asked for together: looking ahead in the log once does for all of them.
         let mut doubtful = self.definitions.doubtful();
         if !doubtful.iter().any(|name| **name == *event.table) {
             doubtful.push(event.table.into());
         }
         let live = self.live_now(&doubtful).await?;
-        let found = if only_keys {
+        let found = if let Some(why) = self.led_elsewhere(event.table, &live, start).await? {
+            Err(why)
+        } else if known {
+            Ok(Vec::new())
+        } else if doubt == Doubt::Keys && fits {
             Ok(self.with_keys_now(event.table, &live))
         } else {
             self.definition(&logged, event, &doubtful, &live, start).await?
         };
         match found {
-            Ok(tables) => {
+            Ok(mut tables) => {
+                if self.would_lose(event.table, &tables, &live) {
+                    // Perhaps what it refers to fits the map by now.
+                    doubtful.retain(|name| **name != *event.table);
+                    let ahead = self.ahead(&doubtful, start).await?;
+                    tables.extend(self.settled(&doubtful, &live, &ahead, None));
+                }
                 if !self.bind_anew(event.table, tables, &live, start)? {
                     return Ok(false);
                 }
@@ -59,7 +71,7 @@ impl Follower {
             Err(why) => {
                 let full =
                     "With binlog_row_metadata = FULL the log itself says what its rows mean. ";
-                let full = if is_named(&logged) { "" } else { full };
+                let full = if why.ends_with(NAMELESS) { full } else { "" };
                 let remedy = format!("{full}{}", given_up(start));
                 return Err(refused(start, &format!("table {}: {why}", event.table), &remedy));
             }
@@ -90,8 +102,35 @@ impl Follower {
         vec![with_columns_of(now, last)]
     }
 
+    /// Why what a column refers to at this place is not known: it leads elsewhere now, and the log goes
+    /// on with a statement that may have ended what it was until then.
+    async fn led_elsewhere(
+        &self,
+        table: &str,
+        now: &LiveSchema,
+        start: &Spot,
+    ) -> Result<Option<String>, Error> {
+        let elsewhere = now.tables.get(table).and_then(|now| self.definitions.led_elsewhere(now));
+        let Some(column) = elsewhere else { return Ok(None) };
+        let mut ahead = self.ahead(&[table.into()], start).await?;
+        let place = ahead.remove(table).and_then(|ahead| ahead.unties);
+        Ok(place.map(|place| {
+            format!(
+                "what its column {column} refers to may be defined anew at {place} too, so what it \
+                 refers to until then is not known"
+            )
+        }))
+    }
+
+    /// Whether the rows of a table could not travel with these definitions.
+    fn would_lose(&self, table: &str, tables: &[LiveTable], live: &LiveSchema) -> bool {
+        let unseen = self.definitions.unseen();
+        let glimpsed = unseen.iter().filter_map(|name| live.tables.get(name));
+        is_lost(&self.definitions.bind_with(glimpsed.chain(tables)), table)
+    }
+
     /// Binds the map to what has become known with the definition of `table`. Refuses what would
-    /// leave out rows that travelled so far; where it was accepted, it is false, the rows of this
+    /// leave out its rows, or others that travelled so far; where it was accepted, it is false, the rows of this
     /// place are given up, and the table's next rows are refused again.
     fn bind_anew(
         &mut self,
@@ -102,8 +141,7 @@ impl Follower {
     ) -> Result<bool, Error> {
         let former: Vec<Known> =
             tables.iter().map(|table| self.definitions.known(&table.name)).collect();
-        let made = former.iter().filter(|known| *known.table == *table && known.last.is_none());
-        let mut travelled: Vec<Name> = made.map(|known| known.table.clone()).collect();
+        let mut travelled: Vec<Name> = vec![table.into()];
         travelled.extend(self.map.tables.keys().cloned());
         for table in tables {
             self.definitions.define(table);
@@ -112,7 +150,7 @@ impl Follower {
         let unseen = self.definitions.unseen();
         self.definitions.glimpse(unseen.iter().filter_map(|name| live.tables.get(name)).cloned());
         let mut map = self.definitions.bind();
-        let lost = |map: &BoundMap| travelled.iter().any(|name| !map.tables.contains_key(name));
+        let lost = |map: &BoundMap| travelled.iter().any(|name| is_lost(map, name));
         let (own, others): (Vec<_>, Vec<_>) =
             former.into_iter().partition(|known| *known.table == *table);
         if lost(&map) && !others.is_empty() {
@@ -127,8 +165,8 @@ impl Follower {
             self.definitions.forget(name);
         }
         if lost(&map) {
-            let lost = travelled.iter().filter(|name| !map.tables.contains_key(*name));
-            let mut lost: Vec<&Name> = lost.collect();
+            let mut lost: Vec<&Name> =
+                travelled.iter().filter(|name| is_lost(&map, name)).collect();
             // The table itself first: others may be lost by it.
             lost.sort_by_key(|name| (***name != *table, *name));
             lost.dedup();
@@ -172,34 +210,58 @@ impl Follower {
             let what = "its rows were written with another definition than it has now";
             return Ok(Err(what.to_owned() + unknown));
         }
+        let ahead = self.ahead(doubtful, start).await?;
+        let settled = self.settled(doubtful, now, &ahead, Some((table, logged)));
+        let anew = ahead.get(table).and_then(|ahead| ahead.anew.as_ref());
+        match anew.filter(|_| !settled.iter().any(|settled| *settled.name == *table)) {
+            Some((place, _)) => Ok(Err(format!(
+                "it is defined anew at {place} too, so how it is defined until then is not known\
+                 {unknown}"
+            ))),
+            None => Ok(Ok(settled)),
+        }
+    }
+
+    /// What the rest of the log does to tables.
+    async fn ahead(&self, tables: &[Name], start: &Spot) -> Result<HashMap<Name, Ahead>, Error> {
         let from = self.position();
         let (options, bytes_max) = (self.fetcher.options(), self.settings.inflated_bytes_max);
-        let ahead = ahead::definitions(options, &from, start, doubtful, bytes_max).await?;
-        // Names and places of columns stay, and what they hold is known if it is as it was.
-        let harmless = |name: &str| match ahead.get(name) {
+        ahead::definitions(options, &from, start, tables, bytes_max).await
+    }
+
+    /// Those of the tables in doubt that are known to have been here what they are now: names and
+    /// places of columns stay, and what they hold is as it was, as far as the rows of one of them,
+    /// `logged`, do not say it.
+    fn settled(
+        &self,
+        doubtful: &[Name],
+        now: &LiveSchema,
+        ahead: &HashMap<Name, Ahead>,
+        logged: Option<(&str, &[MapColumn])>,
+    ) -> Vec<LiveTable> {
+        let harmless = |name: &str| match ahead.get(name).and_then(|ahead| ahead.anew.as_ref()) {
             None | Some((_, Effect::Nothing | Effect::Keys)) => true,
             Some((_, Effect::Columns)) => false,
             Some((_, Effect::Contents)) => {
                 // Changed before and again after the row, they could have held anything in between.
                 let before = self.definitions.last(name);
                 let before = before.filter(|_| !self.definitions.is_recast(name));
-                let logged = (name == table).then_some(logged);
+                let logged = logged.filter(|(table, _)| name == *table).map(|(_, logged)| logged);
                 now.tables.get(name).is_some_and(|now| same_contents(now, before, logged))
             }
         };
-        if let Some((place, _)) = ahead.get(table).filter(|_| !harmless(table)) {
-            return Ok(Err(format!(
-                "it is defined anew at {place} too, so how it is defined until then is not known\
-                 {unknown}"
-            )));
-        }
         let settled = doubtful.iter().filter(|name| harmless(name.as_ref()));
         let present = settled.filter_map(|name| {
             let known: Vec<_> = self.definitions.last(name).into_iter().collect();
             Some(with_keys_of(now.tables.get(name)?.clone(), &known))
         });
-        Ok(Ok(present.collect()))
+        present.collect()
     }
+}
+
+/// Whether rows of a mapped table that ought to travel cannot.
+fn is_lost(map: &BoundMap, table: &str) -> bool {
+    !map.tables.contains_key(table) && !map.left_out.iter().any(|(name, _)| **name == *table)
 }
 
 /// The table was defined so that rows cannot travel any more: nothing is left out silently.

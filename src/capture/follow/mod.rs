@@ -125,11 +125,22 @@ enum Table {
     Other,
 }
 
+/// What has been read of a transaction's beginning: it is over only with its end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Beginning {
+    /// Nothing but its number, if anything.
+    #[default]
+    Unread,
+    Read,
+    /// A BEGIN, which no transaction has two of.
+    Statement,
+}
+
 #[derive(Default)]
 struct Transaction {
     /// A statement alone, which commits itself.
     standalone: bool,
-    began: bool,
+    beginning: Beginning,
     xa: bool,
     committed_micros: Option<i64>,
     origin: Option<NodeId>,
@@ -138,6 +149,10 @@ struct Transaction {
 }
 
 impl Transaction {
+    fn has_begun(&self) -> bool {
+        self.beginning != Beginning::Unread
+    }
+
     fn touches(&mut self, table: &Name) {
         if !self.tables.contains(table) {
             self.tables.push(table.clone());
@@ -242,11 +257,7 @@ impl Follower {
                 self.told.began = Some((self.place.file(), event.header.timestamp_seconds));
                 Ok(())
             }
-            Body::Rotate { file, offset } => {
-                self.tables.clear();
-                self.place.rotated(file, *offset);
-                Ok(())
-            }
+            Body::Rotate { file, offset } => self.rotated(file, *offset),
             Body::Heartbeat => {
                 self.told.caught_up = true;
                 Ok(())
@@ -271,7 +282,7 @@ impl Follower {
                 }),
                 Transaction {
                     standalone: gtid.is_standalone(),
-                    began: !gtid.is_standalone(),
+                    beginning: if gtid.is_standalone() { Beginning::Unread } else { Beginning::Read },
                     xa: gtid.is_prepared_xa(),
                     ..Transaction::default()
                 },
@@ -292,7 +303,7 @@ impl Follower {
             Body::TransactionPayload(_) => {
                 Err(refused(start, "a compressed transaction inside another", READ_AGAIN))
             }
-            Body::Incident(incident) => self.incident(incident, start),
+            Body::Incident(incident) => self.incident(incident, &event.header, start),
             Body::Unknown if !event.header.is_ignorable() => {
                 Err(self.unknown(event.header.kind, start))
             }
@@ -308,20 +319,44 @@ impl Follower {
         }
     }
 
+    fn rotated(&mut self, file: &str, offset: u64) -> Result<(), Error> {
+        if *file != *self.place.file() && self.transaction.is_some() {
+            self.cut_off()?;
+        }
+        self.tables.clear();
+        self.place.rotated(file, offset);
+        Ok(())
+    }
+
     fn begin(&mut self, begun: Option<Begun>, transaction: Transaction) -> Result<(), Error> {
         if self.transaction.is_some() {
-            // The server was killed while it wrote, and its log goes on without the end.
-            self.abandon()?;
+            self.cut_off()?;
         }
-        self.boundary = Some(self.place.spot());
-        self.place.begin(begun);
+        let start = self.place.spot();
+        if let Some(committed) = self.place.begin(begun)
+            && !self.is_accepted(&start)
+        {
+            let what = format!(
+                "the log goes on without the end of transaction {committed}, whose number is not \
+                 given again: it was committed, and its end is lost"
+            );
+            return Err(refused(&start, &what, &given_up(&start)));
+        }
+        self.boundary = Some(start);
         self.transaction = Some(transaction);
         Ok(())
     }
 
-    fn incident(&mut self, incident: &Incident, start: &Spot) -> Result<(), Error> {
+    fn incident(
+        &mut self,
+        incident: &Incident,
+        header: &Header,
+        start: &Spot,
+    ) -> Result<(), Error> {
         if self.is_accepted(start) {
             self.forget_all();
+            // It may have a GTID of its own.
+            self.end_of_statement(header);
             return Ok(());
         }
         let what =
@@ -347,11 +382,28 @@ impl Follower {
 
     /// Drops the open transaction, which was rolled back.
     fn abandon(&mut self) -> Result<(), Error> {
+        self.drop_open()?;
+        self.place.done();
+        self.boundary = None;
+        Ok(())
+    }
+
+    /// Drops the open transaction, of which the log has no end: the server was killed while it wrote.
+    /// The position stays before it until the next one begins, whose number tells whether it was
+    /// committed all the same.
+    fn cut_off(&mut self) -> Result<(), Error> {
+        if let Some(begun) = &self.boundary {
+            tracing::warn!(%begun, "the log goes on without the end of the transaction there");
+        }
+        self.drop_open()?;
+        self.place.cut_off();
+        Ok(())
+    }
+
+    fn drop_open(&mut self) -> Result<(), Error> {
         let in_store = self.assembly.abandon()?;
         self.rolled_back |= in_store || self.identities.gathered() > self.identities.settled();
         self.transaction = None;
-        self.place.done();
-        self.boundary = None;
         Ok(())
     }
 

@@ -4,12 +4,16 @@
 use std::sync::Arc;
 
 use super::refuse::{given_up, refused};
-use super::{Follower, Transaction};
+use super::unlogged::Unchecked;
+use super::{Beginning, Follower, Transaction};
 use crate::capture::Error;
+use crate::capture::alter::renumbers;
 use crate::capture::decode::{Header, Query};
 use crate::capture::place::Spot;
 use crate::capture::statement::{Statement, starts_transaction};
 use crate::capture::words::Mentions;
+use crate::schema_map::BoundTable;
+use crate::value::Name;
 
 impl Follower {
     pub(super) fn query(
@@ -22,11 +26,18 @@ impl Follower {
         let statement = Statement::read(&sql);
         match statement {
             Statement::Begin => {
+                if self
+                    .transaction
+                    .as_ref()
+                    .is_some_and(|open| open.beginning == Beginning::Statement)
+                {
+                    self.cut_off()?;
+                }
                 if self.transaction.is_none() {
                     self.begin(None, Transaction::default())?;
                 }
                 if let Some(transaction) = &mut self.transaction {
-                    transaction.began = true;
+                    transaction.beginning = Beginning::Statement;
                 }
             }
             Statement::Commit => self.commit(header),
@@ -46,20 +57,24 @@ impl Follower {
             }
             Statement::Xa => self.xa(&sql, header, start)?,
             Statement::Rowless => {
-                self.rowless(query, &sql, start)?;
-                self.doubt(query, &sql);
+                for sql in query.texts() {
+                    self.rowless(query, &sql, start)?;
+                }
+                self.doubt(query);
                 self.end_of_statement(header);
             }
             Statement::InPlaceOfRows => {
-                self.in_place_of_rows(query, &sql, header, start)?;
-                self.doubt(query, &sql);
+                for sql in query.texts() {
+                    self.in_place_of_rows(query, &sql, header, start)?;
+                }
+                self.doubt(query);
                 self.end_of_statement(header);
             }
             Statement::Definition => {
-                self.doubt(query, &sql);
+                self.doubt(query);
                 if starts_transaction(&sql) {
                     // CREATE TABLE ... SELECT: its rows follow.
-                    self.transaction.get_or_insert_default().began = true;
+                    self.transaction.get_or_insert_default().beginning = Beginning::Read;
                     return Ok(());
                 }
                 self.end_of_statement(header);
@@ -69,16 +84,41 @@ impl Follower {
     }
 
     /// Notes what a statement may have defined anew.
-    fn doubt(&mut self, query: &Query<'_>, sql: &str) {
-        if self.definitions.doubt(sql, &query.schema) {
+    fn doubt(&mut self, query: &Query<'_>) {
+        for sql in query.texts() {
+            if !self.definitions.doubt(&sql, &query.schema) {
+                continue;
+            }
             // What the tables are like now is to be asked for again.
             self.live = None;
+            if matches!(self.unchecked, Some(Unchecked::Against(_))) {
+                self.unchecked = Some(Unchecked::All);
+            }
+            for table in self.renumbered(&sql, &query.schema) {
+                tracing::warn!(
+                    %table,
+                    "its rows may have other numbers from here on, and what they are called is asked \
+                     anew; rows that referred to it by their former numbers may be wrong"
+                );
+                self.forget(&table);
+            }
         }
     }
 
+    /// The tables whose rows may have other values in their key columns after a statement.
+    fn renumbered(&self, sql: &str, schema: &str) -> Vec<Name> {
+        let mentions = Mentions::defined(sql, schema, &self.settings.database);
+        let renumbers = |table: &&Arc<BoundTable>| {
+            let key = table.local_key.and_then(|key| table.columns.get(key));
+            mentions.table(&table.name) && key.is_some_and(|key| renumbers(sql, &key.name))
+        };
+        self.map.tables.values().filter(renumbers).map(|table| table.name.clone()).collect()
+    }
+
     /// A statement outside of BEGIN and COMMIT commits itself.
-    fn end_of_statement(&mut self, header: &Header) {
-        let commits = self.transaction.as_ref().is_none_or(|open| open.standalone || !open.began);
+    pub(super) fn end_of_statement(&mut self, header: &Header) {
+        let commits =
+            self.transaction.as_ref().is_none_or(|open| open.standalone || !open.has_begun());
         if commits {
             self.commit(header);
         }
@@ -131,9 +171,7 @@ impl Follower {
         let database = &self.settings.database;
         let mentions = Mentions::read(sql, &query.schema, database);
         let named = self.map.tables.keys().find(|table| mentions.table(table));
-        let inside = query.databases().map_or(mentions.database, |mut databases| {
-            databases.any(|name| name.to_lowercase() == database.to_lowercase())
-        });
+        let inside = query.may_change(database).unwrap_or(mentions.database);
         let table = match named {
             Some(table) => format!("table {table}"),
             None if inside => format!("some table of {database}, perhaps a mapped one,"),

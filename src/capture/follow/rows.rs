@@ -27,6 +27,7 @@ impl Follower {
     ) -> Result<(), Error> {
         if let Some(Table::Mapped(plan)) = self.tables.get(&event.table_id)
             && plan.bindings == self.bindings
+            && *plan.bound.name == *event.table
             && plan.fits(event)
             && self.definitions.doubt_of(event.table) == Doubt::None
         {

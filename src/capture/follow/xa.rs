@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Follower;
 use super::refuse::{given_up, refused};
+use super::{Beginning, Follower};
 use crate::capture::Error;
 use crate::capture::decode::{Header, XaPrepare};
 use crate::capture::place::Spot;
@@ -27,12 +27,12 @@ impl Follower {
         if is("START") || is("BEGIN") || is("END") {
             if let Some(transaction) = &mut self.transaction {
                 transaction.xa = true;
-                transaction.began = true;
+                transaction.beginning = Beginning::Read;
             }
             return Ok(());
         }
         // One whose rows are in the same transaction of the log ends with them.
-        let apart = self.transaction.as_ref().is_none_or(|open| !open.began);
+        let apart = self.transaction.as_ref().is_none_or(|open| !open.has_begun());
         if apart && let Some(name) = xa_committed(sql) {
             match self.prepared.0.remove(&name) {
                 Some(tables) => tables.iter().for_each(|table| self.forget(table)),

@@ -14,28 +14,6 @@ fn reset(flavor: Flavor) -> &'static str {
     if flavor == Flavor::Mysql97 { "RESET BINARY LOGS AND GTIDS" } else { "RESET MASTER" }
 }
 
-async fn reset_while_it_is_followed_it_is_named(flavor: Flavor) {
-    let mut site = Site::start(flavor).await;
-    site.server.sql("FLUSH LOGS").await.unwrap();
-    site.write("before").await;
-    site.captured(&["before"]).await;
-    if let Err(error) = site.server.sql(reset(flavor)).await {
-        println!("{flavor}: {error:#}");
-    }
-    // A server that refuses it while somebody reads is made to forget its readers.
-    site.server.restart().await.unwrap();
-    site.server.sql(reset(flavor)).await.ok();
-    site.stop_capture().await;
-    site.server.sql(reset(flavor)).await.unwrap();
-    site.write("after").await;
-    site.go();
-    let words = site.until_stopped().await;
-    assert!(words.contains("docs/operator.md"), "{words}");
-    assert_eq!(site.capturing().spool.head().0, 1);
-    site.stop_capture().await;
-    SERVERS.settle("RESET while capture follows", flavor, REFUSED);
-}
-
 /// After a RESET the same names, offsets and GTIDs come again, for other changes.
 async fn reset_while_headwater_is_off_nothing_is_skipped(flavor: Flavor) {
     for gtid in [true, false] {
@@ -154,7 +132,6 @@ async fn a_purge_of_what_was_not_read_is_named(flavor: Flavor) {
 }
 
 on_all!(
-    reset_while_it_is_followed_it_is_named,
     reset_while_headwater_is_off_nothing_is_skipped,
     a_log_under_another_name_is_named,
     a_log_that_lost_its_end_is_named,

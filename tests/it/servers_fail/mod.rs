@@ -108,7 +108,14 @@ impl Site {
         let mut conn = self.server.conn(DATABASE).await.unwrap();
         let there: Vec<String> = conn.query("SELECT uuid FROM note").await.unwrap();
         conn.disconnect().await.unwrap();
-        let found = self.names(there.len() as u64).await;
+        let mut found = Vec::new();
+        for _ in 0..600 {
+            found = self.names(self.capturing().spool.head().0).await;
+            if found.len() >= there.len() {
+                break;
+            }
+            edge::sleep(Duration::from_millis(100)).await;
+        }
         assert_eq!(found.len(), there.len());
         let (found, there): (BTreeSet<_>, BTreeSet<_>) =
             (found.into_iter().collect(), there.into_iter().collect());

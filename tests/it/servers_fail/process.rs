@@ -35,16 +35,82 @@ async fn killed_while_it_writes_all_that_it_kept_is_captured(flavor: Flavor) {
                 }
             }
         });
+        // Beside them transactions that take a while to be written, so that the kill meets one.
+        let mut conn = site.server.conn(DATABASE).await.unwrap();
+        let large = tokio::spawn(async move {
+            for number in 0.. {
+                let row = |row: u32| format!("('{round}-{number}-{row}', REPEAT('long', 50))");
+                let rows: Vec<String> = (0..2_000).map(row).collect();
+                let sql = format!("INSERT INTO note (uuid, body) VALUES {}", rows.join(","));
+                if conn.query_drop(sql).await.is_err() {
+                    return;
+                }
+            }
+        });
         let written = site.capturing().spool.head().0 + 40;
         site.capturing().until_head(written).await;
         site.server.kill9();
         writing.await.unwrap();
+        large.await.unwrap();
         site.server.restart().await.unwrap();
     }
     site.write("the end").await;
     site.all_captured().await;
     site.stop_capture().await;
     SERVERS.settle("killed while it writes", flavor, EXACT);
+}
+
+/// Killed while it writes, it leaves a transaction without an end in its log; MariaDB gives its number
+/// to the next one.
+async fn killed_in_the_middle_of_a_transaction_no_other_is_passed_over(flavor: Flavor) {
+    let mut site = Site::start(flavor).await;
+    site.write("before").await;
+    site.captured(&["before"]).await;
+    site.stop_capture().await;
+    let (file, _) = site.log_end().await;
+    site.write("cut").await;
+    site.server.kill9();
+    let path = site.server.data().join(&file);
+    let log = std::fs::read(&path).unwrap();
+    let end = ends_of(&log, INSERTS).last().copied().unwrap();
+    assert!(end < log.len());
+    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(end as u64).unwrap();
+    site.server.restart().await.unwrap();
+    // Capture stops in the middle of the next, which starts from there when that is mended.
+    let next = "BEGIN; INSERT INTO note (uuid, body) VALUES ('one', 'x');
+        INSERT INTO note (uuid, body) VALUES ('two', 'x'); COMMIT; FLUSH LOGS";
+    let (file, _) = site.log_end().await;
+    site.server.sql_in(DATABASE, next).await.unwrap();
+    let path = site.server.data().join(&file);
+    let log = std::fs::read(&path).unwrap();
+    let end = ends_of(&log, INSERTS).last().copied().unwrap();
+    let mut damaged = log.clone();
+    damaged[end - 10] ^= 1;
+    std::fs::write(&path, damaged).unwrap();
+    site.go();
+    let words = site.until_stopped().await;
+    assert!(words.contains("checksum mismatch"), "{words}");
+    assert_eq!(site.capturing().spool.head().0, 1);
+    site.stop_capture().await;
+    std::fs::write(&path, log).unwrap();
+    site.go();
+    assert_eq!(site.names(2).await, ["before", "one", "two"]);
+    site.stop_capture().await;
+    SERVERS.settle("killed in the middle of writing a transaction to its log", flavor, EXACT);
+}
+
+const INSERTS: &[u8] = &[23, 30];
+
+/// Where the events of these types end in a log file.
+fn ends_of(log: &[u8], kinds: &[u8]) -> Vec<usize> {
+    let (mut ends, mut offset) = (Vec::new(), 4);
+    while let Some(header) = log.get(offset..offset + 19) {
+        offset += u32::from_le_bytes(header[9..13].try_into().unwrap()) as usize;
+        if kinds.contains(&header[4]) {
+            ends.push(offset);
+        }
+    }
+    ends
 }
 
 async fn frozen_it_is_noticed_within_three_heartbeats(flavor: Flavor) {
@@ -199,6 +265,7 @@ async fn a_wrong_address_is_waited_for(flavor: Flavor) {
 on_all!(
     restarted_it_is_followed_on,
     killed_while_it_writes_all_that_it_kept_is_captured,
+    killed_in_the_middle_of_a_transaction_no_other_is_passed_over,
     frozen_it_is_noticed_within_three_heartbeats,
     upgraded_in_place_it_is_followed_on_or_named,
     under_another_id_it_is_followed_by_gtid_or_named,

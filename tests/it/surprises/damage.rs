@@ -16,6 +16,7 @@ use crate::support::ledger::{EXACT, NOT_NOTICED, NOT_THERE, REFUSED};
 use crate::support::{Capturing, capture_options, on, on_all};
 
 /// A closed log file.
+#[derive(Clone)]
 struct LogFile {
     path: PathBuf,
     bytes: Vec<u8>,
@@ -196,6 +197,102 @@ async fn flipped_bits_are_noticed(mut stage: Stage) {
     }
 }
 
+/// What begins and ends a transaction, its statements and the descriptions of its tables.
+const OTHERS: &[&[u8]] = &[&[33, 34, 42, 162], &[2], &[19], &[16]];
+
+async fn a_flipped_bit_in_another_event_is_noticed_by_place(flavor: Flavor) {
+    let mut stage = Stage::start(flavor).await;
+    let log = stage.closed(WORK).await;
+    assert!(log.checksums);
+    let at_last = |kinds: &&[u8]| log.events().into_iter().rfind(|at| kinds.contains(&at.kind));
+    for at in OTHERS.iter().filter_map(at_last) {
+        let table_map = at.kind == 19;
+        // Its type, its flags, the first byte of its body, its middle, its checksum; of a table map
+        // also the lengths of its names, the number of columns and what follows it.
+        let mut places = vec![4, 17, HEADER, at.size / 2, at.size - 1];
+        places.extend(
+            (HEADER + 8..HEADER + 40).step_by(3).filter(|place| table_map && *place < at.size - 4),
+        );
+        for place in places {
+            let mut damaged = log.clone();
+            damaged.bytes[at.offset + place] ^= 0x40;
+            damaged.write();
+            let words = stage.refusal(1).await;
+            // What is not sent before a table map counts, so its transaction tells where it is.
+            let begins = [33, 34, 42, 162].contains(&at.kind);
+            let exact =
+                words.contains(&log.place(at)) || (!begins && words.contains(&log.transaction(at)));
+            let tells = words.contains("A damaged log");
+            assert!(exact && tells, "type {}, byte {place}: {words}", at.kind);
+        }
+    }
+    log.write();
+    let mut before = rows(&stage.server).await.unwrap();
+    before.retain(|(_, uuid), _| !uuid.starts_with("a-"));
+    stage.exact(before).await;
+    SURPRISES.settle(
+        "flipped bit in a table map, a GTID, a statement or a commit",
+        flavor,
+        REFUSED,
+    );
+}
+
+/// What stands before the compressed bytes: lengths, the method.
+async fn a_flipped_bit_before_what_is_compressed_is_noticed(flavor: Flavor) {
+    const ROW: &str = "flipped bit in a compressed transaction's own fields";
+    if flavor != Flavor::Mysql97 {
+        SURPRISES.settle(ROW, flavor, NOT_THERE);
+        return;
+    }
+    let mut stage = Stage::start(flavor).await;
+    stage.server.sql("SET GLOBAL binlog_transaction_compression = ON").await.unwrap();
+    let log = stage.closed(WORK).await;
+    let at = log.last(&[40]);
+    let whole = &log.bytes[at.offset..at.offset + at.size];
+    let begins = whole.windows(4).position(|part| part == [0x28, 0xb5, 0x2f, 0xfd]).unwrap();
+    for place in HEADER..begins {
+        for bit in [0x01, 0x80] {
+            let mut damaged = log.clone();
+            damaged.bytes[at.offset + place] ^= bit;
+            damaged.write();
+            let words = stage.refusal(1).await;
+            for part in [&log.transaction(at), "A damaged log"] {
+                assert!(words.contains(part), "byte {place}, bit {bit}: {part}: {words}");
+            }
+        }
+    }
+    SURPRISES.settle(ROW, flavor, REFUSED);
+}
+
+/// A log that lost the end of a transaction which the server had committed: the next has the next
+/// number.
+async fn a_lost_end_of_a_committed_transaction_is_noticed(flavor: Flavor) {
+    let mut stage = Stage::start(flavor).await;
+    let mut log = stage.closed(WORK).await;
+    stage
+        .server
+        .sql_in(DATABASE, "INSERT INTO note (uuid, text) VALUES ('a-3', 'next'), ('a-4', 'next')")
+        .await
+        .unwrap();
+    let at = log.last(INSERTS);
+    log.bytes.truncate(at.offset + at.size);
+    log.write();
+    let words = stage.refusal(1).await;
+    for part in ["whose number is not given again", "accept = [\""] {
+        assert!(words.contains(part), "{part}: {words}");
+    }
+    // It stays so.
+    assert_eq!(stage.refusal(1).await, words);
+    let place = words.split("accept = [\"").nth(1).and_then(|rest| rest.split('"').next());
+    let mut options = stage.options();
+    options.accepted = vec![place.unwrap().to_owned()];
+    let capturing = Capturing::start_only(options, &stage.folder);
+    let transactions = capturing.transactions(2).await;
+    assert_eq!(transactions[1].changes.len(), 2);
+    capturing.stop().await;
+    SURPRISES.settle("end of a committed transaction lost from the log", flavor, REFUSED);
+}
+
 async fn without_checksums_only_what_cannot_be_is_noticed(flavor: Flavor) {
     let mut stage = Stage::start(flavor).await;
     stage.server.sql("SET GLOBAL binlog_checksum = NONE").await.unwrap();
@@ -370,6 +467,9 @@ async fn an_incident_is_refused_until_it_is_given_up(flavor: Flavor) {
 on!(mysql_56_without_gtids, Mysql56, without_gtids_a_flipped_bit_is_noticed_by_place);
 on_all!(
     a_flipped_bit_is_noticed_by_place,
+    a_flipped_bit_in_another_event_is_noticed_by_place,
+    a_flipped_bit_before_what_is_compressed_is_noticed,
+    a_lost_end_of_a_committed_transaction_is_noticed,
     without_checksums_only_what_cannot_be_is_noticed,
     a_flipped_bit_in_what_is_compressed_is_noticed,
     an_event_of_a_type_from_the_future_is_refused_unless_it_may_be_ignored,

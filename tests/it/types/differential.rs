@@ -24,6 +24,7 @@ use mysql_common::binlog::row::BinlogRow;
 use mysql_common::binlog::value::BinlogValue;
 use rand::RngExt as _;
 
+use super::exact::metadata;
 use super::generated::{self, Column, ROWS};
 use crate::decode::{last_log, raw_events};
 use crate::support::on_all;
@@ -302,17 +303,20 @@ fn common_says(
         }
         ("BINARY", Common::Bytes(bytes)) => {
             let size: usize = definition[7..definition.len() - 1].parse().unwrap();
-            if bytes.len() < size {
+            if is_without_zeros(ours, bytes, size) {
                 return Theirs::Fault("BINARY(n) loses its trailing zeros");
             }
             hex(bytes)
         }
         (_, Common::Bytes(bytes)) => return text(definition, bytes),
         (_, Common::Int(number)) => {
-            if matches!(ours, Value::UInt(_)) && *number < 0 && !signs {
+            let wraps =
+                |ours: u64| number.cast_unsigned() & (u64::MAX >> (64 - bits(kind))) == ours;
+            if matches!(ours, Value::UInt(ours) if wraps(*ours)) && *number < 0 && !signs {
                 return Theirs::Fault("without metadata unsigned numbers come out negative");
             }
-            if kind == "MEDIUMINT" && matches!(ours, Value::Int(ours) if *ours < 0) && *number > 0 {
+            let lifted = number.wrapping_sub(1 << 24);
+            if kind == "MEDIUMINT" && matches!(ours, Value::Int(ours) if *ours == lifted) {
                 return Theirs::Fault("a negative MEDIUMINT comes out positive");
             }
             number.to_string()
@@ -369,24 +373,21 @@ fn cdc_says(definition: &str, ours: &Value<'_>, theirs: &MySqlValue) -> Theirs {
         MySqlValue::String(text) => {
             if kind(definition) == "BINARY" {
                 let size: usize = definition[7..definition.len() - 1].parse().unwrap();
-                if text.len() < size {
+                if is_without_zeros(ours, text.as_bytes(), size) {
                     return Theirs::Fault("BINARY(n) loses its trailing zeros");
                 }
             }
             return self::text(definition, text.as_bytes());
         }
         MySqlValue::Time(_) | MySqlValue::DateTime(_) | MySqlValue::Timestamp(_) => {
-            return cdc_moment(definition, theirs);
+            return cdc_moment(definition, ours, theirs);
         }
     })
 }
 
 /// Thousandths of a second are all that it keeps.
-fn cdc_moment(definition: &str, theirs: &MySqlValue) -> Theirs {
+fn cdc_moment(definition: &str, ours: &Value<'_>, theirs: &MySqlValue) -> Theirs {
     let digits = definition.split_once('(').and_then(|(_, rest)| rest.chars().next());
-    if digits.is_some_and(|digit| digit > '3') {
-        return Theirs::Fault("it keeps milliseconds only");
-    }
     let (whole, millis) = match theirs {
         MySqlValue::Time(time) => (
             format!("{:02}:{:02}:{:02}", time.hour, time.minute, time.second),
@@ -402,7 +403,32 @@ fn cdc_moment(definition: &str, theirs: &MySqlValue) -> Theirs {
         MySqlValue::Timestamp(millis) => (moment((millis / 1000).cast_signed()), millis % 1000),
         other => panic!("{other:?}"),
     };
+    if digits.is_some_and(|digit| digit > '3') {
+        let kept = cut("(3)", whole, millis * 1000);
+        return if printed(ours).starts_with(&kept) {
+            Theirs::Fault("it keeps milliseconds only")
+        } else {
+            Theirs::Same(kept)
+        };
+    }
     Theirs::Same(cut(definition, whole, millis * 1000))
+}
+
+/// How many bits an integer type has.
+fn bits(kind: &str) -> u32 {
+    match kind {
+        "TINYINT" => 8,
+        "SMALLINT" => 16,
+        "MEDIUMINT" => 24,
+        "INT" => 32,
+        _ => 64,
+    }
+}
+
+/// Whether bytes are ours without the zeros at their end.
+fn is_without_zeros(ours: &Value<'_>, theirs: &[u8], size: usize) -> bool {
+    let whole = [theirs, &vec![0; size.saturating_sub(theirs.len())]].concat();
+    theirs.len() < size && printed(ours) == hex(&whole)
 }
 
 /// Why another decoder may fail on a whole event.
@@ -503,7 +529,14 @@ async fn worked(server: &Server, tables: &BTreeMap<String, Vec<Column>>) -> Vec<
         conn.query_drop(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
     conn.query_drop("FLUSH LOGS").await.unwrap();
-    for (table, columns) in tables {
+    for (number, (table, columns)) in tables.iter().enumerate() {
+        // Each table with another setting of what the log says of its columns.
+        let settings = metadata(server.flavor());
+        let setting = settings[number % settings.len()];
+        if !setting.is_empty() {
+            let sql = format!("SET GLOBAL binlog_row_metadata = {setting}");
+            conn.query_drop(sql).await.unwrap();
+        }
         let set = |row: usize| {
             let one =
                 |(place, column): (usize, &Column)| format!("c{place} = {}", column.values[row]);

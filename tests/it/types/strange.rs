@@ -71,13 +71,29 @@ async fn a_table_of_a_thousand_columns_arrives(flavor: Flavor) {
 
 /// `BLOB` and `TEXT` of this size.
 const LARGE_BYTES: usize = 64 << 20;
+/// The most that a `MEDIUMBLOB` or a `MEDIUMTEXT` holds.
+const MEDIUM_BYTES: usize = (16 << 20) - 1;
 
 async fn sixty_four_mebibytes_arrive(flavor: Flavor) {
     // MySQL 5.6 takes no value of more than a tenth of its redo log.
     let options = ServerOptions { redo_log_mib: 700, ..ServerOptions::default() };
     let mut ends = Ends::start_with(flavor, flavor, options).await;
     ends.table("large", &list(&["b LONGBLOB NULL", "t LONGTEXT CHARACTER SET utf8mb4 NULL"])).await;
+    let medium = ["b MEDIUMBLOB NULL", "t MEDIUMTEXT CHARACTER SET utf8mb4 NULL"];
+    ends.table("medium", &list(&medium)).await;
     ends.run().await;
+    // As long as their lengths of three bytes can say; a packet of the log's is one byte longer.
+    let most = format!("CONCAT(REPEAT(0x00FF, {}), 0x00)", MEDIUM_BYTES / 2);
+    let insert =
+        format!("INSERT INTO medium SET uuid = 'a', b = {most}, t = REPEAT('x', {MEDIUM_BYTES})");
+    carry(&mut ends, &insert).await;
+    let all = ["LENGTH(b)", "SHA2(b, 256)", "LENGTH(t)", "SHA2(t, 256)"];
+    same(&ends, "medium", &all).await;
+    let length = ends.parent.ask("kinds", "SELECT LENGTH(b) FROM medium").await.unwrap().unwrap();
+    assert_eq!(length, MEDIUM_BYTES.to_string());
+    carry(&mut ends, "UPDATE medium SET b = NULL").await;
+    same(&ends, "medium", &all).await;
+    TYPES.settle("MEDIUMTEXT and MEDIUMBLOB of 16 MiB", flavor, EXACT);
     let half = LARGE_BYTES / 2;
     let all = ["LENGTH(b)", "SHA2(b, 256)", "LENGTH(t)", "SHA2(t, 256)", "touched"];
     for metadata in metadata(flavor) {
@@ -149,6 +165,49 @@ async fn computed_hidden_and_default_columns_arrive(flavor: Flavor) {
     ends.stop().await;
     let cell = if old { NOT_THERE } else { EXACT };
     TYPES.settle("generated, invisible and default-expression columns", flavor, cell);
+}
+
+/// Columns that the server makes for itself: of an index on an expression, and the key of a table
+/// without one.
+async fn columns_that_the_server_adds_by_itself_stay_out_of_the_way(flavor: Flavor) {
+    const INDEXED: &str = "tables with functional and multi-valued indexes";
+    const KEYED: &str = "tables with a generated invisible primary key";
+    if !flavor.is_new_mysql() {
+        [INDEXED, KEYED].iter().for_each(|row| TYPES.settle(row, flavor, NOT_THERE));
+        return;
+    }
+    let mut ends = Ends::start(flavor, flavor).await;
+    ends.table("indexed", &list(&["a VARCHAR(20) NULL", "doc JSON NULL", "z INT NULL"])).await;
+    for server in [&ends.child, &ends.parent] {
+        let sql = "ALTER TABLE indexed ADD INDEX ((LOWER(a))), ADD INDEX ((z + 1), a),
+            ADD INDEX ((CAST(doc->'$[*]' AS UNSIGNED ARRAY)))";
+        server.sql_in("kinds", sql).await.unwrap();
+        server.sql("SET GLOBAL sql_generate_invisible_primary_key = ON").await.unwrap();
+    }
+    let keyless = "CREATE TABLE keyless (uuid CHAR(38) NULL UNIQUE, a INT NULL)";
+    ends.table_by("keyless", keyless, keyless).await;
+    let column = "SELECT COUNT(*) FROM information_schema.COLUMNS
+        WHERE TABLE_NAME = 'keyless' AND COLUMN_NAME = 'my_row_id'";
+    assert_eq!(ends.child.ask("kinds", column).await.unwrap().as_deref(), Some("1"));
+    ends.run().await;
+    for metadata in metadata(flavor) {
+        tell(&ends, metadata).await;
+        for sql in [
+            "INSERT INTO indexed SET uuid = 'a', a = 'One', doc = '[1, 2]', z = 3",
+            "INSERT INTO keyless (uuid, a) VALUES ('a', 1), ('b', 2)",
+            "UPDATE indexed SET a = 'Two', doc = '[3]', z = NULL",
+            "UPDATE keyless SET a = 7 WHERE uuid = 'b'",
+        ] {
+            carry(&mut ends, sql).await;
+            same(&ends, "indexed", &["a", "CAST(doc AS CHAR)", "z"]).await;
+            same(&ends, "keyless", &["a"]).await;
+        }
+        carry(&mut ends, "DELETE FROM indexed").await;
+        carry(&mut ends, "DELETE FROM keyless").await;
+    }
+    TYPES.settle(INDEXED, flavor, EXACT);
+    TYPES.settle(KEYED, flavor, EXACT);
+    ends.stop().await;
 }
 
 async fn columns_added_instantly_are_read(flavor: Flavor) {
@@ -308,6 +367,7 @@ on_all!(
     a_table_of_a_thousand_columns_arrives,
     sixty_four_mebibytes_arrive,
     computed_hidden_and_default_columns_arrive,
+    columns_that_the_server_adds_by_itself_stay_out_of_the_way,
     columns_added_instantly_are_read,
     a_system_versioned_table_is_refused_by_name,
     old_temporal_formats_are_read_without_fractions_and_refused_with,

@@ -128,10 +128,9 @@ async fn prepare(
             );
             dump.run(&capable).await?;
             let Some(gtids) = &position.gtids else { return Ok(()) };
-            // In hexadecimal digits, because nothing is quoted then.
-            let digits: String = gtids.bytes().map(|byte| format!("{byte:02X}")).collect();
+            let quoted = gtids.replace('\\', r"\\").replace('\'', "''");
             let state = format!(
-                "SET @slave_connect_state = CONVERT(X'{digits}' USING utf8), \
+                "SET @slave_connect_state = '{quoted}', \
                  @slave_gtid_strict_mode = 0, @slave_gtid_ignore_duplicates = 0"
             );
             dump.run(&state).await

@@ -69,7 +69,7 @@ pub(super) async fn log_in(
         Some(version) => greeting.insert(0, version),
         None => return Err(unexpected(greeting)),
     }
-    let unreadable = |_| unexpected(greeting.clone());
+    let unreadable = |_error| unexpected(greeting.clone());
     let greeting = ParseBuf(&greeting).parse::<HandshakePacket<'_>>(()).map_err(unreadable)?;
     let offered = greeting.capabilities();
     let mut capabilities = CAPABILITIES & offered;
@@ -179,7 +179,7 @@ impl Login {
         }
         let bytes = [&[SWITCH], request].concat();
         let asked = ParseBuf(&bytes).parse::<AuthSwitchRequest<'_>>(());
-        let asked = asked.map_err(|_| unexpected(bytes.clone()))?;
+        let asked = asked.map_err(|_unreadable| unexpected(bytes.clone()))?;
         match asked.auth_plugin() {
             plugin @ (AuthPlugin::CachingSha2Password
             | AuthPlugin::MysqlNativePassword
@@ -216,7 +216,7 @@ impl Login {
         // The library panics at a key that is none.
         let (words, shown) = (password, key.clone());
         let encrypted = tokio::task::spawn_blocking(move || crypto::encrypt(&words, &shown));
-        packets.write(&encrypted.await.map_err(|_| unexpected(key))?).await
+        packets.write(&encrypted.await.map_err(|_panicked| unexpected(key))?).await
     }
 }
 

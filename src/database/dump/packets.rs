@@ -215,7 +215,7 @@ mod tests {
     }
 
     /// What comes over a stream that gives `piece` bytes at a time, and then ends.
-    async fn packets(bytes: Vec<u8>, piece: usize) -> Packets {
+    fn packets(bytes: Vec<u8>, piece: usize) -> Packets {
         let (near, mut far) = tokio::io::duplex(piece);
         tokio::spawn(async move { far.write_all(&bytes).await });
         Packets::new(Box::new(near), SILENCE_MAX)
@@ -228,7 +228,7 @@ mod tests {
         let numbered = (0..).zip(&sent).flat_map(|(number, payload)| packet(number, payload));
         let bytes: Vec<u8> = numbered.collect();
         for piece in [1000, 64 << 10, 1 << 20] {
-            let mut packets = packets(bytes.clone(), piece).await;
+            let mut packets = packets(bytes.clone(), piece);
             for payload in &sent {
                 let mut target = vec![1, 2, 3];
                 let first = packets.read(&mut target).await.unwrap();
@@ -245,7 +245,7 @@ mod tests {
     async fn a_packet_goes_on_in_the_next_chunk() {
         let long = vec![9; CHUNK_BYTES];
         let bytes = [packet(0, &long), packet(1, &long), packet(2, b"end"), packet(3, b"\0x")];
-        let mut packets = packets(bytes.concat(), 1 << 20).await;
+        let mut packets = packets(bytes.concat(), 1 << 20);
         let mut target = Vec::new();
         assert_eq!(packets.read(&mut target).await.unwrap(), Some(9));
         assert_eq!(target.len(), 2 * CHUNK_BYTES + 2);
@@ -270,7 +270,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_wrong_number_silence_and_an_early_word_are_noticed() {
-        let mut packets = packets(packet(1, b"one"), 100).await;
+        let mut packets = packets(packet(1, b"one"), 100);
         let error = packets.read(&mut Vec::new()).await.unwrap_err();
         assert!(matches!(error, Error::Driver(DriverError::PacketOutOfOrder)), "{error}");
         let (near, mut far) = tokio::io::duplex(1000);

@@ -25,9 +25,7 @@ pub(super) fn client(tls: &Tls) -> io::Result<ClientConfig> {
             let builder = builder.dangerous().with_custom_certificate_verifier(anyone);
             return Ok(builder.with_no_client_auth());
         }
-        Tls::Required { ca: None } => {
-            RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned())
-        }
+        Tls::Required { ca: None } => webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect(),
         Tls::Required { ca: Some(path) } => {
             let mut roots = RootCertStore::empty();
             for certificate in CertificateDer::pem_file_iter(path).map_err(io::Error::other)? {

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use super::Error;
 use super::assembly::Cut;
 use super::resume::Began;
-use super::run::Doing;
+use super::state::Doing;
 use super::teller::Teller;
 use crate::clock::{Timestamp, sleep};
 use crate::position::Position;

@@ -3,7 +3,7 @@
 
 use tokio::sync::watch;
 
-use super::run::{Doing, State};
+use super::state::{Doing, State};
 use crate::clock::Timestamp;
 use crate::spool::Spool;
 

@@ -18,8 +18,11 @@ use crate::position::Position;
 use crate::transport::Wanted;
 
 /// Handed over at once when this much has been gathered; less is handed over as soon as the store
-/// is free.
+/// is free and nothing more is there to be read.
 const HAND_OVER_BYTES: usize = 4 << 20;
+/// While there is more to read, this much is gathered first: neighbours in the index and commits are
+/// written once for many.
+const GATHER_BYTES: usize = 2 << 20;
 /// A position that moved without anything to carry is written this often.
 const POSITION_EVERY: Duration = Duration::from_secs(1);
 /// Index changes that may be gathered before they are handed over.
@@ -231,13 +234,22 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Whether what has been gathered is little, and more is there to be read.
+    fn gathers_more(&self) -> bool {
+        let waited = self.capture.clock.monotonic().saturating_sub(self.moved_at);
+        self.stream.has_more()
+            && self.follower.assembly.waiting_bytes() < GATHER_BYTES
+            && waited < POSITION_EVERY
+    }
+
     /// Starts writing what has been gathered, if the store is free and there is reason to.
     fn hand_over(&mut self, why: Why) -> Result<(), Error> {
         // In the middle of a transaction those before it would have to be taken apart from it: its
         // end is on its way, unless there is much of it.
         let much = self.is_much_indexed();
-        if self.storing.is_some() || (self.follower.assembly.shares() && !much && why == Why::Free)
-        {
+        let assembly = &self.follower.assembly;
+        let waits = assembly.shares() || self.gathers_more();
+        if self.storing.is_some() || (waits && !much && why == Why::Free) {
             return Ok(());
         }
         let Follower { identities, assembly, .. } = &mut self.follower;

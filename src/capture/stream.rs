@@ -91,6 +91,11 @@ impl Stream {
         }
     }
 
+    /// Whether there are more events already: the next does not have to be waited for.
+    pub(super) fn has_more(&self) -> bool {
+        !self.groups.is_empty()
+    }
+
     /// Gives back a group that is not needed any more.
     pub(super) fn give_back(&self, mut group: RawEvents) {
         group.clear();

@@ -24,6 +24,7 @@ use super::decode::{Body, Decoder};
 use super::gtid::{DomainState, GtidSet};
 use super::stream::{Request, Stream};
 use super::{Error, Resume};
+use crate::clock::Timestamp;
 use crate::database;
 use crate::database::connect;
 use crate::database::server::Server;
@@ -108,7 +109,9 @@ pub(super) async fn resumed(
     {
         let found = first_event_seconds(options, &position).await?;
         if found != Some(expected) {
-            let server = format!("the file began at {found:?}, the one read at {expected}");
+            let at = |seconds: u32| Timestamp(i64::from(seconds).saturating_mul(1_000_000));
+            let found = found.map_or("a time unknown".to_owned(), |found| at(found).to_string());
+            let server = format!("the file began at {found}, the one read at {}", at(expected));
             return Err(Resume::NotAnEvent { position, server }.into());
         }
     }

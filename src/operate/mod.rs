@@ -4,6 +4,7 @@
 mod nameless;
 mod serve;
 mod state;
+mod target;
 
 pub(crate) use nameless::NAMELESS;
 

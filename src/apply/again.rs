@@ -131,14 +131,14 @@ impl Applier {
     }
 
     async fn retry_once(&self, node: NodeId, rows: &[u64], wait: u32) -> Result<u64, Error> {
-        let map = self.map().await;
+        let bound = self.bound().await;
         self.with_session(async |session| {
             let now = self.clock.now();
             session.wait_for_locks(wait).await?;
             session.run("START TRANSACTION").await?;
             // Also the lock that keeps batches of the same link out meanwhile.
             state::advance(session, &self.names, node, Watermark::default(), now).await?;
-            let mut work = self.work(session, &map, node, now, true);
+            let mut work = self.work(session, &bound, node, now, true);
             work.retry(rows).await?;
             let released = work.report.released;
             session.run("COMMIT").await?;

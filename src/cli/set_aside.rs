@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::arguments::{One, SetAside};
 use super::{Error, Outcome, Output, asked};
-use crate::apply::{self, Applier, Settings, Shown, State, Waiting};
+use crate::apply::{self, Applier, Settings, Shown, ShownValue, State, Waiting};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::database;
@@ -130,8 +130,8 @@ async fn show(
     out.line(format!("from node {node}, transaction {sequence}"))?;
     out.line(format!("why: {reason}"))?;
     out.line(format!("since {held_at}; tried {tries} times, last {tried_at}"))?;
-    for (column, value) in &found.values {
-        out.line(format!("  {column}: {value}"))?;
+    for ShownValue { column, value } in &found.values {
+        out.line(format!("  {column}: {}", value.as_deref().unwrap_or("NULL")))?;
     }
     Ok(Outcome::Well)
 }

@@ -141,6 +141,8 @@ impl<'a> Binder<'a> {
                 .position(|column| column.extra.contains("auto_increment"))
                 .filter(is_local),
             referenced: false,
+            delete_reaches: !live.triggers.is_empty(),
+            has_triggers: !live.triggers.is_empty(),
             rows_left_out,
             columns,
         };

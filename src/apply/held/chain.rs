@@ -26,6 +26,8 @@ pub(in crate::apply) struct Chain {
     pub(in crate::apply) state: State,
     /// One of them changes what the row is called, so at the target it may have another name.
     pub(in crate::apply) renames: bool,
+    /// One of them brings the row whole.
+    pub(in crate::apply) whole: bool,
 }
 
 /// Which of some rows have changes of a node waiting, and how. There is no order between the
@@ -39,8 +41,8 @@ pub(in crate::apply) async fn blocked(
     let mut found = HashMap::new();
     for piece in hashes.chunks(HASHES_MAX) {
         let sql = format!(
-            "SELECT row_hash, MAX(state = 'quarantined'), MAX(kind = 'rename') FROM {} WHERE \
-             row_hash IN ({}) AND node = ? GROUP BY row_hash",
+            "SELECT row_hash, MAX(state = 'quarantined'), MAX(kind = 'rename'), \
+             MAX(kind = 'insert') FROM {} WHERE row_hash IN ({}) AND node = ? GROUP BY row_hash",
             names.held,
             marks(piece.len())
         );
@@ -49,10 +51,11 @@ pub(in crate::apply) async fn blocked(
         for row in session.rows(&sql, params).await? {
             let mut columns = row.unwrap().into_iter().map(number);
             let mut next = || columns.next().unwrap_or(0);
-            let (hash, quarantined, renames) = (next(), next() == 1, next() == 1);
+            let (hash, quarantined) = (next(), next() == 1);
+            let (renames, whole) = (next() == 1, next() == 1);
             // The first change of the chain decides, and quarantine is what keeps it waiting.
             let state = if quarantined { State::Quarantined } else { State::Parked };
-            found.insert(hash, Chain { state, renames });
+            found.insert(hash, Chain { state, renames, whole });
         }
     }
     Ok(found)
@@ -203,7 +206,8 @@ async fn contents(
     Ok(stored)
 }
 
-/// Some of the rows that parked changes of a node wait for.
+/// Some of the rows that parked changes of a node wait for, and that have not come: one that came
+/// whole and was set aside itself would only come again.
 pub(in crate::apply) async fn wanted(
     session: &mut Session,
     names: &Names,
@@ -212,9 +216,11 @@ pub(in crate::apply) async fn wanted(
 ) -> Result<Vec<Wanted>, Failure> {
     // By chance, so that rows that never come do not keep others from being asked for.
     let sql = format!(
-        "SELECT MIN(awaits_table), MIN(awaits_identity) FROM {} WHERE node = ? AND state = 'parked' \
-         AND awaits_identity IS NOT NULL GROUP BY awaits_hash ORDER BY RAND() LIMIT {most}",
-        names.held
+        "SELECT MIN(awaits_table), MIN(awaits_identity) FROM {held} AS waiting WHERE node = ? AND \
+         state = 'parked' AND awaits_identity IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {held} AS \
+         come WHERE come.row_hash = waiting.awaits_hash AND come.node = waiting.node AND \
+         come.kind = 'insert') GROUP BY awaits_hash ORDER BY RAND() LIMIT {most}",
+        held = names.held
     );
     let rows = session.rows(&sql, vec![Param::from(node.to_string())]).await?;
     Ok(rows

@@ -6,7 +6,11 @@ use super::{Stored, decode};
 use crate::apply::error::{Failure, State};
 use crate::apply::session::Session;
 use crate::apply::state::{Names, number, text};
-use crate::change::{NodeId, Sequence};
+use crate::change::{Identity, NodeId, Sequence};
+use crate::value::{Name, Value};
+
+/// A longer value is cut where it is shown.
+const SHOWN_LETTERS_MAX: usize = 200;
 
 /// A change that waits, as it is listed.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -42,7 +46,16 @@ pub struct Shown {
     #[serde(flatten)]
     pub waiting: Waiting,
     /// Its columns and their values.
-    pub values: Vec<(String, String)>,
+    pub values: Vec<ShownValue>,
+}
+
+/// One value that a change would write.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ShownValue {
+    /// The column.
+    pub column: String,
+    /// The start of its value, as text; `None` for NULL.
+    pub value: Option<String>,
 }
 
 /// The node and row of a waiting change.
@@ -61,7 +74,8 @@ pub(in crate::apply) async fn find(
 }
 
 const LISTED: &str = "id, state, node, sequence, row_table, row_identity, kind, reason, \
-                      CAST(held_at AS CHAR), CAST(tried_at AS CHAR), tries";
+                      DATE_FORMAT(held_at, '%Y-%m-%dT%H:%i:%sZ'), \
+                      DATE_FORMAT(tried_at, '%Y-%m-%dT%H:%i:%sZ'), tries";
 
 /// The changes in a state, oldest first.
 pub(in crate::apply) async fn list(
@@ -96,12 +110,14 @@ pub(in crate::apply) async fn show(
         .into_iter()
         .next()
         .map(|item| {
-            let columns = item.change.shape.columns.iter().map(ToString::to_string);
-            let values = item.change.values.into_iter().map(|value| {
-                let shown = crate::change::Identity::One(value).to_string();
-                shown.chars().take(200).collect::<String>()
-            });
-            columns.zip(values).collect()
+            let shown = |(column, value): (&Name, Value<'_>)| ShownValue {
+                column: column.to_string(),
+                value: (!value.is_null()).then(|| {
+                    Identity::One(value).to_string().chars().take(SHOWN_LETTERS_MAX).collect()
+                }),
+            };
+            let columns = &item.change.shape.columns;
+            columns.iter().zip(item.change.values).map(shown).collect()
         })
         .unwrap_or_default();
     Ok(Some(Shown { waiting: listed(columns), values }))

@@ -181,7 +181,7 @@ async fn what_is_broken_on_the_server_is_named_with_the_statement_that_mends_it(
             Undo::By(sql) => server.sql_in("openmrs", sql).await.unwrap(),
             Undo::Mend => {
                 for line in statements(&check.mend) {
-                    server.sql_in("openmrs", line).await.unwrap_or_else(|error| {
+                    server.sql(line).await.unwrap_or_else(|error| {
                         panic!("{flavor}: {line}: {error:#}");
                     });
                 }

@@ -189,7 +189,7 @@ async fn rows_without_an_identity_are_counted_and_named(flavor: Flavor) {
     // `map check` has the statement; the row travels when it has been run.
     let check = pair.child.command(&["map", "check"]);
     let check = String::from_utf8_lossy(&check.stdout).into_owned();
-    let mend = "UPDATE `location` SET `uuid` = UUID() WHERE `uuid` IS NULL";
+    let mend = "UPDATE `openmrs`.`location` SET `uuid` = UUID() WHERE `uuid` IS NULL";
     assert!(check.contains(mend), "{check}");
     pair.at_child(mend).await;
     pair.in_step().await;

@@ -144,9 +144,7 @@ async fn cut(spool: &Spool, from: u64, through: u64, codec: Codec, room: &Path) 
         to: None,
     };
     let mut cutter = Cutter::new(cut, room.empty()).unwrap();
-    for segment in spool.segments(Sequence(from), u64::MAX).await.unwrap() {
-        cutter.take(&segment).unwrap();
-    }
+    cutter.take_all(&spool.segments(Sequence(from), u64::MAX).await.unwrap()).unwrap();
     let batch = cutter.finish().unwrap().unwrap();
     assert_eq!((batch.key.from, batch.key.through), (Sequence(from), Sequence(through)));
     // As the child does before the first byte leaves.

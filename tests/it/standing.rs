@@ -12,7 +12,7 @@ fn code(node: &Node) -> Option<i32> {
 }
 
 /// Waits for something that a node has to say of itself.
-async fn until(node: &Node, what: &str, is_so: impl Fn(&serde_json::Value) -> bool) {
+pub(crate) async fn until(node: &Node, what: &str, is_so: impl Fn(&serde_json::Value) -> bool) {
     for _ in 0..150 {
         if is_so(&node.status()) {
             return;

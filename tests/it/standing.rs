@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use headwater_rig::{Flavor, edge};
+use mysql_async::prelude::Queryable as _;
 
 use crate::nodes::{Node, Pair};
 use crate::support::on_both;
@@ -233,7 +234,62 @@ async fn a_parent_restored_while_its_child_has_nothing_to_send_is_sent_what_it_l
     pair.must_be_equal().await;
 }
 
+/// Waits for what a node answers to who asks whether it is healthy.
+async fn is_healthy(node: &Node, answer: &str, words: &str) {
+    let mut said = String::new();
+    for _ in 0..150 {
+        said = node.health();
+        if said.starts_with(answer) && said.contains(words) {
+            return;
+        }
+        edge::sleep(Duration::from_millis(200)).await;
+    }
+    panic!("{answer} {words}: {said}\n{}", node.log());
+}
+
+const WELL: &str = "HTTP/1.1 200";
+const ILL: &str = "HTTP/1.1 503";
+
+async fn a_parent_whose_database_is_away_is_not_healthy(flavor: Flavor) {
+    let mut pair = Pair::start(flavor).await;
+    pair.in_step().await;
+    is_healthy(&pair.parent, WELL, "ok").await;
+
+    // However often it is asked, it asks its database once in a while.
+    let connections = "SHOW GLOBAL STATUS WHERE Variable_name = 'Connections'";
+    let count = async || {
+        let mut conn = pair.parent_server.conn("openmrs").await.unwrap();
+        let row: (String, u64) = conn.query_first(connections).await.unwrap().unwrap();
+        conn.disconnect().await.unwrap();
+        row.1
+    };
+    let before = count().await;
+    for _ in 0..200 {
+        assert!(pair.parent.health().starts_with(WELL));
+    }
+    let asked = count().await - before;
+    assert!(asked < 10, "{asked} connections for 200 questions");
+
+    pair.parent_server.freeze().unwrap();
+    is_healthy(&pair.parent, ILL, "the database: ").await;
+    assert!(pair.child.health().starts_with(WELL), "what it captures waits");
+    pair.parent_server.thaw().unwrap();
+    is_healthy(&pair.parent, WELL, "ok").await;
+
+    pair.parent_server.kill9();
+    is_healthy(&pair.parent, ILL, "cannot reach the database").await;
+    // Nor is one that waits for it at its start.
+    assert_eq!(pair.parent.terminate(), Some(0), "{}", pair.parent.log());
+    pair.parent.start();
+    is_healthy(&pair.parent, ILL, "cannot reach the database").await;
+    pair.at_child("UPDATE location SET address6 = 'meanwhile' LIMIT 1").await;
+    pair.parent_server.restart().await.unwrap();
+    is_healthy(&pair.parent, WELL, "ok").await;
+    pair.must_be_equal().await;
+}
+
 on_both!(
+    a_parent_whose_database_is_away_is_not_healthy,
     what_is_set_aside_is_said_at_both_ends,
     rows_without_an_identity_are_counted_and_named,
     a_parent_restored_while_its_child_has_nothing_to_send_is_sent_what_it_lost,

@@ -288,8 +288,58 @@ async fn a_parent_whose_database_is_away_is_not_healthy(flavor: Flavor) {
     pair.must_be_equal().await;
 }
 
+async fn all_that_a_revoked_child_left_is_given_up_at_once(flavor: Flavor) {
+    let pair = Pair::start(flavor).await;
+    pair.in_step().await;
+    pair.parent_server
+        .sql("ALTER TABLE openmrs.location MODIFY address6 VARCHAR(3)")
+        .await
+        .unwrap();
+    pair.at_child(
+        "ALTER TABLE location ADD COLUMN cot INT;
+         UPDATE location SET cot = 5 ORDER BY location_id LIMIT 3;
+         UPDATE location SET address6 = 'much too long' ORDER BY location_id DESC LIMIT 1",
+    )
+    .await;
+    until(&pair.parent, "all is set aside", |status| {
+        (&status["parked"], &status["quarantined"]) == (&3.into(), &1.into())
+    })
+    .await;
+    let clinic = ["--node", "clinic-12"];
+    let list = asked(&pair, &["parked", "list", clinic[0], clinic[1]], 0, "3 changes are parked");
+    assert_eq!(list.matches("(from clinic-12, since ").count(), 3, "{list}");
+    asked(&pair, &["parked", "list", "--node", "nobody"], 2, "no child named nobody");
+    let none = uuid::Uuid::from_u128(1).to_string();
+    asked(&pair, &["parked", "list", "--node", &none], 0, "nothing is parked");
+
+    // Neither all of one that is let in, nor all of everybody.
+    let discard = |how| [how, "discard", clinic[0], clinic[1]];
+    asked(&pair, &discard("parked"), 2, "clinic-12 is let in");
+    asked(&pair, &["parked", "discard"], 2, "required");
+    asked(&pair, &["parked", "discard", "7", "--node", "clinic-12"], 2, "cannot be used with");
+    pair.parent.says(&["revoke", "clinic-12"]);
+    asked(&pair, &discard("parked"), 0, "given up: 3 parked changes of clinic-12\n");
+    asked(&pair, &discard("parked"), 0, "nothing of clinic-12 is parked\n");
+    asked(&pair, &["quarantine", "list"], 0, "1 change is quarantined");
+
+    // Another machine has the name now; what the first one left goes by its id.
+    let token = pair.parent.says(&["invite", "clinic-12"]);
+    asked(&pair, &discard("quarantine"), 2, "has not joined");
+    pair.another("successor").says(&["join", token.lines().last().unwrap()]);
+    asked(&pair, &discard("quarantine"), 2, "clinic-12 is let in");
+    let list = pair.parent.says(&["quarantine", "list", "--json"]);
+    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+    let first = list[0]["node"].as_str().unwrap();
+    asked(&pair, &["quarantine", "list"], 0, &format!("(from {first}, since "));
+    let gone = asked(&pair, &["quarantine", "discard", "--node", first, "--json"], 0, "");
+    let gone: serde_json::Value = serde_json::from_str(&gone).unwrap();
+    assert_eq!(gone, serde_json::json!({"node": first, "discarded": 1}));
+    asked(&pair, &["quarantine", "list"], 0, "nothing is quarantined");
+}
+
 on_both!(
     a_parent_whose_database_is_away_is_not_healthy,
+    all_that_a_revoked_child_left_is_given_up_at_once,
     what_is_set_aside_is_said_at_both_ends,
     rows_without_an_identity_are_counted_and_named,
     a_parent_restored_while_its_child_has_nothing_to_send_is_sent_what_it_lost,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::applier::Applier;
-use super::error::Error;
+use super::error::{Error, State};
 use super::held;
 use super::state;
 use crate::change::NodeId;
@@ -112,6 +112,20 @@ impl Applier {
                 state::advance(session, &self.names, node, Watermark::default(), now).await?;
                 removed = held::discard(session, &self.names, now, id).await?;
             }
+            session.run("COMMIT").await?;
+            Ok(removed)
+        })
+        .await
+    }
+
+    /// Removes all changes of a node that wait in this way, in one transaction; tells how many.
+    pub async fn discard_all(&self, state: State, node: NodeId) -> Result<u64, Error> {
+        self.with_session(async |session| {
+            let now = self.clock.now();
+            session.run("START TRANSACTION").await?;
+            // A batch of the same link must not set more aside behind them meanwhile.
+            state::advance(session, &self.names, node, Watermark::default(), now).await?;
+            let removed = held::discard_all(session, &self.names, now, state, node).await?;
             session.run("COMMIT").await?;
             Ok(removed)
         })

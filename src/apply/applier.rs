@@ -230,10 +230,17 @@ impl Applier {
         Ok(report)
     }
 
-    /// The changes that wait, oldest first, at most `limit`.
-    pub async fn list(&self, state: State, limit: u32) -> Result<Vec<Waiting>, Error> {
-        self.with_session(async |session| held::list(session, &self.names, state, limit).await)
-            .await
+    /// The changes that wait, of one node or of all, oldest first, at most `limit`.
+    pub async fn list(
+        &self,
+        state: State,
+        node: Option<NodeId>,
+        limit: u32,
+    ) -> Result<Vec<Waiting>, Error> {
+        self.with_session(async |session| {
+            held::list(session, &self.names, state, node, limit).await
+        })
+        .await
     }
 
     /// One waiting change with its values.

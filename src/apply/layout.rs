@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use super::error::{Error, Failure};
 use super::session::Session;
-use super::statement::quoted;
+use crate::database::name::quoted;
 use crate::schema_map::BoundTable;
 use crate::value::Name;
 

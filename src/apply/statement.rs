@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::cell::{self, Form};
+use crate::database::name::quoted;
 use crate::schema_map::{BoundIdentity, BoundTable};
 
 /// A server takes at most 65,535 parameters in one statement.
@@ -13,11 +14,6 @@ const ROWS_MAX: usize = 256;
 const ROWS_EXACT: usize = 32;
 /// Keys in one lookup at most.
 pub(super) const KEYS_MAX: usize = 1024;
-
-/// A name in backticks.
-pub(super) fn quoted(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
-}
 
 fn column(table: &BoundTable, index: usize) -> String {
     table.columns.get(index).map(|column| quoted(&column.name)).unwrap_or_default()

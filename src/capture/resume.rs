@@ -27,6 +27,7 @@ use super::{Error, Resume};
 use crate::clock::Timestamp;
 use crate::database;
 use crate::database::connect;
+use crate::database::name::quoted;
 use crate::database::server::Server;
 use crate::position::{Position, ServerIdentity};
 use crate::schema_map::{MapFile, TableRule};
@@ -246,8 +247,8 @@ pub(super) async fn may_see<'t>(
         if !is_mapped || seen.iter().any(|name| **name == **table) {
             continue;
         }
-        let name = table.replace('`', "``");
-        let asked = connection.query_drop(format!("SELECT 1 FROM `{name}` LIMIT 0")).await;
+        let asked = format!("SELECT 1 FROM {} LIMIT 0", quoted(table));
+        let asked = connection.query_drop(asked).await;
         match asked.map_err(database::Error::from) {
             // There is no such table, which the log explains.
             Ok(()) | Err(database::Error::Refused { .. }) => {}

@@ -174,7 +174,7 @@ fn lacking(
     }
     let tables = |right: &str| {
         privileges.on_schema(right, schema)
-            || database.map.as_ref().is_ok_and(|facts| {
+            || database.map.as_ref().is_some_and(|facts| {
                 !facts.map.tables.is_empty()
                     && facts
                         .map

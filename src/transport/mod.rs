@@ -1,5 +1,6 @@
 //! The link between a child and its parent. Knows segments and batches, nothing of `MySQL`.
 
+mod acceptor;
 pub mod authority;
 pub mod backoff;
 pub mod batch;

@@ -355,19 +355,59 @@ pub(in crate::apply) async fn discard(
     id: u64,
 ) -> Result<bool, Failure> {
     let Some((node, row)) = find(session, names, id).await? else { return Ok(false) };
-    let held = &names.held;
-    let sql = format!("SELECT MIN(id) FROM {held} WHERE row_hash = ? AND node = ?");
+    let sql = format!("SELECT MIN(id) FROM {} WHERE row_hash = ? AND node = ?", names.held);
     let chain = vec![Param::from(row), Param::from(node.to_string())];
-    let first = session.rows(&sql, chain.clone()).await?.into_iter().next();
+    let first = session.rows(&sql, chain).await?.into_iter().next();
     let first = first.and_then(|row| row.unwrap().into_iter().next()).map_or(0, number);
     let removed = remove(session, names, &[id]).await?;
     if first == id {
-        let sql = format!(
-            "UPDATE {held} SET state = 'parked', tried_at = ?, reason = 'the change it waited \
-             behind was discarded' WHERE row_hash = ? AND node = ? AND state = 'quarantined'"
-        );
-        let params = std::iter::once(moment(now)).chain(chain).collect();
-        session.execute(&sql, params).await?;
+        next_in_turn(session, names, now, node, &[row]).await?;
     }
     Ok(removed > 0)
+}
+
+/// The same for all changes of a node that wait in this way.
+pub(in crate::apply) async fn discard_all(
+    session: &mut Session,
+    names: &Names,
+    now: Timestamp,
+    state: State,
+    node: NodeId,
+) -> Result<u64, Failure> {
+    let (held, of_node) = (&names.held, Param::from(node.to_string()));
+    let sql = format!(
+        "SELECT row_hash FROM {held} WHERE node = ? GROUP BY row_hash \
+         HAVING MIN(id) = MIN(CASE WHEN state = ? THEN id END)"
+    );
+    let params = vec![of_node, Param::from(state.word())];
+    let rows = session.rows(&sql, params.clone()).await?;
+    let first = rows.into_iter().filter_map(|row| row.unwrap().into_iter().next()).map(number);
+    let first: Vec<u64> = first.collect();
+    let sql = format!("DELETE FROM {held} WHERE node = ? AND state = ?");
+    let removed = session.execute(&sql, params).await?.affected;
+    next_in_turn(session, names, now, node, &first).await?;
+    Ok(removed)
+}
+
+/// Lets what waited behind changes that were discarded be tried at the next turn.
+async fn next_in_turn(
+    session: &mut Session,
+    names: &Names,
+    now: Timestamp,
+    node: NodeId,
+    rows: &[u64],
+) -> Result<(), Failure> {
+    for piece in rows.chunks(HASHES_MAX) {
+        let sql = format!(
+            "UPDATE {} SET state = 'parked', tried_at = ?, reason = 'the change it waited behind \
+             was discarded' WHERE row_hash IN ({}) AND node = ? AND state = 'quarantined'",
+            names.held,
+            marks(piece.len())
+        );
+        let mut params = vec![moment(now)];
+        params.extend(padded(piece));
+        params.push(Param::from(node.to_string()));
+        session.execute(&sql, params).await?;
+    }
+    Ok(())
 }

@@ -77,16 +77,22 @@ const LISTED: &str = "id, state, node, sequence, row_table, row_identity, kind, 
                       DATE_FORMAT(held_at, '%Y-%m-%dT%H:%i:%sZ'), \
                       DATE_FORMAT(tried_at, '%Y-%m-%dT%H:%i:%sZ'), tries";
 
-/// The changes in a state, oldest first.
+/// The changes in a state, oldest first; of one node only, if it is named.
 pub(in crate::apply) async fn list(
     session: &mut Session,
     names: &Names,
     state: State,
+    node: Option<NodeId>,
     limit: u32,
 ) -> Result<Vec<Waiting>, Failure> {
-    let sql =
-        format!("SELECT {LISTED} FROM {} WHERE state = ? ORDER BY id LIMIT {limit}", names.held);
-    let rows = session.rows(&sql, vec![Param::from(state.word())]).await?;
+    let mut params = vec![Param::from(state.word())];
+    params.extend(node.map(|node| Param::from(node.to_string())));
+    let of_node = if node.is_some() { " AND node = ?" } else { "" };
+    let sql = format!(
+        "SELECT {LISTED} FROM {} WHERE state = ?{of_node} ORDER BY id LIMIT {limit}",
+        names.held
+    );
+    let rows = session.rows(&sql, params).await?;
     Ok(rows.into_iter().map(|row| listed(row.unwrap())).collect())
 }
 

@@ -123,6 +123,13 @@ fn decimal(bound: &BoundColumn, digits: &str) -> Result<(), Hold> {
 fn temporal(bound: &BoundColumn, content: &str) -> Result<(), Hold> {
     let (date, time) = content.split_once(' ').unwrap_or((content, ""));
     let cut = match bound.live.data_type.as_str() {
+        // Servers read a time of day as a date: 10:11:12 as 2010-11-12.
+        "date" | "datetime" | "timestamp" if date.contains(':') => {
+            return Err(Hold::quarantine(format!(
+                "column {} is {} here, which would take the time {content} for a date",
+                bound.name, bound.live.column_type
+            )));
+        }
         "datetime" | "timestamp" => return fits_scale(bound, content),
         "date" => time.chars().any(|it| it.is_ascii_digit() && it != '0'),
         "time" if !date.get(1..).is_some_and(|date| date.contains('-')) => {
@@ -267,6 +274,11 @@ mod tests {
         let date = column("date", None, None);
         assert!(keeps(&date, &time("2024-01-31")) && keeps(&date, &time("2024-01-31 00:00:00")));
         assert!(!keeps(&date, &time("2024-01-31 00:00:01")));
+        for kind in ["date", "datetime", "timestamp"] {
+            let column = column(kind, None, None);
+            assert!(!keeps(&column, &time("10:11:12")) && !keeps(&column, &time("-838:59:59")));
+            assert!(keeps(&column, &time("0000-00-00")), "{kind}");
+        }
         let seconds = column("datetime", None, Some(0));
         assert!(keeps(&seconds, &time("2024-01-31 10:00:00.000")));
         assert!(!keeps(&seconds, &time("2024-01-31 10:00:00.001")));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::alter::{Effect, effect, unties};
 use super::decode::{Body, Decoder};
-use super::follow::refuse::at;
+use super::follow::refuse::{at, unreadable};
 use super::place::{Place, Spot};
 use super::statement::{defines_tables, drops_database};
 use super::stream::{Request, Stream};
@@ -53,7 +53,7 @@ pub(super) async fn definitions(
     let mut stream = Stream::open(options, &request, from).await?;
     let mut decoder = Decoder::new(inflated_bytes_max);
     loop {
-        let group = stream.next().await?;
+        let group = stream.next().await.map_err(|error| unreadable(&place.spot(), error))?;
         for raw in group.iter() {
             let spot = place.spot();
             let event = decoder.event(raw, false).map_err(|error| at(&spot, &error))?;

@@ -21,7 +21,9 @@ use mysql_async::{Conn, Row};
 
 use super::ahead::SERVER_IDS;
 use super::decode::{Body, Decoder};
+use super::follow::refuse::{at, unreadable};
 use super::gtid::{DomainState, GtidSet};
+use super::place::Spot;
 use super::stream::{Request, Stream};
 use super::{Error, Resume};
 use crate::clock::Timestamp;
@@ -218,14 +220,15 @@ async fn first_event_seconds(
 ) -> Result<Option<u32>, Error> {
     let request =
         Request { server_id: rand::random_range(SERVER_IDS), heartbeat: Duration::from_secs(2) };
+    let head = Spot::new(&position.file, 4);
     let from = Position { offset: 4, gtids: None, ..position.clone() };
     let mut stream = Stream::open(options, &request, &from).await?;
     let mut decoder = Decoder::new(FIRST_EVENT_BYTES_MAX);
     // It comes after a rotation that is not in the file, maybe in another group.
     for _ in 0..GROUPS_READ_MAX {
-        let group = stream.next().await?;
+        let group = stream.next().await.map_err(|error| unreadable(&head, error))?;
         for raw in group.iter() {
-            let event = decoder.event(raw, false)?;
+            let event = decoder.event(raw, false).map_err(|error| at(&head, &error))?;
             if matches!(event.body, Body::FormatDescription { .. }) {
                 return Ok(Some(event.header.timestamp_seconds));
             }

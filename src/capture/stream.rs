@@ -240,6 +240,8 @@ fn sorted(error: &mysql_async::Error, position: &Position, silence_max: Duration
             Error::SameServerId { server: text.to_owned() }
         }
         4052 => Error::SameServerId { server: text.to_owned() },
+        // Whatever else the server says of its log stays so until somebody looks at it.
+        1236 => Error::Unreadable { server: text.to_owned() },
         1044 | 1045 | 1142 | 1227 => Error::Privilege { server: text.to_owned() },
         _ => Error::Lost { reason: error.to_string() },
     }

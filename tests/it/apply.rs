@@ -12,22 +12,13 @@ mod stage;
 mod target_tables;
 mod values;
 
-/// Runs each story on both kinds of server.
-macro_rules! on_both {
-    ($($story:ident),* $(,)?) => {
-        mod mysql {
+/// Runs each story on one kind of server.
+macro_rules! on {
+    ($module:ident, $flavor:ident, $($story:ident),*) => {
+        mod $module {
             $(#[tokio::test]
             async fn $story() {
-                let flavor = headwater_rig::Flavor::Mysql97;
-                if crate::support::is_there(flavor, concat!(module_path!(), "::", stringify!($story))) {
-                    super::$story(crate::apply::stage::Stage::on(flavor).await).await;
-                }
-            })*
-        }
-        mod mariadb {
-            $(#[tokio::test]
-            async fn $story() {
-                let flavor = headwater_rig::Flavor::Mariadb1011;
+                let flavor = headwater_rig::Flavor::$flavor;
                 if crate::support::is_there(flavor, concat!(module_path!(), "::", stringify!($story))) {
                     super::$story(crate::apply::stage::Stage::on(flavor).await).await;
                 }
@@ -35,4 +26,22 @@ macro_rules! on_both {
         }
     };
 }
+use on;
+
+/// Runs each story on the two servers that everything runs on.
+macro_rules! on_both {
+    ($($story:ident),* $(,)?) => {
+        $crate::apply::on!(mysql, Mysql97, $($story),*);
+        $crate::apply::on!(mariadb, Mariadb1011, $($story),*);
+    };
+}
 use on_both;
+
+/// Runs each story on the two others.
+macro_rules! on_others {
+    ($($story:ident),* $(,)?) => {
+        $crate::apply::on!(mysql_56, Mysql56, $($story),*);
+        $crate::apply::on!(mariadb_11_8, Mariadb118, $($story),*);
+    };
+}
+use on_others;

@@ -30,13 +30,31 @@ impl Names {
 
     pub(crate) fn options(self, flavor: Flavor) -> ServerOptions {
         let metadata = match (self, flavor) {
-            (_, Flavor::Mysql56) => return ServerOptions::default(),
+            (_, Flavor::Mysql56) => return gtids_or_not(),
             (Names::Logged, _) => "FULL",
             (Names::Missing, Flavor::Mysql97) => "MINIMAL",
             (Names::Missing, Flavor::Mariadb1011 | Flavor::Mariadb118) => "NO_LOG",
         };
-        ServerOptions::default().with(&format!("--binlog-row-metadata={metadata}"))
+        gtids_or_not().with(&format!("--binlog-row-metadata={metadata}"))
     }
+}
+
+tokio::task_local! {
+    /// Whether the servers of a story have GTIDs.
+    static GTIDS: bool;
+}
+
+/// Tells a story on servers without GTIDs.
+pub(crate) async fn without_gtids(story: impl Future<Output = ()>) {
+    GTIDS.scope(false, story).await;
+}
+
+pub(crate) fn has_gtids() -> bool {
+    GTIDS.try_with(|has| *has).unwrap_or(true)
+}
+
+fn gtids_or_not() -> ServerOptions {
+    ServerOptions { gtid: has_gtids(), ..ServerOptions::default() }
 }
 
 /// Runs statements while capture is stopped, then starts it on what they left behind.

@@ -14,7 +14,7 @@ use mysql_async::prelude::Queryable as _;
 use tempfile::TempDir;
 
 use crate::support::ledger::EXACT;
-use crate::support::{Capturing, capture_options, on, on_all, on_both};
+use crate::support::{Capturing, capture_options, on, on_all};
 use crate::surprises::SURPRISES;
 
 const DATABASE: &str = "clinic";
@@ -411,18 +411,13 @@ async fn another_server_s_files_are_not_taken_for_the_former_one_s(flavor: Flavo
 on_all!(
     rows_that_get_a_uuid_and_rows_that_refer_in_one_transaction,
     rows_numbered_anew_are_called_what_they_are_from_then_on,
+    a_row_whose_uuid_is_taken_away_is_still_called_so_until_it_has_another,
+    an_identity_with_another_row_in_it_follows_that_row_s_name,
+    what_rows_are_called_is_asked_anew_after_rows_were_given_up,
+    what_was_not_committed_of_rows_that_stay_here_is_not_known,
+    questions_leave_no_locks_and_no_spaces_whatever_the_server_s_settings,
+    a_row_renamed_while_capture_begins_is_called_by_its_new_name,
 );
-mod both {
-    use super::*;
-    on_both!(
-        a_row_whose_uuid_is_taken_away_is_still_called_so_until_it_has_another,
-        an_identity_with_another_row_in_it_follows_that_row_s_name,
-        what_rows_are_called_is_asked_anew_after_rows_were_given_up,
-        what_was_not_committed_of_rows_that_stay_here_is_not_known,
-        questions_leave_no_locks_and_no_spaces_whatever_the_server_s_settings,
-        a_row_renamed_while_capture_begins_is_called_by_its_new_name,
-    );
-}
 mod one {
     use super::*;
     on!(mariadb, Mariadb1011, another_server_s_files_are_not_taken_for_the_former_one_s);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use self::refuse::{READ_AGAIN, given_up, refused};
+use self::refuse::{READ_AGAIN, cannot_read, given_up, refused};
 use self::replaced::Gone;
 use self::unlogged::Unchecked;
 use self::xa::Prepared;
@@ -446,8 +446,7 @@ impl Follower {
 
     /// The server cannot read on.
     pub(in crate::capture) fn unreadable(&self, server: &str) -> Error {
-        let what = format!("the server cannot read its own log on from there ({server})");
-        refused(&self.place.spot(), &self.within(&what), READ_AGAIN)
+        refused(&self.place.spot(), &self.within(&cannot_read(server)), READ_AGAIN)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Refusals: each names the place in the log and the remedy.
 
-use crate::capture::Error;
 use crate::capture::decode::DecodeError;
 use crate::capture::place::Spot;
+use crate::capture::{Error, Resume};
 
 pub(super) const READ_AGAIN: &str = "The log is damaged there: check the server's disk, and see \
                                      'A damaged log' in docs/operator.md";
@@ -19,6 +19,22 @@ pub(super) fn refused(start: &Spot, what: &str, remedy: &str) -> Error {
 
 pub(in crate::capture) fn at(start: &Spot, error: &DecodeError) -> Error {
     refused(start, &error.to_string(), READ_AGAIN)
+}
+
+/// What the server says of its own log when it is asked for it from a place on.
+pub(in crate::capture) fn unreadable(start: &Spot, error: Error) -> Error {
+    match error {
+        Error::Unreadable { server } | Error::Resume(Resume::NotAnEvent { server, .. }) => {
+            refused(start, &cannot_read(&server), READ_AGAIN)
+        }
+        other => other,
+    }
+}
+
+pub(super) fn cannot_read(server: &str) -> String {
+    format!(
+        "the server cannot read its own log on from there, in this file or a later one ({server})"
+    )
 }
 
 pub(super) fn placed(start: &Spot, error: Error) -> Error {

@@ -5,8 +5,8 @@ use headwater::change::Change;
 use headwater::schema_map::MapFile;
 use headwater::value::Value;
 
-use super::on_both;
 use super::stage::*;
+use super::{on_both, on_others};
 
 on_both!(
     a_row_that_refers_to_one_that_never_comes_is_parked_and_released_when_it_comes,
@@ -29,6 +29,13 @@ on_both!(
     what_is_still_missing_is_known_after_a_restart,
     all_rows_that_are_missing_are_asked_for_in_their_turn,
     what_an_older_headwater_set_aside_is_kept,
+);
+on_others!(
+    a_column_the_parent_lacks_parks_the_change,
+    what_waits_for_a_table_or_a_column_flows_once_it_is_made,
+    a_column_that_is_dropped_parks_what_needs_it,
+    a_row_that_refers_to_one_that_never_comes_is_parked_and_released_when_it_comes,
+    one_bad_row_among_many_stops_one_row,
 );
 
 fn place(id: &str, name: &str) -> Row {

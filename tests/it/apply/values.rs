@@ -72,7 +72,7 @@ CREATE TABLE sample (
   tiny TINYINT, big BIGINT UNSIGNED, amount DECIMAL(65,30), half FLOAT, full DOUBLE,
   flags BIT(64), made YEAR, word VARCHAR(20) CHARACTER SET latin1, raw VARBINARY(20), fixed BINARY(8),
   blobs LONGBLOB, place GEOMETRY, doc JSON, kind ENUM('a','bé'), several SET('x','y','z'),
-  at DATETIME(6), stamp TIMESTAMP(3) NULL, span TIME(6), short_at DATETIME
+  at DATETIME(6), stamp TIMESTAMP(3) NULL, span TIME(6), short_at DATETIME, day DATE
 ) DEFAULT CHARACTER SET utf8mb4";
 
 const TYPES_MAP: &str = "
@@ -200,6 +200,10 @@ async fn what_a_column_cannot_hold_is_quarantined(stage: Stage) {
         ("word", text("twenty characters...  ")),
         ("half", Value::Double(61.3_f64.to_bits())),
         ("tiny", decimal("1.5")),
+        // What it would take for a date.
+        ("day", time("10:11:12")),
+        ("short_at", time("10:11:12")),
+        ("stamp", time("-10:11:12")),
     ];
     let rows: Vec<Row> = bad
         .iter()

@@ -21,8 +21,19 @@ impl Desk {
 
     /// A configuration with the openmrs map and these further lines.
     pub(crate) fn configuration(&self, name: &str, url: &str, more: &str) -> PathBuf {
-        let path = self.folder.path().join(format!("{name}.toml"));
         let map = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema-maps/openmrs-2.x.toml");
+        self.configuration_of(name, url, &map, more)
+    }
+
+    /// The same with another map.
+    pub(crate) fn configuration_of(
+        &self,
+        name: &str,
+        url: &str,
+        map: &Path,
+        more: &str,
+    ) -> PathBuf {
+        let path = self.folder.path().join(format!("{name}.toml"));
         let data = self.folder.path().join(name);
         std::fs::create_dir_all(&data).unwrap();
         let mode: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o700);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use headwater_rig::{Flavor, Link, Server, ServerOptions, edge};
 
 use super::{DATABASE, SERVERS, Site, write};
-use crate::support::ledger::{EXACT, REFUSED};
+use crate::support::ledger::{EXACT, NOT_THERE, REFUSED};
 use crate::support::on_all;
 
 /// A site reached through an address that can be moved, and a replica of its server.
@@ -19,8 +19,12 @@ struct Moving {
 
 impl Moving {
     async fn start(flavor: Flavor) -> Moving {
+        Moving::start_with(flavor, true).await
+    }
+
+    async fn start_with(flavor: Flavor, gtid: bool) -> Moving {
         let options = || match flavor {
-            Flavor::Mysql97 | Flavor::Mysql56 => ServerOptions::default(),
+            Flavor::Mysql97 | Flavor::Mysql56 => ServerOptions { gtid, ..ServerOptions::default() },
             Flavor::Mariadb1011 | Flavor::Mariadb118 => {
                 ServerOptions::default().with("--log-slave-updates=ON")
             }
@@ -28,18 +32,20 @@ impl Moving {
         let mut site = Site::without_capture(flavor, options()).await;
         let replica = Server::start(flavor, options()).await.unwrap();
         let port = site.server.port();
+        // Without GTIDs from the beginning of the first log on.
+        let by = i32::from(gtid);
         let (source, begin) = match flavor {
             Flavor::Mysql97 => (
                 format!(
                     "CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = {port},
-                     SOURCE_USER = 'root', SOURCE_AUTO_POSITION = 1, GET_SOURCE_PUBLIC_KEY = 1"
+                     SOURCE_USER = 'root', SOURCE_AUTO_POSITION = {by}, GET_SOURCE_PUBLIC_KEY = 1"
                 ),
                 "START REPLICA",
             ),
             Flavor::Mysql56 => (
                 format!(
                     "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {port},
-                     MASTER_USER = 'root', MASTER_AUTO_POSITION = 1"
+                     MASTER_USER = 'root', MASTER_AUTO_POSITION = {by}"
                 ),
                 "START SLAVE",
             ),
@@ -160,7 +166,30 @@ async fn at_a_replica_that_lacks_some_capture_stops_by_name(flavor: Flavor) {
     SERVERS.settle("failing over to a replica that lacks some of it", flavor, REFUSED);
 }
 
+/// Files and offsets of another server mean nothing.
+async fn without_gtids_capture_stops_by_name_at_a_replica(flavor: Flavor) {
+    const ROW: &str = "failing over to a replica, without GTIDs";
+    if flavor.is_mariadb() {
+        SERVERS.settle(ROW, flavor, NOT_THERE);
+        return;
+    }
+    let mut moving = Moving::start_with(flavor, false).await;
+    moving.site.write("one").await;
+    moving.site.captured(&["one"]).await;
+    moving.replicated("one").await;
+    moving.fail_over().await;
+    write(&moving.replica, "two").await;
+    let words = moving.site.until_stopped().await;
+    for part in ["answers now", "no GTIDs", "'Another server' in docs/operator.md"] {
+        assert!(words.contains(part), "{words}");
+    }
+    moving.site.captured(&["one"]).await;
+    moving.site.stop_capture().await;
+    SERVERS.settle(ROW, flavor, REFUSED);
+}
+
 on_all!(
+    without_gtids_capture_stops_by_name_at_a_replica,
     at_a_replica_that_has_everything_capture_goes_on,
     at_a_replica_that_is_ahead_capture_goes_on,
     at_a_replica_that_lacks_some_capture_stops_by_name,

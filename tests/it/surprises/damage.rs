@@ -17,29 +17,34 @@ use crate::support::{Capturing, capture_options, on, on_all};
 
 /// A closed log file.
 #[derive(Clone)]
-struct LogFile {
+pub(super) struct LogFile {
     path: PathBuf,
-    bytes: Vec<u8>,
-    checksums: bool,
+    pub(super) bytes: Vec<u8>,
+    pub(super) checksums: bool,
 }
 
 /// Where an event stands in its file.
 #[derive(Debug, Clone, Copy)]
-struct At {
-    offset: usize,
-    size: usize,
-    kind: u8,
+pub(super) struct At {
+    pub(super) offset: usize,
+    pub(super) size: usize,
+    pub(super) kind: u8,
 }
 
-const HEADER: usize = 19;
+pub(super) const HEADER: usize = 19;
 
 impl LogFile {
     /// The file of a server that was closed last.
-    async fn last_closed(server: &Server) -> LogFile {
+    pub(super) async fn last_closed(server: &Server) -> LogFile {
+        LogFile::closed_before(server, 1).await
+    }
+
+    /// The file that is so many before the one that is written.
+    pub(super) async fn closed_before(server: &Server, files: usize) -> LogFile {
         let mut conn = server.conn("").await.unwrap();
         let names: Vec<mysql_async::Row> =
             mysql_async::prelude::Queryable::query(&mut conn, "SHOW BINARY LOGS").await.unwrap();
-        let name: String = names[names.len() - 2].get(0).unwrap();
+        let name: String = names[names.len() - 1 - files].get(0).unwrap();
         let path = server.data().join(name);
         let bytes = fs::read(&path).unwrap();
         let checksums =
@@ -47,7 +52,7 @@ impl LogFile {
         LogFile { path, bytes, checksums }
     }
 
-    fn events(&self) -> Vec<At> {
+    pub(super) fn events(&self) -> Vec<At> {
         let mut events = Vec::new();
         let mut offset = 4;
         while offset < self.bytes.len() {
@@ -74,7 +79,7 @@ impl LogFile {
         }
     }
 
-    fn write(&self) {
+    pub(super) fn write(&self) {
         fs::write(&self.path, &self.bytes).unwrap();
     }
 
@@ -88,7 +93,7 @@ impl LogFile {
         self.place(begins(&[33, 34, 42, 162]).or_else(|| begins(&[2])).unwrap())
     }
 
-    fn place(&self, at: At) -> String {
+    pub(super) fn place(&self, at: At) -> String {
         format!("{}:{}", self.path.file_name().unwrap().to_string_lossy(), at.offset)
     }
 }
@@ -96,18 +101,18 @@ impl LogFile {
 const INSERTS: &[u8] = &[23, 30, 166, 169];
 /// The text of a statement beside its rows: `ROWS_QUERY`, `ANNOTATE_ROWS`.
 const TEXTS: &[u8] = &[29, 160];
-const WORK: &str = "INSERT INTO note (uuid, text) VALUES ('a-1', 'before');
+pub(super) const WORK: &str = "INSERT INTO note (uuid, text) VALUES ('a-1', 'before');
     INSERT INTO note (uuid, text, body) VALUES ('a-2', 'damaged', REPEAT('long ', 50))";
 
 /// A server, and a store whose position is before what it does next.
-struct Stage {
-    server: Server,
-    folder: TempDir,
+pub(super) struct Stage {
+    pub(super) server: Server,
+    pub(super) folder: TempDir,
     map: Arc<MapFile>,
 }
 
 impl Stage {
-    async fn start(flavor: Flavor) -> Stage {
+    pub(super) async fn start(flavor: Flavor) -> Stage {
         Stage::start_with(flavor, ServerOptions::default()).await
     }
 
@@ -118,13 +123,13 @@ impl Stage {
         Stage { server, folder: tempfile::tempdir().unwrap(), map }
     }
 
-    fn options(&self) -> headwater::capture::Options {
+    pub(super) fn options(&self) -> headwater::capture::Options {
         capture_options(&self.server, DATABASE, self.map.clone())
     }
 
     /// The tables as at first, a store that knows where the log ends, then `sql`, in a log file
     /// that is closed.
-    async fn closed(&mut self, sql: &str) -> LogFile {
+    pub(super) async fn closed(&mut self, sql: &str) -> LogFile {
         let fresh =
             format!("SET foreign_key_checks = 0; DROP TABLE IF EXISTS note, ward, loose; {TABLES}");
         self.server.sql_in(DATABASE, &fresh).await.unwrap();

@@ -19,6 +19,7 @@ use crate::support::{Capturing, capture_options, on, on_all};
 mod damage;
 mod elsewhere;
 mod gtids;
+mod heads;
 mod list;
 mod rowless;
 mod tables;
@@ -298,6 +299,7 @@ fn every_row_of_the_docs_is_told_by_a_test() {
         include_str!("damage.rs"),
         include_str!("gtids.rs"),
         include_str!("elsewhere.rs"),
+        include_str!("heads.rs"),
     ];
     for ledger in [SURPRISES, WITHOUT_GTIDS] {
         let untold = ledger.untold(told, &sources);

@@ -156,6 +156,17 @@ pub(super) fn metadata(flavor: Flavor) -> &'static [&'static str] {
     }
 }
 
+/// What lets a server compress what it logs, however small.
+pub(super) fn compression(flavor: Flavor) -> Option<&'static str> {
+    match flavor {
+        Flavor::Mysql97 => Some("SET GLOBAL binlog_transaction_compression = ON"),
+        Flavor::Mysql56 => None,
+        Flavor::Mariadb1011 | Flavor::Mariadb118 => {
+            Some("SET GLOBAL log_bin_compress = ON, log_bin_compress_min_len = 10")
+        }
+    }
+}
+
 async fn every_type_arrives_exactly(flavor: Flavor) {
     let mut ends = Ends::start(flavor, flavor).await;
     let groups = groups(|kind| kind.is_on(flavor));
@@ -163,23 +174,16 @@ async fn every_type_arrives_exactly(flavor: Flavor) {
         ends.table(table, &columns(kinds)).await;
     }
     ends.run().await;
-    let mut wrong = BTreeMap::new();
     for metadata in metadata(flavor) {
         if !metadata.is_empty() {
             let sql = format!("SET GLOBAL binlog_row_metadata = {metadata}");
             ends.child.sql(&sql).await.unwrap();
         }
-        for phase in PHASES {
-            phase.at_child(&ends, &groups).await;
-            ends.carry().await;
-            for held in ends.held().await {
-                wrong.insert(format!("{phase:?}, {metadata}"), held);
-            }
-            for (row, found) in differing(&ends, &groups, &alike(&groups)).await {
-                wrong.insert(row, format!("{phase:?}, {metadata}: {found}"));
-            }
-            assert!(wrong.is_empty(), "{flavor}: {wrong:#?}");
-        }
+        told(&mut ends, &groups, metadata).await;
+    }
+    if let Some(compress) = compression(flavor) {
+        ends.child.sql(compress).await.unwrap();
+        told(&mut ends, &groups, "compressed").await;
     }
     ends.stop().await;
     let mut cells: Vec<(String, String)> = Vec::new();
@@ -192,6 +196,22 @@ async fn every_type_arrives_exactly(flavor: Flavor) {
         }
     }
     TYPES.settle_all(crate::support::ledger::column(flavor), &cells);
+}
+
+/// Everything is done to the rows once, and must be the same at the parent after each step.
+async fn told(ends: &mut Ends, groups: &Groups, setting: &str) {
+    let mut wrong = BTreeMap::new();
+    for phase in PHASES {
+        phase.at_child(ends, groups).await;
+        ends.carry().await;
+        for held in ends.held().await {
+            wrong.insert(format!("{phase:?}, {setting}"), held);
+        }
+        for (row, found) in differing(ends, groups, &alike(groups)).await {
+            wrong.insert(row, format!("{phase:?}, {setting}: {found}"));
+        }
+        assert!(wrong.is_empty(), "{}: {wrong:#?}", ends.child.flavor());
+    }
 }
 
 /// What is asked of the database rather than read in the log is the same.

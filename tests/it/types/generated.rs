@@ -55,11 +55,77 @@ fn column(flavor: Flavor) -> BoxedStrategy<Column> {
         text().boxed(),
         bytes().boxed(),
         members().boxed(),
+        geometry().boxed(),
     ];
     if flavor.is_new_mysql() {
         all.push(with("JSON".into(), json().prop_map(|text| literal(&text)).boxed()));
     }
+    if flavor.is_mariadb() {
+        all.push(address().boxed());
+    }
+    let of_vectors = match flavor {
+        Flavor::Mysql97 => Some("STRING_TO_VECTOR"),
+        Flavor::Mariadb118 => Some("VEC_FromText"),
+        Flavor::Mysql56 | Flavor::Mariadb1011 => None,
+    };
+    if let Some(made_by) = of_vectors {
+        all.push(vector(made_by).boxed());
+    }
     prop::strategy::Union::new(all).boxed()
+}
+
+/// A list of character sets that counts geometries would lead to those of other columns.
+fn geometry() -> impl Strategy<Value = Column> {
+    let point = || (-80..80_i32, -90..90_i32).prop_map(|(x, y)| format!("{x}.5 {y}"));
+    let points = prop::collection::vec(point(), 2..5).prop_map(|all| all.join(","));
+    let kinds = prop::sample::select(vec!["POINT", "LINESTRING", "GEOMETRY"]);
+    (kinds, any::<bool>()).prop_flat_map(move |(kind, line)| {
+        let shape = if kind == "LINESTRING" || (kind == "GEOMETRY" && line) {
+            points.clone().prop_map(|all| format!("LINESTRING({all})")).boxed()
+        } else {
+            point().prop_map(|one| format!("POINT({one})")).boxed()
+        };
+        let system = prop::sample::select(vec!["", ", 4326"]);
+        let value = (shape, system)
+            .prop_map(|(shape, system)| format!("ST_GeomFromText('{shape}'{system})"));
+        with(kind.to_owned(), value.boxed())
+    })
+}
+
+fn vector(made_by: &'static str) -> impl Strategy<Value = Column> {
+    (1..=40_usize).prop_flat_map(move |count| {
+        // As every server reads it: without an exponent.
+        let number = (-1_000_000..1_000_000_i32).prop_map(|eighths| f64::from(eighths) / 8.0);
+        let value = prop::collection::vec(number, count).prop_map(move |numbers| {
+            let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+            format!("{made_by}('[{}]')", numbers.join(","))
+        });
+        with(format!("VECTOR({count})"), value.boxed())
+    })
+}
+
+/// What is kept as bytes, without the zeros at their end in the log.
+fn address() -> impl Strategy<Value = Column> {
+    let bytes = |count: usize| {
+        let byte = prop_oneof![2 => any::<u8>(), 1 => Just(0_u8)];
+        (prop::collection::vec(byte, count), 0..=count).prop_map(move |(mut bytes, zeros)| {
+            bytes[count - zeros / 2..].fill(0);
+            bytes
+        })
+    };
+    // Of any other version MariaDB refuses some.
+    let uuid = bytes(16).prop_map(|it| {
+        uuid::Builder::from_random_bytes(it.try_into().unwrap()).into_uuid().to_string()
+    });
+    let four = bytes(4).prop_map(|it| format!("{}.{}.{}.{}", it[0], it[1], it[2], it[3]));
+    let six = bytes(16)
+        .prop_map(|it| std::net::Ipv6Addr::from(<[u8; 16]>::try_from(it).unwrap()).to_string());
+    let quoted = |text: String| format!("'{text}'");
+    prop_oneof![
+        with("UUID".into(), uuid.prop_map(quoted).boxed()),
+        with("INET4".into(), four.prop_map(quoted).boxed()),
+        with("INET6".into(), six.prop_map(quoted).boxed()),
+    ]
 }
 
 fn integer() -> impl Strategy<Value = Column> {

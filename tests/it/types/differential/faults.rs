@@ -1,11 +1,18 @@
 //! What the two other decoders make of a value, and which of their faults it is when that is something else.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use mysql_common::binlog::jsonb;
+use mysql_common::io::ParseBuf;
+
 use super::*;
 
 /// How another decoder's value is to be understood.
 pub(super) enum Theirs {
     /// The same as ours, as text.
     Same(String),
+    /// Text in a character set, which it leaves to its user: the server says what it is.
+    InSet(String, Vec<u8>),
     /// What it says is known to be wrong, and why.
     Fault(&'static str),
 }
@@ -24,8 +31,43 @@ pub(super) fn text(definition: &str, bytes: &[u8]) -> Theirs {
     };
     match set.split(' ').next().unwrap() {
         "utf8mb4" | "utf8mb3" | "ascii" => Theirs::Same(String::from_utf8(bytes.to_vec()).unwrap()),
-        _ => Theirs::Fault("it hands out the bytes and leaves the character set to its user"),
+        set => Theirs::InSet(set.to_owned(), bytes.to_vec()),
     }
+}
+
+/// Bytes of a column that has as many in every row: without the zeros at the end they are ours.
+fn fixed(definition: &str, ours: &Value<'_>, theirs: &[u8]) -> Option<Theirs> {
+    let (size, fault) = match kind(definition) {
+        "BINARY" => {
+            let size = definition[7..definition.len() - 1].parse().unwrap();
+            if theirs.len() == size {
+                return None;
+            }
+            (size, "BINARY(n) loses its trailing zeros")
+        }
+        "UUID" | "INET6" => (16, "UUID, INET4 and INET6 are bytes to it"),
+        "INET4" => (4, "UUID, INET4 and INET6 are bytes to it"),
+        _ => return None,
+    };
+    let whole = [theirs, &vec![0; size - theirs.len()]].concat();
+    let found = match kind(definition) {
+        "UUID" => uuid::Uuid::from_slice(&whole).unwrap().to_string(),
+        "INET4" => Ipv4Addr::from(<[u8; 4]>::try_from(whole).unwrap()).to_string(),
+        // One address has many spellings.
+        "INET6" => {
+            let address = Ipv6Addr::from(<[u8; 16]>::try_from(whole).unwrap());
+            let same = printed(ours).parse() == Ok(address);
+            if same { printed(ours) } else { address.to_string() }
+        }
+        _ => hex(&whole),
+    };
+    Some(if found == printed(ours) { Theirs::Fault(fault) } else { Theirs::Same(found) })
+}
+
+/// JSON as it is stored, read by the other library.
+fn stored_json(bytes: &[u8]) -> Theirs {
+    let json: jsonb::Value<'_> = ParseBuf(bytes).parse(()).unwrap();
+    Theirs::Same(bits_of(serde_json::Value::try_from(json).unwrap()).to_string())
 }
 
 /// Temporal text with as many fractional digits as the column has.
@@ -44,12 +86,8 @@ pub(super) fn common_says(
     let value = match theirs {
         BinlogValue::Value(value) => value,
         BinlogValue::Jsonb(json) => {
-            return match serde_json::Value::try_from(json.clone()) {
-                Ok(json) => Theirs::Same(bits_of(json).to_string()),
-                Err(_) => {
-                    Theirs::Fault("JSON with what serde_json has not fails in its conversion")
-                }
-            };
+            let json = serde_json::Value::try_from(json.clone()).unwrap();
+            return Theirs::Same(bits_of(json).to_string());
         }
         BinlogValue::JsonDiff(_) => panic!("a partial update"),
     };
@@ -62,7 +100,7 @@ pub(super) fn common_says(
         ("BIT", Common::Bytes(bytes)) => {
             bytes.iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte)).to_string()
         }
-        ("YEAR", Common::Bytes(year)) if year == b"1900" => {
+        ("YEAR", Common::Bytes(year)) if year == b"1900" && printed(ours) == "0" => {
             return Theirs::Fault("YEAR 0 is 1900 to it");
         }
         ("YEAR" | "DECIMAL", Common::Bytes(text)) => String::from_utf8(text.clone()).unwrap(),
@@ -71,14 +109,9 @@ pub(super) fn common_says(
             let (seconds, micros) = text.split_once('.').unwrap_or((&text, "0"));
             cut(definition, moment(seconds.parse().unwrap()), micros.parse().unwrap())
         }
-        ("BINARY", Common::Bytes(bytes)) => {
-            let size: usize = definition[7..definition.len() - 1].parse().unwrap();
-            if is_without_zeros(ours, bytes, size) {
-                return Theirs::Fault("BINARY(n) loses its trailing zeros");
-            }
-            hex(bytes)
+        (_, Common::Bytes(bytes)) => {
+            return fixed(definition, ours, bytes).unwrap_or_else(|| text(definition, bytes));
         }
-        (_, Common::Bytes(bytes)) => return text(definition, bytes),
         (_, Common::Int(number)) => {
             let wraps =
                 |ours: u64| number.cast_unsigned() & (u64::MAX >> (64 - bits(kind))) == ours;
@@ -133,21 +166,16 @@ pub(super) fn cdc_says(definition: &str, ours: &Value<'_>, theirs: &MySqlValue) 
         }
         MySqlValue::Enum(index) => member(u64::from(*index)),
         MySqlValue::Set(bits) => set(*bits),
-        MySqlValue::Year(1900) => return Theirs::Fault("YEAR 0 is 1900 to it"),
+        MySqlValue::Year(1900) if printed(ours) == "0" => {
+            return Theirs::Fault("YEAR 0 is 1900 to it");
+        }
         MySqlValue::Year(year) => year.to_string(),
         MySqlValue::Date(date) => format!("{:04}-{:02}-{:02}", date.year, date.month, date.day),
-        MySqlValue::Blob(_) if kind(definition) == "JSON" => {
-            return Theirs::Fault("JSON is handed out as it is stored");
-        }
+        MySqlValue::Blob(bytes) if kind(definition) == "JSON" => return stored_json(bytes),
         MySqlValue::Blob(bytes) => return text(definition, bytes),
         MySqlValue::String(text) => {
-            if kind(definition) == "BINARY" {
-                let size: usize = definition[7..definition.len() - 1].parse().unwrap();
-                if is_without_zeros(ours, text.as_bytes(), size) {
-                    return Theirs::Fault("BINARY(n) loses its trailing zeros");
-                }
-            }
-            return self::text(definition, text.as_bytes());
+            let bytes = text.as_bytes();
+            return fixed(definition, ours, bytes).unwrap_or_else(|| self::text(definition, bytes));
         }
         MySqlValue::Time(_) | MySqlValue::DateTime(_) | MySqlValue::Timestamp(_) => {
             return cdc_moment(definition, ours, theirs);
@@ -195,30 +223,65 @@ pub(super) fn bits(kind: &str) -> u32 {
     }
 }
 
-/// Whether bytes are ours without the zeros at their end.
-pub(super) fn is_without_zeros(ours: &Value<'_>, theirs: &[u8], size: usize) -> bool {
-    let whole = [theirs, &vec![0; size.saturating_sub(theirs.len())]].concat();
-    theirs.len() < size && printed(ours) == hex(&whole)
-}
-
-/// Why another decoder may fail on a whole event.
-pub(super) fn event_fault(columns: &[Column], error: &str) -> Option<&'static str> {
-    let has =
-        |wanted: &dyn Fn(&str) -> bool| columns.iter().any(|column| wanted(&column.definition));
-    if error.contains("negative TIME") {
+/// Why another decoder may fail on a whole event: one of the event's values is what it fails on.
+pub(super) fn event_fault(
+    columns: &[Column],
+    images: &[Vec<Option<Value<'_>>>],
+    error: &str,
+) -> Option<&'static str> {
+    let has = |wanted: &dyn Fn(&str, &Value<'_>) -> bool| {
+        let cells = images.iter().flat_map(|image| columns.iter().zip(&image[1..]));
+        cells
+            .filter_map(|(column, value)| Some((column.definition.as_str(), value.as_ref()?)))
+            .any(|(definition, value)| wanted(definition, value))
+    };
+    let is_negative_time = |definition: &str, value: &Value<'_>| {
+        kind(definition) == "TIME" && printed(value).starts_with('-')
+    };
+    if error.contains("negative TIME") && has(&is_negative_time) {
         return Some("it refuses negative TIME");
     }
     // In binlog/misc.rs, where builds without overflow checks go on with another time.
-    if error.contains("panics") && has(&|definition| definition.starts_with("TIME(")) {
-        return Some("a negative TIME with a fraction overflows in it");
+    let overflows = |definition: &str, value: &Value<'_>| {
+        let fraction =
+            printed(value).rsplit_once('.').is_some_and(|(_, it)| it.trim_matches('0') != "");
+        ["TIME(1)", "TIME(2)"].contains(&definition)
+            && is_negative_time(definition, value)
+            && fraction
+    };
+    if error.contains("panics") && has(&overflows) {
+        return Some("a negative TIME with one or two digits of a fraction overflows in it");
     }
-    if error.contains("Utf8")
-        && has(&|definition| {
-            let bytes = definition.starts_with("BINARY") || definition.starts_with("VARBINARY");
-            bytes || (definition.contains("CHARACTER SET") && !definition.contains("utf8"))
-        })
-    {
+    if error.contains("Utf8") && has(&is_not_utf8) {
         return Some("it takes every string for UTF-8");
     }
+    let is_vector = columns.iter().any(|column| kind(&column.definition) == "VECTOR");
+    // It could not read the table's description.
+    if error.contains("No preceding TableMapEvent") && is_vector {
+        return Some("it does not know VECTOR");
+    }
     None
+}
+
+/// Whether a value is no UTF-8 as it is stored.
+fn is_not_utf8(definition: &str, value: &Value<'_>) -> bool {
+    match (kind(definition), value) {
+        ("BINARY" | "VARBINARY" | "VECTOR", Value::Bytes(bytes)) => {
+            std::str::from_utf8(bytes).is_err()
+        }
+        ("UUID", Value::Text(text)) => {
+            std::str::from_utf8(uuid::Uuid::parse_str(text).unwrap().as_bytes()).is_err()
+        }
+        ("INET4", Value::Text(text)) => {
+            std::str::from_utf8(&text.parse::<Ipv4Addr>().unwrap().octets()).is_err()
+        }
+        ("INET6", Value::Text(text)) => {
+            std::str::from_utf8(&text.parse::<Ipv6Addr>().unwrap().octets()).is_err()
+        }
+        (_, Value::Text(text)) => {
+            let set = definition.split_once("CHARACTER SET ").map_or("utf8", |(_, set)| set);
+            !set.starts_with("utf8") && !text.is_ascii()
+        }
+        (_, _) => false,
+    }
 }

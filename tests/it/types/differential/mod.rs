@@ -3,7 +3,7 @@
 
 mod faults;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 
 use headwater::capture::decode::{
@@ -27,7 +27,7 @@ use mysql_common::binlog::value::BinlogValue;
 use rand::RngExt as _;
 
 use self::faults::{Theirs, cdc_says, common_says, event_fault};
-use super::exact::metadata;
+use super::exact::{compression, metadata};
 use super::generated::{self, Column, ROWS};
 use crate::decode::{last_log, raw_events};
 use crate::support::on_all;
@@ -39,25 +39,50 @@ type Images<T> = Result<Vec<Vec<Option<T>>>, String>;
 /// By the number of the event in the log.
 type Events<T> = BTreeMap<usize, (String, Images<T>)>;
 
-fn ours(log: &[u8], schema: &LiveSchema) -> Events<Value<'static>> {
+/// What our decoder reads, inside of compressed transactions too, and how many events were compressed.
+fn ours(log: &[u8], schema: &LiveSchema) -> (Events<Value<'static>>, usize) {
+    let mut reading = Ours { schema, maps: BTreeMap::new(), events: Events::new() };
     let mut decoder = Decoder::new(64 << 20);
-    let mut maps: BTreeMap<u64, (String, Vec<MapColumn>)> = BTreeMap::new();
-    let mut events = Events::new();
-    for (number, raw) in raw_events(log).into_iter().enumerate() {
-        match decoder.event(raw, false).unwrap().body {
+    let (mut number, mut compressed) = (0, 0);
+    for raw in raw_events(log) {
+        let event = decoder.event(raw, false).unwrap();
+        compressed += usize::from(matches!(event.header.kind, 40 | 165..=171));
+        if let Body::TransactionPayload(payload) = &event.body {
+            let mut inner = payload.reader(64 << 20).unwrap();
+            let mut raw = Vec::new();
+            while inner.read(&mut raw).unwrap() {
+                reading.event(number, &decoder.clone().event(&raw, true).unwrap().body);
+                number += 1;
+            }
+            continue;
+        }
+        reading.event(number, &event.body);
+        number += 1;
+    }
+    (reading.events, compressed)
+}
+
+struct Ours<'s> {
+    schema: &'s LiveSchema,
+    maps: BTreeMap<u64, (String, Vec<MapColumn>)>,
+    events: Events<Value<'static>>,
+}
+
+impl Ours<'_> {
+    fn event(&mut self, number: usize, body: &Body<'_>) {
+        match body {
             Body::TableMap(map) if map.schema == "kinds" => {
-                maps.insert(map.table_id, (map.table.to_owned(), map.columns().unwrap()));
+                self.maps.insert(map.table_id, (map.table.to_owned(), map.columns().unwrap()));
             }
             Body::Rows(rows) => {
-                if let Some((table, columns)) = maps.get(&rows.table_id) {
-                    let images = images(&rows, columns, schema, table);
-                    events.insert(number, (table.clone(), Ok(images)));
+                if let Some((table, columns)) = self.maps.get(&rows.table_id) {
+                    let images = images(rows, columns, self.schema, table);
+                    self.events.insert(number, (table.clone(), Ok(images)));
                 }
             }
             _ => {}
         }
     }
-    events
 }
 
 fn images(
@@ -240,7 +265,35 @@ fn moment(seconds: i64) -> String {
 struct Outcome {
     same: usize,
     faults: BTreeMap<&'static str, usize>,
+    /// Texts in other character sets: the set, the bytes, and our text.
+    texts: BTreeSet<(String, Vec<u8>, String)>,
     wrong: Vec<String>,
+}
+
+impl Outcome {
+    /// Asks the server what the texts in other character sets are.
+    async fn ask(&mut self, conn: &mut mysql_async::Conn) {
+        let texts: Vec<_> = std::mem::take(&mut self.texts).into_iter().collect();
+        for some in texts.chunks(200) {
+            let shown: Vec<String> = some
+                .iter()
+                .map(|(set, bytes, _)| {
+                    format!("HEX(CONVERT(_{set} X'{}' USING utf8mb4))", hex(bytes))
+                })
+                .collect();
+            let row: mysql_async::Row =
+                conn.query_first(format!("SELECT {}", shown.join(", "))).await.unwrap().unwrap();
+            for ((set, bytes, ours), value) in some.iter().zip(row.unwrap()) {
+                let found: String = mysql_async::from_value(value);
+                if found == hex(ours.as_bytes()) {
+                    self.same += 1;
+                } else {
+                    let bytes = hex(bytes);
+                    self.wrong.push(format!("{bytes} in {set}: ours {ours:?}, the server {found}"));
+                }
+            }
+        }
+    }
 }
 
 fn compare<T>(
@@ -256,7 +309,7 @@ fn compare<T>(
         let found = match theirs.get(number) {
             Some((_, Ok(found))) => found,
             Some((_, Err(error))) => {
-                match event_fault(columns, error) {
+                match event_fault(columns, images, error) {
                     Some(fault) => *outcome.faults.entry(fault).or_default() += 1,
                     None => {
                         outcome.wrong.push(format!("{table}, event {number}: it fails: {error}"));
@@ -277,6 +330,9 @@ fn compare<T>(
                     (Some(one), Some(other)) => match says(definition, one, other) {
                         Theirs::Same(text) if text == printed(one) => outcome.same += 1,
                         Theirs::Fault(fault) => *outcome.faults.entry(fault).or_default() += 1,
+                        Theirs::InSet(set, bytes) => {
+                            outcome.texts.insert((set, bytes, printed(one)));
+                        }
                         Theirs::Same(text) => outcome.wrong.push(format!(
                             "{table}, event {number}, {definition}: ours {one:?}, theirs {text}"
                         )),
@@ -291,15 +347,19 @@ fn compare<T>(
 
 // --------------------------------------------------------------------------------------- story
 
-/// Makes the tables and works on them; gives the log of the work.
-async fn worked(server: &Server, tables: &BTreeMap<String, Vec<Column>>) -> Vec<u8> {
-    let format = if server.flavor() == Flavor::Mysql56 { " ROW_FORMAT=DYNAMIC" } else { "" };
+async fn connection(server: &Server) -> mysql_async::Conn {
     let mut conn = server.conn("kinds").await.unwrap();
     conn.query_drop(
         "SET NAMES utf8mb4, time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,ALLOW_INVALID_DATES'",
     )
     .await
     .unwrap();
+    conn
+}
+
+async fn make(server: &Server, tables: &BTreeMap<String, Vec<Column>>) {
+    let format = if server.flavor() == Flavor::Mysql56 { " ROW_FORMAT=DYNAMIC" } else { "" };
+    let mut conn = connection(server).await;
     for (table, columns) in tables {
         let columns: Vec<String> = columns
             .iter()
@@ -310,15 +370,14 @@ async fn worked(server: &Server, tables: &BTreeMap<String, Vec<Column>>) -> Vec<
             format!("CREATE TABLE {table} (id INT PRIMARY KEY, {}){format}", columns.join(", "));
         conn.query_drop(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
+    conn.disconnect().await.unwrap();
+}
+
+/// Works on the tables, which are empty before and after; gives the log of the work.
+async fn worked(server: &Server, tables: &BTreeMap<String, Vec<Column>>) -> Vec<u8> {
+    let mut conn = connection(server).await;
     conn.query_drop("FLUSH LOGS").await.unwrap();
-    for (number, (table, columns)) in tables.iter().enumerate() {
-        // Each table with another setting of what the log says of its columns.
-        let settings = metadata(server.flavor());
-        let setting = settings[number % settings.len()];
-        if !setting.is_empty() {
-            let sql = format!("SET GLOBAL binlog_row_metadata = {setting}");
-            conn.query_drop(sql).await.unwrap();
-        }
+    for (table, columns) in tables {
         let set = |row: usize| {
             let one =
                 |(place, column): (usize, &Column)| format!("c{place} = {}", column.values[row]);
@@ -332,7 +391,36 @@ async fn worked(server: &Server, tables: &BTreeMap<String, Vec<Column>>) -> Vec<
         conn.query_drop(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
         conn.query_drop(format!("DELETE FROM {table}")).await.unwrap();
     }
+    conn.disconnect().await.unwrap();
     last_log(server).await
+}
+
+/// Compares what is read of one log.
+async fn compared(
+    server: &Server,
+    tables: &BTreeMap<String, Vec<Column>>,
+    ours: &Events<Value<'static>>,
+    log: &[u8],
+    signs: bool,
+) {
+    let common = compare(tables, ours, &commons(log), |definition, ours, theirs| {
+        common_says(definition, ours, signs, theirs)
+    });
+    let cdc = compare(tables, ours, &cdcs(log), cdc_says);
+    let mut conn = connection(server).await;
+    for (name, mut outcome) in [("mysql_common", common), ("mysql_cdc", cdc)] {
+        outcome.ask(&mut conn).await;
+        eprintln!("{name}: {} cells alike; its faults: {:?}", outcome.same, outcome.faults);
+        assert!(outcome.same > 100, "{name} was hardly compared");
+        let wrong = &outcome.wrong;
+        assert!(
+            wrong.is_empty(),
+            "{} differences to {name}: {:#?}",
+            wrong.len(),
+            &wrong[..wrong.len().min(15)]
+        );
+    }
+    conn.disconnect().await.unwrap();
 }
 
 async fn three_decoders_say_the_same(flavor: Flavor) {
@@ -340,31 +428,41 @@ async fn three_decoders_say_the_same(flavor: Flavor) {
     let seed: u64 = seed.unwrap_or_else(|| rand::rng().random());
     eprintln!("HEADWATER_SEED={seed}");
     let made = generated::tables(seed, TABLES, flavor);
-    let names = (0..).map(|number| format!("t{number}"));
+    let names = (0..).map(|number| format!("t{number:02}"));
     let tables: BTreeMap<String, Vec<Column>> = names.zip(made).collect();
     let server = Server::start(flavor, ServerOptions::default()).await.unwrap();
     server.sql("CREATE DATABASE kinds CHARACTER SET utf8mb4").await.unwrap();
-    let log = worked(&server, &tables).await;
+    make(&server, &tables).await;
     let mut conn = server.conn("kinds").await.unwrap();
     let schema = LiveSchema::read(&mut conn, "kinds").await.unwrap();
-    let ours = ours(&log, &schema);
-    // An update that changes nothing is not logged.
-    assert!(ours.len() >= TABLES * (ROWS + 1));
-    let signs = flavor.is_new_mysql();
-    let common = compare(&tables, &ours, &commons(&log), |definition, ours, theirs| {
-        common_says(definition, ours, signs, theirs)
-    });
-    let cdc = compare(&tables, &ours, &cdcs(&log), cdc_says);
-    for (name, outcome) in [("mysql_common", &common), ("mysql_cdc", &cdc)] {
-        eprintln!("{name}: {} cells alike; its faults: {:?}", outcome.same, outcome.faults);
-        assert!(outcome.same > 100, "{name} was hardly compared");
-        let wrong = &outcome.wrong;
-        assert!(
-            wrong.is_empty(),
-            "HEADWATER_SEED={seed}: {} differences to {name}: {:#?}",
-            wrong.len(),
-            &wrong[..wrong.len().min(15)]
-        );
+    conn.disconnect().await.unwrap();
+    let mut plain = Vec::new();
+    for setting in metadata(flavor) {
+        if !setting.is_empty() {
+            let sql = format!("SET GLOBAL binlog_row_metadata = {setting}");
+            server.sql(&sql).await.unwrap();
+        }
+        eprintln!("{flavor}, metadata {setting}");
+        let log = worked(&server, &tables).await;
+        let (ours, compressed) = ours(&log, &schema);
+        // An update that changes nothing is not logged.
+        assert!(ours.len() >= TABLES * (ROWS + 1) && compressed == 0);
+        let signs = flavor.is_new_mysql();
+        compared(&server, &tables, &ours, &log, signs).await;
+        plain = ours.into_values().collect();
+    }
+    // The others read no compressed events: what we read of them is what was just compared.
+    if let Some(compress) = compression(flavor) {
+        server.sql(compress).await.unwrap();
+        let log = worked(&server, &tables).await;
+        let (ours, compressed) = ours(&log, &schema);
+        eprintln!("{flavor}, compressed: {compressed} events of {}", ours.len());
+        assert!(compressed >= TABLES * ROWS, "{compressed} compressed events");
+        let ours: Vec<_> = ours.into_values().collect();
+        assert_eq!(ours.len(), plain.len());
+        for (one, other) in ours.iter().zip(&plain) {
+            assert_eq!(one, other);
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::database::schema::LiveSchema;
 use crate::database::server::{Flavor, Server};
 use crate::schema_map::BoundMap;
 use crate::schema_map::file::MapFile;
-use crate::spool::free_bytes;
+use crate::spool::{Direction, Spool, free_bytes};
 use crate::transport::authority::{AUTHORITY_REMEDY, SERVER_REMEDY, authority_file, server_file};
 use crate::transport::credentials::{self, REJOIN, Validity, child_file};
 
@@ -116,6 +116,8 @@ pub struct MachineFacts {
     pub free_bytes_min: u64,
     /// The certificates of its own that are there.
     pub certificates: Vec<CertificateFacts>,
+    /// What the parent, or the way to it, said last, if it was not well.
+    pub link_error: Option<String>,
     /// Now, to judge them by.
     pub now: Timestamp,
     /// What the configuration's reader warned of.
@@ -288,10 +290,18 @@ impl MachineFacts {
             free_bytes: free_bytes(folder),
             free_bytes_min: config.spool.disk_free_bytes_min,
             certificates: CertificateFacts::read(folder),
+            link_error: link_error(folder),
             now,
             warnings: config.warnings.clone(),
         }
     }
+}
+
+/// As a node that runs, or ran, noted it.
+fn link_error(data_dir: &Path) -> Option<String> {
+    let usage = Spool::peek(data_dir).and_then(|store| store.usage()).ok()?;
+    let up = usage.links.into_iter().find(|usage| usage.link.direction == Direction::Up)?;
+    up.link.last_error
 }
 
 impl CertificateFacts {

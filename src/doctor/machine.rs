@@ -28,7 +28,20 @@ pub(super) fn checks(facts: &Facts) -> Vec<Check> {
     checks.extend(clock(facts));
     checks.extend(certificates::checks(facts));
     checks.extend(parent(facts));
+    checks.extend(link(facts));
     checks
+}
+
+/// What only the link itself could find out.
+fn link(facts: &Facts) -> Option<Check> {
+    let words = facts.machine.link_error.clone().filter(|_| facts.parent.is_some())?;
+    Some(Check::not_good(
+        "link",
+        Doubtful,
+        words,
+        "So it ended when it was last tried. What is captured waits here.",
+        "as it says; headwater status tells when it was last heard of",
+    ))
 }
 
 fn data_dir(machine: &MachineFacts) -> Check {

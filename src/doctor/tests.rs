@@ -22,6 +22,7 @@ fn child() -> Facts {
             free_bytes: Some(100 << 30),
             free_bytes_min: 256 << 20,
             certificates,
+            link_error: None,
             now: Timestamp(10 * DAY),
             warnings: Vec::new(),
         },

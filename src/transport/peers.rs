@@ -79,7 +79,8 @@ fn admit(link: Option<&Link>) -> Result<Peer, Refusal> {
         return refuse(
             Code::UnknownChild,
             "this parent knows no child with this certificate: it was removed, or invited anew \
-             and joined from another machine; ask for a new token and run `headwater join TOKEN`"
+             and joined from another machine; ask for a new token, stop headwater here and run \
+             `headwater join TOKEN`"
                 .to_owned(),
         );
     };
@@ -89,13 +90,16 @@ fn admit(link: Option<&Link>) -> Result<Peer, Refusal> {
         }
         (State::Active | State::Invited, _, _) => refuse(
             Code::UnknownChild,
-            format!("`{}` is invited but has not joined: run `headwater join TOKEN`", link.name),
+            format!(
+                "`{}` is invited but has not joined: stop headwater here and run `headwater join TOKEN`",
+                link.name
+            ),
         ),
         (State::Revoked, _, _) => refuse(
             Code::Revoked,
             format!(
-                "the link of `{}` was revoked at the parent; to use it again, ask for a new token \
-                 and run `headwater join TOKEN`",
+                "the link of `{}` was revoked at the parent; to use it again, ask for a new token, stop \
+                 headwater here and run `headwater join TOKEN`",
                 link.name
             ),
         ),

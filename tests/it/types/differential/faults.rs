@@ -244,7 +244,7 @@ pub(super) fn event_fault(
     // In binlog/misc.rs, where builds without overflow checks go on with another time.
     let overflows = |definition: &str, value: &Value<'_>| {
         let fraction =
-            printed(value).rsplit_once('.').is_some_and(|(_, it)| it.trim_matches('0') != "");
+            printed(value).rsplit_once('.').is_some_and(|(_, it)| !it.trim_matches('0').is_empty());
         ["TIME(1)", "TIME(2)"].contains(&definition)
             && is_negative_time(definition, value)
             && fraction

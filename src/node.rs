@@ -17,7 +17,7 @@ use crate::change::NodeId;
 use crate::clock::{SharedClock, SystemClock, sleep};
 use crate::config::{self, Config};
 use crate::database::schema::LiveSchema;
-use crate::operate::NAMELESS;
+use crate::operate::{NAMELESS, Reach};
 use crate::schema_map::{BoundMap, Direction, MapFile};
 use crate::spool::{self, Spool};
 use crate::transport::backoff::BackoffLimits;
@@ -128,13 +128,11 @@ impl Parts {
 
 impl Node {
     async fn parts(&self, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
-        if self.config.status.is_some() {
-            // Served last, but counted from the first change on.
-            crate::operate::count().map_err(|error| Error::Status(error.to_string()))?;
-        }
         let (stop_parts, stopping) = watch::channel(false);
         let mut parts = Parts { tasks: JoinSet::new(), stop: stop_parts };
         let (state_in, state) = watch::channel(capture::State::default());
+        // First of all: it counts from the first change on, and says what the rest waits for.
+        self.show(&mut parts, &state, &stopping).await?;
         let mut applier = None;
         if self.config.listen.is_some() {
             // A parent that cannot reach its database yet waits for it, as a child does.
@@ -148,7 +146,6 @@ impl Node {
         if self.config.parent.is_some() {
             self.capture_and_dial(&mut parts, state_in, &stopping)?;
         }
-        self.show(&mut parts, &state, &stopping).await?;
         if let Some(applier) = applier {
             let parked_retry = self.config.apply.parked_retry;
             let retrier = Retrier { spool: self.spool.clone(), applier, parked_retry };
@@ -334,10 +331,25 @@ impl Node {
     ) -> Result<(), Error> {
         let Some(status) = &self.config.status else { return Ok(()) };
         let captures = self.config.parent.is_some();
+        // What a child captures waits in the log. What comes from children waits for this.
+        let written = self
+            .config
+            .listen
+            .as_ref()
+            .map(|_| Reach::new(self.config.database.options.clone(), Arc::clone(&self.clock)));
         let state = state.clone();
-        let healthy = move || match &state.borrow().doing {
-            Doing::Stopped(words) if captures => Err(format!("capture is stopped: {words}")),
-            Doing::Starting | Doing::Following | Doing::Retrying(_) | Doing::Stopped(_) => Ok(()),
+        let healthy = move || {
+            let doing = state.borrow().doing.clone();
+            let written = written.clone();
+            async move {
+                if let (Doing::Stopped(words), true) = (doing, captures) {
+                    return Err(format!("capture is stopped: {words}"));
+                }
+                match written {
+                    Some(database) => database.ask().await,
+                    None => Ok(()),
+                }
+            }
         };
         let serving = crate::operate::serve(status.address, healthy, stopping.clone())
             .await

@@ -80,10 +80,12 @@ impl Node {
 
     /// Starts it and waits until it listens.
     pub(crate) async fn start_and_listen(&mut self) -> Result<()> {
+        let before = self.log_text().len();
         self.start()?;
         let started = Instant::now();
-        // Figures are served after children are.
-        while self.scrape().is_err() {
+        let listens =
+            |log: &str| log.get(before..).is_some_and(|new| new.contains("listening for"));
+        while !listens(&self.log_text()) {
             ensure!(started.elapsed() < STILL_MAX, "it does not listen\n{}", self.log_tail());
             edge::sleep(Duration::from_millis(20)).await;
         }
@@ -173,8 +175,18 @@ impl Node {
         self.until(pause, is).await.map(|_| ())
     }
 
+    /// Adds a line to the last section of its configuration, for its next start.
+    pub(crate) fn configure(&self, line: &str) -> Result<()> {
+        let text = fs::read_to_string(&self.config)?;
+        Ok(fs::write(&self.config, format!("{text}{line}\n"))?)
+    }
+
+    fn log_text(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     pub(crate) fn log_tail(&self) -> String {
-        tail(&fs::read_to_string(&self.log).unwrap_or_default(), 25)
+        tail(&self.log_text(), 25)
     }
 }
 

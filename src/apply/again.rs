@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::applier::Applier;
-use super::error::Error;
+use super::error::{Error, State};
 use super::held;
 use super::state;
 use crate::change::NodeId;
@@ -118,6 +118,20 @@ impl Applier {
         .await
     }
 
+    /// Removes all changes of a node that wait in this way, in one transaction; tells how many.
+    pub async fn discard_all(&self, state: State, node: NodeId) -> Result<u64, Error> {
+        self.with_session(async |session| {
+            let now = self.clock.now();
+            session.run("START TRANSACTION").await?;
+            // A batch of the same link must not set more aside behind them meanwhile.
+            state::advance(session, &self.names, node, Watermark::default(), now).await?;
+            let removed = held::discard_all(session, &self.names, now, state, node).await?;
+            session.run("COMMIT").await?;
+            Ok(removed)
+        })
+        .await
+    }
+
     /// Tries the changes of some rows; tells how many were applied.
     async fn retry_rows(&self, node: NodeId, rows: &[u64], wait: u32) -> Result<u64, Error> {
         match self.retry_once(node, rows, wait).await {
@@ -131,14 +145,14 @@ impl Applier {
     }
 
     async fn retry_once(&self, node: NodeId, rows: &[u64], wait: u32) -> Result<u64, Error> {
-        let map = self.map().await;
+        let bound = self.bound().await;
         self.with_session(async |session| {
             let now = self.clock.now();
             session.wait_for_locks(wait).await?;
             session.run("START TRANSACTION").await?;
             // Also the lock that keeps batches of the same link out meanwhile.
             state::advance(session, &self.names, node, Watermark::default(), now).await?;
-            let mut work = self.work(session, &map, node, now, true);
+            let mut work = self.work(session, &bound, node, now, true);
             work.retry(rows).await?;
             let released = work.report.released;
             session.run("COMMIT").await?;

@@ -1,6 +1,6 @@
 //! The way in: batches, each in one transaction.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, Semaphore};
 use super::batch::{self, Progress, Standing};
 use super::error::{Crowded, Error, Failure, State};
 use super::held::{self, Shown, Waiting};
+use super::layout::Layouts;
 use super::session::Session;
 use super::state::{self, Names};
 use super::work::Work;
@@ -105,6 +106,8 @@ pub struct Report {
     pub quarantined: u64,
     /// Rows that are missing here.
     pub wanted: Vec<Wanted>,
+    /// What is set aside of the node's changes in all, where that was counted.
+    pub in_all: Option<SetAside>,
     pub(super) tried_together: bool,
 }
 
@@ -116,16 +119,24 @@ pub struct Applier {
     file: Arc<MapFile>,
     pub(super) bound: Mutex<Bound>,
     pub(super) clock: SharedClock,
-    settings: Settings,
+    pub(super) settings: Settings,
     pub(super) names: Names,
     permits: Semaphore,
     idle: Mutex<Vec<Session>>,
 }
 
 /// The map as it fits the target's tables, and when that was looked at.
+#[derive(Clone)]
 pub(super) struct Bound {
-    map: Arc<BoundMap>,
+    pub(super) map: Arc<BoundMap>,
+    layouts: Arc<Layouts>,
     pub(super) at: Duration,
+}
+
+impl Bound {
+    fn new(map: Arc<BoundMap>, at: Duration) -> Bound {
+        Bound { map, layouts: Arc::default(), at }
+    }
 }
 
 impl Applier {
@@ -138,7 +149,7 @@ impl Applier {
         clock: SharedClock,
         settings: Settings,
     ) -> Applier {
-        let bound = Mutex::new(Bound { map, at: clock.monotonic() });
+        let bound = Mutex::new(Bound::new(map, clock.monotonic()));
         Applier {
             names: Names::new(&settings.schema),
             permits: Semaphore::new(settings.limits.connections_max.max(1)),
@@ -177,6 +188,7 @@ impl Applier {
             through: report.through,
             parked: report.parked,
             quarantined: report.quarantined,
+            in_all: report.in_all,
             wanted: report.wanted,
         })
     }
@@ -187,9 +199,9 @@ impl Applier {
         let mut attempt = 1;
         let mut bound_anew = false;
         let report = loop {
-            let map = self.map().await;
+            let bound = self.bound().await;
             let result = self
-                .with_session(async |session| self.transaction(session, &map, peer, batch).await)
+                .with_session(async |session| self.transaction(session, &bound, peer, batch).await)
                 .await;
             match result {
                 Err(Error::Changed(reason)) if !bound_anew => {
@@ -218,10 +230,17 @@ impl Applier {
         Ok(report)
     }
 
-    /// The changes that wait, oldest first, at most `limit`.
-    pub async fn list(&self, state: State, limit: u32) -> Result<Vec<Waiting>, Error> {
-        self.with_session(async |session| held::list(session, &self.names, state, limit).await)
-            .await
+    /// The changes that wait, of one node or of all, oldest first, at most `limit`.
+    pub async fn list(
+        &self,
+        state: State,
+        node: Option<NodeId>,
+        limit: u32,
+    ) -> Result<Vec<Waiting>, Error> {
+        self.with_session(async |session| {
+            held::list(session, &self.names, state, node, limit).await
+        })
+        .await
     }
 
     /// One waiting change with its values.
@@ -244,14 +263,8 @@ impl Applier {
         Ok(SetAside { parked, quarantined })
     }
 
-    /// Rows that parked changes of a node wait for; at most so many, chosen by chance.
-    pub async fn wanted(&self, node: NodeId, most: usize) -> Result<Vec<Wanted>, Error> {
-        self.with_session(async |session| held::wanted(session, &self.names, node, most).await)
-            .await
-    }
-
-    pub(super) async fn map(&self) -> Arc<BoundMap> {
-        Arc::clone(&self.bound.lock().await.map)
+    pub(super) async fn bound(&self) -> Bound {
+        self.bound.lock().await.clone()
     }
 
     /// Holds the map against the target's tables as they are now.
@@ -265,14 +278,14 @@ impl Applier {
                 tracing::error!(table = %problem.table, "does not travel: {}", problem.message);
             }
         }
-        *bound = Bound { map: Arc::new(map), at: self.clock.monotonic() };
+        *bound = Bound::new(Arc::new(map), self.clock.monotonic());
         Ok(())
     }
 
     async fn transaction(
         &self,
         session: &mut Session,
-        map: &BoundMap,
+        bound: &Bound,
         peer: &Peer,
         batch: &ReceivedBatch,
     ) -> Result<Report, Failure> {
@@ -296,12 +309,19 @@ impl Applier {
         }
         let to = Watermark { sequence: batch.through, batch: Some(batch.checksum) };
         state::advance(session, &self.names, peer.node, to, now).await?;
-        let mut work = self.work(session, map, peer.node, now, mark.any_held);
+        let mut work = self.work(session, bound, peer.node, now, mark.any_held);
         let progress = Progress::new(watermark, batch.from, batch.through);
         self.work_through(&mut work, progress, batch).await?;
         work.release().await?;
+        let any_held = work.any_held;
         let mut report = work.report;
         self.ask_for_more(session, peer.node, &mut report).await?;
+        self.can_come(session, peer.node, &bound.map, &mut report.wanted).await?;
+        if any_held {
+            let counts = held::counts_since(session, &self.names, peer.node, Sequence(0));
+            let (parked, quarantined) = counts.await?;
+            report.in_all = Some(SetAside { parked, quarantined });
+        }
         if report.held > 0 {
             let counts = held::counts_since(session, &self.names, peer.node, watermark);
             (report.parked, report.quarantined) = counts.await?;
@@ -312,25 +332,6 @@ impl Applier {
         report.through = batch.through;
         report.statements = session.statements - before;
         Ok(report)
-    }
-
-    /// Rows asked for have come: others that changes set aside wait for are asked for in their turn.
-    async fn ask_for_more(
-        &self,
-        session: &mut Session,
-        node: NodeId,
-        report: &mut Report,
-    ) -> Result<(), Failure> {
-        let room = self.settings.limits.wanted_max.saturating_sub(report.wanted.len());
-        if report.released.saturating_add(report.superseded) == 0 || room == 0 {
-            return Ok(());
-        }
-        for wanted in held::wanted(session, &self.names, node, room).await? {
-            if !report.wanted.contains(&wanted) {
-                report.wanted.push(wanted);
-            }
-        }
-        Ok(())
     }
 
     /// Refuses what would set aside more than may be: nothing of it is written, so nothing is lost,
@@ -350,7 +351,7 @@ impl Applier {
     pub(super) fn work<'w>(
         &'w self,
         session: &'w mut Session,
-        map: &'w BoundMap,
+        bound: &'w Bound,
         node: NodeId,
         now: clock::Timestamp,
         any_held: bool,
@@ -358,7 +359,10 @@ impl Applier {
         Work {
             session,
             names: &self.names,
-            map,
+            map: &bound.map,
+            layouts: &bound.layouts,
+            database: self.opts.db_name().unwrap_or_default(),
+            looked_at: HashSet::new(),
             incoming: self.settings.incoming,
             limits: self.settings.limits,
             node,

@@ -5,17 +5,59 @@ use std::fmt::Write as _;
 use mysql_async::Value as Param;
 
 use super::error::Hold;
-use super::json_number;
+use super::json_number::{self, Spelling};
 use crate::schema_map::BoundColumn;
 use crate::value::Value;
 
 /// How a parameter stands in a statement.
+///
+/// `MySQL` from 8.0.22 keeps the type that a prepared statement's parameter had first, and makes a
+/// later one of another type that: a text of `007` the number 7. So each type but the column's usual
+/// one makes another statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Form {
-    /// `?`, taken as UTF-8 text or as a number.
+    /// The type usual for the column: numbers for a number, UTF-8 text for all else; or NULL.
     Plain,
     /// Bytes that no character set applies to.
     Binary,
+    /// Text, where a number is usual.
+    Text,
+    /// A number where another type is usual.
+    Int,
+    /// The same, without a sign.
+    UInt,
+    /// The same, as a single-precision float.
+    Float,
+    /// The same, as a double.
+    Double,
+}
+
+impl Form {
+    fn of(bound: &BoundColumn, param: &Param) -> Form {
+        let usual = usual(bound);
+        let form = match param {
+            Param::NULL => return Form::Plain,
+            Param::Bytes(_) | Param::Date(..) | Param::Time(..) => Form::Text,
+            Param::Int(_) => Form::Int,
+            Param::UInt(_) => Form::UInt,
+            Param::Float(_) => Form::Float,
+            Param::Double(_) => Form::Double,
+        };
+        if form == usual { Form::Plain } else { form }
+    }
+}
+
+/// The type of parameter that most values of a column have.
+fn usual(column: &BoundColumn) -> Form {
+    match column.live.data_type.as_str() {
+        "tinyint" | "smallint" | "mediumint" | "int" | "bigint" if !column.live.unsigned => {
+            Form::Int
+        }
+        "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "bit" | "year" => Form::UInt,
+        "float" => Form::Float,
+        "double" => Form::Double,
+        _ => Form::Text,
+    }
 }
 
 /// One column's new value.
@@ -25,6 +67,17 @@ pub(super) struct Cell {
     pub(super) column: usize,
     pub(super) form: Form,
     pub(super) param: Param,
+}
+
+impl Cell {
+    /// A value as its column takes it.
+    pub(super) fn new(column: usize, bound: &BoundColumn, param: Param) -> Cell {
+        Cell { column, form: Form::of(bound, &param), param }
+    }
+
+    fn binary(column: usize, bytes: &[u8]) -> Cell {
+        Cell { column, form: Form::Binary, param: Param::Bytes(bytes.to_vec()) }
+    }
 }
 
 /// What a parameter takes on its way to the server, near enough.
@@ -74,7 +127,7 @@ pub(super) fn is_text(column: &BoundColumn) -> bool {
 /// The parameter for a plain value in a column, or why the column cannot hold it. The server refuses
 /// most of what does not fit by itself; what it would cut or round in silence is caught in `exact.rs`.
 pub(super) fn cell(column: usize, bound: &BoundColumn, value: &Value<'_>) -> Result<Cell, Hold> {
-    let plain = |param| Ok(Cell { column, form: Form::Plain, param });
+    let plain = |param| Ok(Cell::new(column, bound, param));
     let family = family(bound);
     match value {
         Value::Null => plain(Param::NULL),
@@ -85,11 +138,11 @@ pub(super) fn cell(column: usize, bound: &BoundColumn, value: &Value<'_>) -> Res
         Value::Decimal(digits) => plain(text(digits)),
         Value::Temporal(content) => plain(text(content)),
         Value::Text(content) => {
-            fits_json(bound, content, json_number::DIGITS_OF_DOUBLE)?;
+            fits_json(bound, content, Spelling::Written)?;
             plain(text(content))
         }
         Value::Json(content) => {
-            fits_json(bound, content, json_number::DIGITS_KEPT)?;
+            fits_json(bound, content, Spelling::Printed)?;
             plain(text(content))
         }
         Value::Bytes(bytes) => {
@@ -99,7 +152,7 @@ pub(super) fn cell(column: usize, bound: &BoundColumn, value: &Value<'_>) -> Res
                     bound.name
                 )));
             }
-            Ok(Cell { column, form: Form::Binary, param: Param::Bytes(bytes.to_vec()) })
+            Ok(Cell::binary(column, bytes))
         }
         Value::Encoded { charset, bytes } => {
             if !is_in(bound, charset) {
@@ -109,7 +162,7 @@ pub(super) fn cell(column: usize, bound: &BoundColumn, value: &Value<'_>) -> Res
                     bound.name
                 )));
             }
-            Ok(Cell { column, form: Form::Binary, param: Param::Bytes(bytes.to_vec()) })
+            Ok(Cell::binary(column, bytes))
         }
         Value::Reference(_) => Err(Hold::quarantine(format!(
             "column {} is a reference at its source and is not one in this node's map",
@@ -119,11 +172,11 @@ pub(super) fn cell(column: usize, bound: &BoundColumn, value: &Value<'_>) -> Res
 }
 
 /// Where JSON is a type of its own, its numbers are integers of 64 bits or doubles.
-fn fits_json(bound: &BoundColumn, content: &str, digits_safe: usize) -> Result<(), Hold> {
+fn fits_json(bound: &BoundColumn, content: &str, spelling: Spelling) -> Result<(), Hold> {
     if bound.live.data_type != "json" {
         return Ok(());
     }
-    match json_number::rounded(content, digits_safe) {
+    match json_number::rounded(content, spelling) {
         None => Ok(()),
         Some(number) => Err(Hold::quarantine(format!(
             "column {} would get JSON with the number {number}, which this server would round; \

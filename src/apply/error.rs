@@ -118,7 +118,7 @@ impl Hold {
     pub(super) fn missing(table: &Name, identity: &Identity<'_>, what: &str) -> Hold {
         let reason = match identity {
             Identity::Lost(local) => format!(
-                "{what} of {table} that was gone at its source before its identity was known \
+                "{what} of {table} that had no identity at its source, or was gone before it was known \
                  (local key {local} there)"
             ),
             Identity::One(_) | Identity::Many(_) => {

@@ -1,14 +1,17 @@
-//! Numbers in JSON text that a server would round: it reads a fraction as a double, and only what
-//! computed the document could put a longer decimal there.
+//! Numbers in JSON text that a server would round: it reads a fraction as a double, and keeps no
+//! digit that the double does not have.
 
-/// Digits that any double keeps.
-pub(super) const DIGITS_KEPT: usize = 15;
-/// Digits that tell any double from every other: text with as many may well be a double's.
-pub(super) const DIGITS_OF_DOUBLE: usize = 17;
+/// How the numbers of a document came to be spelt as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spelling {
+    /// As the source printed what it holds: doubles by the fewest digits that tell them from others.
+    Printed,
+    /// As somebody wrote them: a double may also have all 17 digits.
+    Written,
+}
 
-/// The first number of more than `digits_safe` digits that would not come out of a double as it
-/// went in.
-pub(super) fn rounded(json: &str, digits_safe: usize) -> Option<&str> {
+/// The first number that would not come out of a double as it went in.
+pub(super) fn rounded(json: &str, spelling: Spelling) -> Option<&str> {
     let mut rest = json;
     while let Some(start) = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) {
         let (_, from) = rest.split_at_checked(start)?;
@@ -20,7 +23,7 @@ pub(super) fn rounded(json: &str, digits_safe: usize) -> Option<&str> {
             .find(|c: char| !(c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E')))
             .unwrap_or(from.len());
         let (number, after) = from.split_at_checked(end)?;
-        if !is_kept(number, digits_safe) {
+        if !is_kept(number, spelling) {
             return Some(number);
         }
         rest = after;
@@ -42,16 +45,17 @@ fn after_string(mut string: &str) -> &str {
     ""
 }
 
-fn is_kept(number: &str, digits_safe: usize) -> bool {
+fn is_kept(number: &str, spelling: Spelling) -> bool {
     if number.parse::<i64>().is_ok() || number.parse::<u64>().is_ok() {
         return true;
     }
-    let Some(normal_number) = normal(number) else { return false };
-    let is_double = |double: f64| {
-        let few = normal_number.1.len() <= digits_safe && double.is_finite();
-        few || normal(&format!("{double:e}")).as_ref() == Some(&normal_number)
-    };
-    number.parse().is_ok_and(is_double)
+    let Some(digits) = normal(number) else { return false };
+    let prints_so = |printed: String| normal(&printed).as_ref() == Some(&digits);
+    number.parse::<f64>().is_ok_and(|double| {
+        double.is_finite()
+            && (prints_so(format!("{double:e}"))
+                || spelling == Spelling::Written && prints_so(format!("{double:.16e}")))
+    })
 }
 
 /// The digits without zeros around them, and the power of ten of the first.
@@ -88,7 +92,7 @@ mod tests {
             "[-1.50, 1.000000000000000000000000000000]",
             r#""12345678901234567890.123456789 \" 0.1234567890123456789""#,
         ] {
-            assert_eq!(rounded(kept, DIGITS_KEPT), None, "{kept}");
+            assert_eq!(rounded(kept, Spelling::Printed), None, "{kept}");
         }
     }
 
@@ -100,13 +104,26 @@ mod tests {
             format!(r#"{{"a\\": "x", "b": [1, {{"c": {long}}}]}}"#),
             format!("[0.5, {long}]"),
         ] {
-            assert_eq!(rounded(&document, DIGITS_KEPT), Some(long), "{document}");
+            assert_eq!(rounded(&document, Spelling::Printed), Some(long), "{document}");
         }
-        let found = |number: &str, digits| rounded(number, digits).is_some();
-        assert!(found("[0.1234567890123456789]", DIGITS_OF_DOUBLE));
-        assert!(found("18446744073709551617", DIGITS_OF_DOUBLE));
-        assert!(found("1e999", DIGITS_OF_DOUBLE));
-        assert!(found("0.10000000000000001", DIGITS_KEPT));
-        assert!(!found("0.10000000000000001", DIGITS_OF_DOUBLE));
+        let found = |number: &str, spelling| rounded(number, spelling).is_some();
+        for number in [
+            "[0.1234567890123456789]",
+            "18446744073709551617",
+            "1e999",
+            "1234567890123456.7",
+            "0.12345678901234567",
+            "9007199254740993.0",
+            "99999999999999999.0",
+            "12345678901234567e1",
+            "4.94e-324",
+        ] {
+            assert!(found(number, Spelling::Written), "{number}");
+            assert!(found(number, Spelling::Printed), "{number}");
+        }
+        for number in ["0.10000000000000001", "0.30000000000000004", "1.7976931348623157e308"] {
+            assert!(!found(number, Spelling::Written), "{number}");
+        }
+        assert!(found("0.10000000000000001", Spelling::Printed));
     }
 }

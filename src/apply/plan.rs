@@ -79,6 +79,9 @@ pub(super) fn row_hash(table: &str, identity: &Identity<'_>) -> u64 {
     record::fingerprint([&Value::Reference(Box::new(reference))]).0
 }
 
+/// Rows that come and go again in one run, each of which takes a look at all others of the run.
+const COME_AND_GO_MAX: u32 = 128;
+
 /// What becomes of a carried column.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
@@ -86,6 +89,8 @@ enum Fate {
     /// This node's map leaves the column out: a peer has no say in it.
     Drop,
     Unknown,
+    /// The column is computed by the server.
+    Computed,
     Forbidden,
 }
 
@@ -102,7 +107,9 @@ pub(super) fn plan<'c, 's>(
         by_name: HashMap::new(),
         shapes: HashMap::new(),
         aside: Vec::new(),
-        referenced_row_deleted: false,
+        cascades: false,
+        some_go: false,
+        came_and_went: 0,
     };
     let mut taken = 0;
     for (number, item) in items.iter().enumerate() {
@@ -126,9 +133,13 @@ struct Planner<'c, 's> {
     by_name: HashMap<RowName<'c, 's>, Taken>,
     shapes: HashMap<*const Shape, Arc<[Fate]>>,
     aside: Vec<(usize, Hold)>,
-    /// A row that others may refer to goes in this run. Its delete runs last and cascades, so
-    /// nothing that was written after it may share the run.
-    referenced_row_deleted: bool,
+    /// A row goes in this run whose delete makes the server write others. It runs last, so nothing
+    /// that was written after it may share the run.
+    cascades: bool,
+    /// A row that others may refer to goes in this run.
+    some_go: bool,
+    /// How often it was asked who refers to a row that came in this run and goes.
+    came_and_went: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -174,11 +185,18 @@ impl<'c, 's> Planner<'c, 's> {
         true
     }
 
-    fn must_wait(&self, table: &BoundTable, change: &Change<'_>, known: Option<Taken>) -> bool {
+    fn must_wait(
+        &mut self,
+        table: &'c BoundTable,
+        change: &'c Change<'s>,
+        known: Option<Taken>,
+    ) -> bool {
         if change.previous.is_some() {
             return true;
         }
-        if self.referenced_row_deleted && change.kind != Kind::Delete {
+        if change.kind != Kind::Delete
+            && (self.cascades || (self.some_go && self.refers_to_what_goes(table, change)))
+        {
             return true;
         }
         let row = match known {
@@ -190,10 +208,48 @@ impl<'c, 's> Planner<'c, 's> {
         let net = self.rows.get(row).map(|row| row.net);
         match change.kind {
             Kind::Insert | Kind::Update => net == Some(Net::Delete),
-            // A row that came and goes again may have been referred to in between, and those
-            // rows go with it by cascade: the insert has to be real.
-            Kind::Delete => net == Some(Net::Insert) && table.referenced,
+            // A row that came and goes again may have been referred to in between: the insert has
+            // to be real, for those rows to go with it, or to stay with what they hold.
+            Kind::Delete => {
+                net == Some(Net::Insert)
+                    && table.referenced
+                    && (table.delete_reaches || self.is_referred_to(row))
+            }
         }
+    }
+
+    /// Whether a change names a row that is deleted in this run: only where no foreign key guards
+    /// the reference.
+    fn refers_to_what_goes(&self, table: &'c BoundTable, change: &'c Change<'s>) -> bool {
+        let goes = |name: RowName<'c, 's>| match self.by_name.get(&name) {
+            Some(Taken::Row(row)) => self.rows.get(*row).is_some_and(|row| row.net == Net::Delete),
+            Some(Taken::Aside) | None => false,
+        };
+        let lent = match &table.identity {
+            BoundIdentity::Borrowed { table: lender, .. } => {
+                goes(RowName { table: lender, identity: &change.identity })
+            }
+            BoundIdentity::Column(_) | BoundIdentity::Composite(_) | BoundIdentity::WholeRow => {
+                false
+            }
+        };
+        let values = change.values.iter().filter_map(named);
+        lent || values.chain(parts(&change.identity).iter().filter_map(named)).any(goes)
+    }
+
+    /// Whether a row that stays refers to a row of this run; also if it was asked too often.
+    fn is_referred_to(&mut self, row: usize) -> bool {
+        self.came_and_went = self.came_and_went.saturating_add(1);
+        let Some(wanted) = self.rows.get(row).map(Row::name) else { return true };
+        self.came_and_went > COME_AND_GO_MAX
+            || self.rows.iter().filter(|row| row.net != Net::Delete).any(|row| {
+                let values = row.values.iter().filter_map(|(_, value)| named(value));
+                let borrowed = matches!(&row.table.identity, BoundIdentity::Borrowed { .. });
+                (borrowed && row.identity == wanted.identity)
+                    || values
+                        .chain(parts(row.identity).iter().filter_map(named))
+                        .any(|name| name == wanted)
+            })
     }
 
     fn fold(
@@ -210,7 +266,8 @@ impl<'c, 's> Planner<'c, 's> {
             Kind::Delete => Net::Delete,
         };
         if net == Net::Delete && table.referenced {
-            self.referenced_row_deleted = true;
+            self.cascades |= table.delete_reaches;
+            self.some_go = true;
         }
         if let Some(Taken::Row(at)) = known
             && let Some(row) = self.rows.get_mut(at)
@@ -276,6 +333,14 @@ impl<'c, 's> Planner<'c, 's> {
                     let reason = format!("table {} has no column {name} here: add it", table.name);
                     return Err(Hold::undefined(&table.name, reason));
                 }
+                Fate::Computed if value.is_null() => {}
+                Fate::Computed => {
+                    return Err(Hold::quarantine(format!(
+                        "column {name} of {} is computed here, and holds a value of its own at its \
+                         source: leave it out in the map of both ends, or make it a plain column here",
+                        table.name
+                    )));
+                }
                 Fate::Forbidden => {
                     return Err(Hold::quarantine(format!(
                         "column {name} of {} is this node's own and cannot be sent",
@@ -302,13 +367,29 @@ impl<'c, 's> Planner<'c, 's> {
                 }
                 match table.columns.get(index).map(|column| &column.role) {
                     Some(Role::Plain | Role::Reference(_)) => Fate::Write(index),
-                    Some(Role::LeftOut(_) | Role::Generated) => Fate::Drop,
+                    Some(Role::LeftOut(_)) => Fate::Drop,
+                    Some(Role::Generated) => Fate::Computed,
                     Some(Role::LocalKey) | None => Fate::Forbidden,
                 }
             })
             .collect();
         self.shapes.insert(Arc::as_ptr(shape), Arc::clone(&fates));
         fates
+    }
+}
+
+/// The row that a value refers to.
+fn named<'v, 's>(value: &'v Value<'s>) -> Option<RowName<'v, 's>> {
+    let Value::Reference(reference) = value else { return None };
+    Some(RowName { table: &reference.table, identity: &reference.identity })
+}
+
+/// The values that an identity is made of.
+fn parts<'v, 's>(identity: &'v Identity<'s>) -> &'v [Value<'s>] {
+    match identity {
+        Identity::One(value) => std::slice::from_ref(value),
+        Identity::Many(values) => values,
+        Identity::Lost(_) => &[],
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Located {
     pub(super) local: Param,
     /// The values of [`address_columns`].
     pub(super) address: Vec<Param>,
+    /// It is called so only because the target's collation ignores case, or trailing blanks.
+    pub(super) folded: bool,
 }
 
 /// What is known of a row.
@@ -80,6 +82,12 @@ impl<'c, 's> Known<'c, 's> {
 
     pub(super) fn forget(&mut self, name: &RowName<'c, 's>) {
         self.slots.remove(name);
+    }
+
+    /// The rows that were found only because the target's collation ignores case.
+    pub(super) fn folded(&self) -> Vec<RowName<'c, 's>> {
+        let folded = |slot: &Slot| matches!(slot, Slot::At(located) if located.folded);
+        self.slots.iter().filter(|(_, slot)| folded(slot)).map(|(name, _)| *name).collect()
     }
 
     /// Forgets everything: after a rollback, or after deletes that may have cascaded.
@@ -252,13 +260,12 @@ impl<'c, 's> Known<'c, 's> {
             let number = found.len();
             let (key, rest) = values.split_at(parts.min(values.len()));
             let bytes = joined(key, false);
-            let (map, bytes) = if wanted.contains(&bytes) {
-                (&mut exact, bytes)
-            } else {
-                (&mut folded, joined(key, true))
-            };
+            let is_exact = wanted.contains(&bytes);
+            let (map, bytes) =
+                if is_exact { (&mut exact, bytes) } else { (&mut folded, joined(key, true)) };
             map.entry(bytes).and_modify(|slot| *slot = None).or_insert(Some(number));
             found.push(Located {
+                folded: !is_exact,
                 address: rest.iter().take(addresses).cloned().collect(),
                 local: if table.local_key.is_some() {
                     rest.get(addresses).cloned().unwrap_or(Param::NULL)
@@ -322,7 +329,13 @@ impl<'c, 's> Known<'c, 's> {
                 let name = RowName { table: &reference.table, identity: &reference.identity };
                 self.located(&name)?.local.clone()
             } else {
-                cell::cell(column, bound, value).ok()?.param
+                let param = cell::cell(column, bound, value).ok()?.param;
+                // Always of one type, as the prepared statement takes it; see `Form`.
+                if cell::is_text(bound) && param != Param::NULL {
+                    Param::Bytes(cell::comparable(&param))
+                } else {
+                    param
+                }
             });
         }
         Some(params)

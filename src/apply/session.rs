@@ -2,15 +2,17 @@
 //! target that freezes, or forgets the connection, is noticed.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, OptsBuilder, Params, Row, Value as Param};
+use mysql_async::{Column, Conn, Opts, OptsBuilder, Params, Row, Value as Param};
 use tokio::time::timeout;
 
 use super::error::{Error, Failure};
 use crate::clock::SharedClock;
 use crate::database::schema::LiveSchema;
+use crate::value::Name;
 
 /// Prepared statements kept open on a connection. Statement texts come in few sizes on purpose.
 const STATEMENTS_KEPT: usize = 400;
@@ -157,10 +159,39 @@ impl Session {
         self.watch.over(self.conn.exec(sql, positional(params))).await
     }
 
-    /// The target's tables as they are now.
+    /// The columns of a query's result.
+    pub(super) async fn columns(&mut self, sql: &str) -> Result<Arc<[Column]>, Failure> {
+        self.count(sql, 0);
+        let conn = &mut self.conn;
+        let asked = async move {
+            let result = conn.query_iter(sql).await?;
+            let columns = result.columns();
+            result.drop_result().await?;
+            Ok(columns.unwrap_or_default())
+        };
+        self.watch.over(asked).await
+    }
+
+    /// All of the target's tables as they are now.
     pub(super) async fn schema(&mut self, database: &str) -> Result<LiveSchema, Failure> {
+        self.tables(database, &[]).await
+    }
+
+    /// The named tables of the target as they are now; all, if none is named.
+    pub(super) async fn tables(
+        &mut self,
+        database: &str,
+        names: &[Name],
+    ) -> Result<LiveSchema, Failure> {
         self.used_at = self.clock.monotonic();
-        let read = timeout(SCHEMA_MAX, LiveSchema::read(&mut self.conn, database)).await;
+        let read = async {
+            if names.is_empty() {
+                LiveSchema::read(&mut self.conn, database).await
+            } else {
+                LiveSchema::read_tables(&mut self.conn, database, names).await
+            }
+        };
+        let read = timeout(SCHEMA_MAX, read).await;
         let Ok(read) = read else {
             self.watch.given_up = true;
             let words = format!("the target's tables were not read in {} s", SCHEMA_MAX.as_secs());

@@ -5,9 +5,9 @@ use mysql_async::{Value as Param, from_value_opt};
 
 use super::error::{Error, Failure};
 use super::session::Session;
-use super::statement::quoted;
 use crate::change::{Epoch, NodeId, Sequence};
 use crate::clock::Timestamp;
+use crate::database::name::{quoted, table_of};
 use crate::transport::Watermark;
 
 /// The version of the tables below.
@@ -25,14 +25,13 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn new(schema: &str) -> Names {
-        let schema = quoted(schema);
-        let table = |name: &str| format!("{schema}.{}", quoted(name));
+        let table = |name: &str| table_of(schema, name);
         Names {
             watermark: table("watermark"),
             held: table("held"),
             touched: table("touched"),
             version: table("version"),
-            schema,
+            schema: quoted(schema),
         }
     }
 }

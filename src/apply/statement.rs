@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::cell::{self, Form};
+use crate::database::name::quoted;
 use crate::schema_map::{BoundIdentity, BoundTable};
 
 /// A server takes at most 65,535 parameters in one statement.
@@ -14,11 +15,6 @@ const ROWS_EXACT: usize = 32;
 /// Keys in one lookup at most.
 pub(super) const KEYS_MAX: usize = 1024;
 
-/// A name in backticks.
-pub(super) fn quoted(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
-}
-
 fn column(table: &BoundTable, index: usize) -> String {
     table.columns.get(index).map(|column| quoted(&column.name)).unwrap_or_default()
 }
@@ -27,6 +23,11 @@ fn mark(form: Form) -> &'static str {
     match form {
         Form::Plain => "?",
         Form::Binary => "CAST(? AS BINARY)",
+        Form::Text => "/*text*/?",
+        Form::Int => "/*int*/?",
+        Form::UInt => "/*unsigned*/?",
+        Form::Float => "/*float*/?",
+        Form::Double => "/*double*/?",
     }
 }
 
@@ -101,6 +102,10 @@ pub(super) fn update_many(
 /// What [`update_many`] needs of a table: its key, and the fillers; `None` where rows have to be
 /// updated one by one.
 pub(super) fn can_update_many(table: &BoundTable) -> Option<(usize, Vec<(usize, &'static str)>)> {
+    if table.has_triggers {
+        // They would be told of inserts that never are, with the fillers.
+        return None;
+    }
     let &[key] = table.primary_key.as_slice() else { return None };
     let mut fillers = Vec::new();
     for (index, column) in table.columns.iter().enumerate() {
@@ -155,8 +160,8 @@ pub(super) fn update(table: &BoundTable, columns: &[(usize, Form)], at: &[usize]
 /// `DELETE` of the rows at some values of a single column, youngest first: a row that refers to
 /// an older one of its own table has to go before it.
 pub(super) fn delete_many(table: &BoundTable, key: usize, rows: usize) -> String {
+    let marks = vec![compared(table, key); rows].join(",");
     let key = column(table, key);
-    let marks = vec!["?"; rows].join(",");
     format!("DELETE FROM {} WHERE {key} IN ({marks}) ORDER BY {key} DESC", quoted(&table.name))
 }
 
@@ -183,10 +188,8 @@ fn place(table: &BoundTable, at: &[usize]) -> String {
             // Text without a key is compared byte for byte: its collation may ignore case.
             if table.primary_key.is_empty() && bound.is_some_and(cell::is_text) {
                 format!("{name} <=> ? AND CAST({name} AS BINARY) <=> CAST(? AS BINARY)")
-            } else if bound.is_some_and(cell::is_binary) {
-                format!("{name} <=> CAST(? AS BINARY)")
             } else {
-                format!("{name} <=> ?")
+                format!("{name} <=> {}", compared(table, *index))
             }
         })
         .collect();
@@ -220,19 +223,20 @@ pub(super) fn lookup(table: &BoundTable, more: &[usize], keys: usize, write: boo
         let _ = write!(sql, "{},", shown(table, *index));
     }
     for index in more {
-        let _ = write!(sql, "{},", column(table, *index));
+        let _ = write!(sql, "{},", fetched(table, *index));
     }
     sql.pop();
     let _ = write!(sql, " FROM {} WHERE ", quoted(&table.name));
     match &table.identity {
         BoundIdentity::Column(key) | BoundIdentity::Borrowed { column: key, .. } => {
-            let binary = table.columns.get(*key).is_some_and(cell::is_binary);
-            let mark = if binary { "CAST(? AS BINARY)" } else { "?" };
-            let _ = write!(sql, "{} IN ({})", column(table, *key), vec![mark; keys].join(","));
+            let marks = vec![compared(table, *key); keys].join(",");
+            let _ = write!(sql, "{} IN ({marks})", column(table, *key));
         }
         BoundIdentity::Composite(parts) => {
-            let one: Vec<String> =
-                parts.iter().map(|part| format!("{} <=> ?", column(table, *part))).collect();
+            let one = parts
+                .iter()
+                .map(|part| format!("{} <=> {}", column(table, *part), compared(table, *part)));
+            let one: Vec<String> = one.collect();
             let one = format!("({})", one.join(" AND "));
             sql.push_str(&vec![one; keys].join(" OR "));
         }
@@ -269,6 +273,27 @@ pub(super) fn arm(number: usize, table: &BoundTable, keys: usize, write: bool) -
     sql.replacen("SELECT ", &format!("SELECT {number}, "), 1)
 }
 
+/// A parameter that a column is compared with, in the column's own type: as text a long decimal would
+/// be compared by its first digits, and JSON not at all.
+fn compared(table: &BoundTable, index: usize) -> String {
+    let Some(bound) = table.columns.get(index) else { return "?".to_owned() };
+    match (bound.live.data_type.as_str(), bound.live.precision, bound.live.scale) {
+        ("decimal", Some(precision), Some(scale)) => {
+            format!("CAST(? AS DECIMAL({precision},{scale}))")
+        }
+        ("json", ..) => "CAST(? AS JSON)".to_owned(),
+        _ if cell::is_binary(bound) => "CAST(? AS BINARY)".to_owned(),
+        _ => "?".to_owned(),
+    }
+}
+
+/// A column as it is given back as a parameter: bits as the number they are.
+fn fetched(table: &BoundTable, index: usize) -> String {
+    let name = column(table, index);
+    let is_bits = table.columns.get(index).is_some_and(|column| column.live.data_type == "bit");
+    if is_bits { format!("{name}+0") } else { name }
+}
+
 /// A column as it is compared with what was sent: text, bytes or digits. Text in one character set
 /// and collation: those of two tables may not stand in one UNION otherwise.
 fn shown(table: &BoundTable, index: usize) -> String {
@@ -280,7 +305,7 @@ fn shown(table: &BoundTable, index: usize) -> String {
         Some("date" | "datetime" | "timestamp" | "time" | "decimal" | "uuid") => {
             format!("CAST({name} AS CHAR)")
         }
-        _ => name,
+        _ => fetched(table, index),
     }
 }
 

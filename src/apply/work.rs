@@ -8,15 +8,16 @@ use super::admit;
 use super::applier::{Limits, Report};
 use super::error::{Awaits, Crowded, Error, Failure, Hold, State};
 use super::held::{self, Chain};
+use super::layout::Layouts;
 use super::plan::{self, Item, Net, Plan, RowName, Source, row_hash};
 use super::resolve::{Known, Needs, Slot};
-use super::run::{self, Outcome};
+use super::run::{self, Outcome, Waiting};
 use super::session::Session;
 use super::state::Names;
 use super::touched::touch;
 use crate::change::{Kind, NodeId};
 use crate::clock::Timestamp;
-use crate::schema_map::{BoundMap, Direction};
+use crate::schema_map::{BoundMap, BoundTable, Direction};
 use crate::transport::Wanted;
 
 /// How often rows that arrive may release others that release others.
@@ -29,6 +30,11 @@ pub(super) struct Work<'w> {
     pub(super) session: &'w mut Session,
     pub(super) names: &'w Names,
     pub(super) map: &'w BoundMap,
+    pub(super) layouts: &'w Layouts,
+    /// The target's.
+    pub(super) database: &'w str,
+    /// Tables that are known to be as they are bound, until the transaction ends.
+    pub(super) looked_at: HashSet<&'w str>,
     pub(super) incoming: Direction,
     pub(super) limits: Limits,
     pub(super) node: NodeId,
@@ -192,11 +198,25 @@ impl<'w> Work<'w> {
         Ok(())
     }
 
+    /// Makes sure that the tables of some changes are as they are bound.
+    async fn look_at(&mut self, items: &[Item<'_>]) -> Result<(), Failure> {
+        let map: &'w BoundMap = self.map;
+        let mut tables: Vec<&'w BoundTable> = Vec::new();
+        for item in items {
+            let Some(table) = map.tables.get(&item.change.shape.table) else { continue };
+            if self.looked_at.insert(&table.name) {
+                tables.push(table);
+            }
+        }
+        self.layouts.check(self.session, self.database, &tables).await
+    }
+
     async fn process(
         &mut self,
         items: &[Item<'_>],
         mut blocked: HashMap<u64, Chain>,
     ) -> Result<(), Failure> {
+        self.look_at(items).await?;
         let mut known = Known::default();
         let mut settled = Settled::default();
         let mut once_more = None;
@@ -289,7 +309,8 @@ impl<'w> Work<'w> {
         'w: 'c,
     {
         self.session.run("SAVEPOINT run").await?;
-        match run::execute(self.session, self.map, known, plan, blocked).await {
+        let waiting = Waiting { names: self.names, node: self.node, any: self.any_held, blocked };
+        match run::execute(self.session, self.map, known, plan, waiting).await {
             Ok(outcome) => {
                 self.note(&outcome, settled);
                 Ok(Attempt::Done(outcome.holds, outcome.dissolved))
@@ -406,13 +427,15 @@ fn set_aside(
     mut hold: Hold,
 ) {
     let renames = item.change.previous.is_some();
+    let whole = item.change.kind == Kind::Insert;
     match blocked.entry(held::hash_of(item)) {
         Entry::Occupied(mut first) => {
             hold.state = first.get().state;
             first.get_mut().renames |= renames;
+            first.get_mut().whole |= whole;
         }
         Entry::Vacant(first) => {
-            first.insert(Chain { state: hold.state, renames });
+            first.insert(Chain { state: hold.state, renames, whole });
         }
     }
     settled.aside.insert(number, hold);

@@ -14,6 +14,7 @@ use super::translate::{RowValues, lender};
 use super::{Error, start};
 use crate::change::Identity;
 use crate::database::connect;
+use crate::database::name::quoted;
 use crate::database::schema::{LiveColumn, LiveSchema, LiveTable};
 use crate::database::server::Server;
 use crate::position::Position;
@@ -102,7 +103,7 @@ impl Fetcher {
         local: i64,
     ) -> Result<Vec<FetchedRow>, Error> {
         let columns = identity_and_key(table);
-        let key = quoted(table, key_column(table)?)?;
+        let key = column_quoted(table, key_column(table)?)?;
         let from = local.saturating_sub(NEIGHBOURS);
         let through = local.saturating_add(NEIGHBOURS);
         let condition = format!("{key} BETWEEN ? AND ?");
@@ -118,7 +119,7 @@ impl Fetcher {
         rows_max: usize,
     ) -> Result<Vec<FetchedRow>, Error> {
         let columns = identity_and_key(table);
-        let key = quoted(table, key_column(table)?)?;
+        let key = column_quoted(table, key_column(table)?)?;
         let condition = format!("{key} > ? ORDER BY {key} LIMIT {rows_max}");
         self.rows(table, &columns, &condition, vec![after.into()]).await
     }
@@ -132,7 +133,7 @@ impl Fetcher {
     ) -> Result<Option<String>, Error> {
         let Some(decider) = map.tables.get(&rule.decider) else { return Ok(None) };
         let Some(column) = decider.column(&rule.column) else { return Ok(None) };
-        let condition = format!("{} = ?{SETTLED}", quoted(decider, key_column(decider)?)?);
+        let condition = format!("{} = ?{SETTLED}", column_quoted(decider, key_column(decider)?)?);
         let rows = self.rows(decider, &[column], &condition, vec![local.into()]).await?;
         Ok(rows.into_iter().next().and_then(|row| match row.values.get(&column) {
             Some(Value::Text(text)) => Some(text.to_string()),
@@ -189,7 +190,7 @@ impl Fetcher {
             }
             let mut terms = Vec::with_capacity(columns.len());
             for column in columns {
-                terms.push(format!("{} <=> ?", quoted(table, column)?));
+                terms.push(format!("{} <=> ?", column_quoted(table, column)?));
             }
             Ok(Some((format!("{} LIMIT 1", terms.join(" AND ")), parameters)))
         })
@@ -238,7 +239,7 @@ impl Fetcher {
             .map(|column| selected(table, *column))
             .collect::<Result<Vec<_>, _>>()?
             .join(", ");
-        let name = name_quoted(&table.name);
+        let name = quoted(&table.name);
         let statement = format!("SELECT {list} FROM {name} WHERE {condition}");
         let connection = self.connection().await?;
         let result: Result<Vec<Row>, _> =
@@ -272,13 +273,9 @@ fn key_column(table: &BoundTable) -> Result<usize, Error> {
     table.local_key.ok_or_else(|| Error::NoLocalKey { table: table.name.clone() })
 }
 
-fn name_quoted(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
-}
-
-fn quoted(table: &BoundTable, column: usize) -> Result<String, Error> {
+fn column_quoted(table: &BoundTable, column: usize) -> Result<String, Error> {
     let column = table.columns.get(column).ok_or(Error::ColumnNotFetched { column })?;
-    Ok(name_quoted(&column.name))
+    Ok(quoted(&column.name))
 }
 
 /// Whether a column's values are text, which is fetched as the bytes it is stored as: the server
@@ -293,7 +290,7 @@ fn is_text(live: &LiveColumn) -> bool {
 
 /// A column in a select list: temporal values as text, so that zero dates and fractions survive.
 fn selected(table: &BoundTable, column: usize) -> Result<String, Error> {
-    let name = quoted(table, column)?;
+    let name = column_quoted(table, column)?;
     let Some(live) = table.columns.get(column).map(|column| &column.live) else { return Ok(name) };
     Ok(match live.data_type.as_str() {
         "date" | "time" | "datetime" | "timestamp" => format!("CAST({name} AS CHAR)"),

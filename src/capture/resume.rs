@@ -26,8 +26,10 @@ use super::gtid::{DomainState, GtidSet};
 use super::place::Spot;
 use super::stream::{Request, Stream};
 use super::{Error, Resume};
+use crate::clock::Timestamp;
 use crate::database;
 use crate::database::connect;
+use crate::database::name::quoted;
 use crate::database::server::Server;
 use crate::position::{Position, ServerIdentity};
 use crate::schema_map::{MapFile, TableRule};
@@ -110,7 +112,9 @@ pub(super) async fn resumed(
     {
         let found = first_event_seconds(options, &position).await?;
         if found != Some(expected) {
-            let server = format!("the file began at {found:?}, the one read at {expected}");
+            let at = |seconds: u32| Timestamp(i64::from(seconds).saturating_mul(1_000_000));
+            let found = found.map_or("a time unknown".to_owned(), |found| at(found).to_string());
+            let server = format!("the file began at {found}, the one read at {}", at(expected));
             return Err(Resume::NotAnEvent { position, server }.into());
         }
     }
@@ -246,8 +250,8 @@ pub(super) async fn may_see<'t>(
         if !is_mapped || seen.iter().any(|name| **name == **table) {
             continue;
         }
-        let name = table.replace('`', "``");
-        let asked = connection.query_drop(format!("SELECT 1 FROM `{name}` LIMIT 0")).await;
+        let asked = format!("SELECT 1 FROM {} LIMIT 0", quoted(table));
+        let asked = connection.query_drop(asked).await;
         match asked.map_err(database::Error::from) {
             // There is no such table, which the log explains.
             Ok(()) | Err(database::Error::Refused { .. }) => {}

@@ -29,7 +29,7 @@ First steps at a clinic:
   headwater init --child --name clinic-12    write a configuration, then edit it
   headwater grants                           what the database account must be allowed
   headwater doctor                           what is missing, and how to mend it
-  headwater join TOKEN                       the token comes from the parent's: headwater invite clinic-12
+  headwater join TOKEN                       from the parent: headwater invite clinic-12
   headwater run
 
 Exit codes: 0 well, 1 something was found (a difference, a failed check), 2 wrong usage or
@@ -49,7 +49,7 @@ pub(super) enum Command {
     /// Write a commented configuration to start from, and make the data folder
     #[command(after_help = "Examples:
   headwater init --child --name clinic-12
-  headwater --config /etc/headwater/centre.toml init --parent --name centre --data-dir /srv/headwater")]
+  headwater --config centre.toml init --parent --name centre --data-dir /srv/headwater")]
     Init(Init),
     /// Check the database, the map, this machine and the parent; say how to mend what is wrong
     #[command(after_help = "Examples:
@@ -93,14 +93,20 @@ not answer.")]
     },
     /// Become a child of the parent that made the token
     #[command(after_help = "Example:
-  headwater join \"$(cat token)\"")]
+  headwater join \"$(cat token)\"
+
+While headwater does not run here, which keeps the store for itself. A child that was let in before
+joins again with the data_dir it has: nothing is sent twice.")]
     Join {
         /// What `headwater invite` printed
         token: String,
     },
     /// End a child's right to connect
     #[command(after_help = "Example:
-  headwater revoke clinic-12")]
+  headwater revoke clinic-12
+
+It is refused within a second, also while this node runs. To let it in again, or another
+machine in its place: headwater invite clinic-12.")]
     Revoke {
         /// The child's name
         name: String,
@@ -129,7 +135,8 @@ not answer.")]
   headwater --config clinic.toml compare --with centre.toml --table obs --table encounter
 
 Exits with 0 only if nothing differs. With --subset, rows that only the second database has are
-counted, not held to be differences: a parent has rows of other clinics.")]
+counted, not held to be differences: a parent has rows of other clinics. Exits with 1 if something
+differs or a mapped table cannot travel, and with 2 if neither has a mapped table.")]
     Compare(Compare),
 }
 
@@ -172,11 +179,12 @@ pub(super) struct Grants {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SetAside {
-    /// One line for each
+    /// One line for each, the oldest 1000
     #[command(after_help = "Examples:
   headwater quarantine list
+  headwater parked list --node clinic-12
   headwater parked list --json | jq length")]
-    List(Json),
+    List(List),
     /// All about one: why it waits, and its values
     #[command(after_help = "Examples:
   headwater quarantine show 17
@@ -192,12 +200,38 @@ Exits with 0 if it was applied, with 1 if it still cannot be, and with 2 if noth
 waits.")]
     Retry(One),
     /// Give it up for good: the two ends then differ in that row
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   headwater quarantine discard 17
+  headwater parked discard --node clinic-12     all of a child that was revoked
 
 Of several of one row, discard the newest first: the others are tried again when the one before them
-is gone. Exits with 2 if nothing of that number waits.")]
-    Discard(One),
+is gone. With --node, all go at once, and how many is printed; it is refused while that child is let
+in, because its changes may still apply. A machine whose name another has taken since is named by its
+id, which list shows. Exits with 2 if nothing of that number waits.")]
+    Discard(Discard),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Only what came from this child: its name, or the id of its node
+    #[arg(long, value_name = "NAME")]
+    pub(super) node: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Discard {
+    /// The number that `list` shows
+    #[arg(required_unless_present = "node", conflicts_with = "node")]
+    pub(super) id: Option<u64>,
+    /// All that came from this child, which is revoked: its name, or the id of its node
+    #[arg(long, value_name = "NAME")]
+    pub(super) node: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]

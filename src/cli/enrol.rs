@@ -63,6 +63,13 @@ pub(super) async fn join(config: &Config, token: &str, out: &mut Output) -> Resu
     let name = joined.map_err(|error| refused(&error))?;
     closed.map_err(stored)?;
     out.line(format!("joined {} as {name}", parent.url))?;
+    if name != config.node.name {
+        out.line(format!(
+            "note: the token was made for {name}, and node.name here is {}: if it is the right token, \
+             give the node that name",
+            config.node.name
+        ))?;
+    }
     Ok(Outcome::Well)
 }
 

@@ -19,15 +19,18 @@ pub(super) fn run(path: &Path, init: &Init, out: &mut Output) -> Result<Outcome,
         (false, true) => For::Parent,
         (_, false) => For::Child,
     };
-    let text = template::write(&name, &init.data_dir.display().to_string(), sections);
+    // In the configuration it would be taken from where that is, not from here.
+    let data_dir = std::path::absolute(&init.data_dir)
+        .map_err(|error| Error::Usage(format!("--data-dir is no folder's name: {error}")))?;
+    let text = template::write(&name, &data_dir.display().to_string(), sections);
     if path.exists() && !init.force {
         return Err(is_there(path));
     }
     // The folder first: a configuration that is there is in the way of the next try.
-    make_data_dir(&init.data_dir)?;
+    make_data_dir(&data_dir)?;
     write_new(path, &text, init.force)?;
     out.line(format!("wrote {}", path.display()))?;
-    out.line(format!("made  {} (mode 0700)", init.data_dir.display()))?;
+    out.line(format!("made  {} (mode 0700)", data_dir.display()))?;
     let config = format!("headwater --config {}", path.display());
     out.line(format!(
         "next: edit the database's url and map in it, then\n  {config} grants\n  {config} doctor"

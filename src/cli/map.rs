@@ -50,7 +50,9 @@ Exits with 1 if a table that should travel cannot.")]
     /// Say in plain words what happens to a table and each of its columns
     #[command(after_help = "Examples:
   headwater map explain person_attribute
-  headwater map explain users | grep 'does not travel'")]
+  headwater map explain users | grep 'does not travel'
+
+Exits with 1 if no map mentions the table.")]
     Explain {
         /// The table
         table: String,

@@ -54,14 +54,21 @@ fn judge(facts: &Facts) -> Result<(), Error> {
                 tracing::warn!("{}: {}", check.name, check.found);
             }
             // The store makes its folder; whether it can, it says itself. While its disk has too
-            // little left capture pauses, and what waits can still be sent.
-            Verdict::Bad if check.name == "data_dir" || check.name == "disk" => {
-                tracing::warn!("{}: {}", check.name, check.found);
+            // little left capture pauses, and what waits can still be sent. A certificate that has
+            // ended ends the link only: the log must be read before the server deletes it.
+            Verdict::Bad if ["data_dir", "disk", "certificate"].contains(&check.name) => {
+                tracing::warn!("{}", remark(&check));
             }
             Verdict::Bad => bad.push(check),
         }
     }
     if bad.is_empty() { Ok(()) } else { Err(Error::Failed(refusal(&bad))) }
+}
+
+/// What was found and, in one line, what mends it.
+fn remark(check: &Check) -> String {
+    let mend = check.mend.as_deref().unwrap_or_default().replace('\n', "; ");
+    format!("{}: {}; mend: {mend}", check.name, check.found)
 }
 
 fn refusal(bad: &[Check]) -> String {

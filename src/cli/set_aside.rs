@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use super::arguments::{One, SetAside};
+use super::arguments::{Discard, List, One, SetAside};
 use super::{Error, Outcome, Output, asked};
-use crate::apply::{self, Applier, Settings, Shown, State, Waiting};
+use crate::apply::{self, Applier, Settings, Shown, ShownValue, State, Waiting};
+use crate::change::NodeId;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::database;
 use crate::database::schema::LiveSchema;
 use crate::schema_map::{BoundMap, Direction, MapFile};
+use crate::spool::{self, Link, Spool, State as LinkState};
 
 /// How many are listed at once; the oldest come first.
 const LISTED_MAX: u32 = 1_000;
@@ -20,22 +22,21 @@ pub(super) async fn run(
     command: &SetAside,
     out: &mut Output,
 ) -> Result<Outcome, Error> {
+    let children = Children::read(config)?;
     let applier = applier(config).await?;
     match command {
-        SetAside::List(json) => {
-            let waiting = applier.list(state, LISTED_MAX).await.map_err(sorted)?;
-            if json.json {
-                out.json(&waiting)?;
-            } else {
-                let (parked, quarantined) = applier.counts().await.map_err(sorted)?;
-                let all = if state == State::Parked { parked } else { quarantined };
-                list(&waiting, all, state, out)?;
-            }
-            Ok(Outcome::Well)
-        }
+        SetAside::List(wanted) => list(&applier, &children, state, wanted, out).await,
         SetAside::Show(one) => show(&applier, state, one, out).await,
         SetAside::Retry(one) => retry(&applier, state, one, out).await,
-        SetAside::Discard(one) => discard(&applier, state, one, out).await,
+        SetAside::Discard(Discard { node: Some(name), json, .. }) => {
+            discard_all(&applier, &children, state, (name, *json), out).await
+        }
+        SetAside::Discard(Discard { id: Some(id), json, .. }) => {
+            discard(&applier, state, &One { id: *id, json: *json }, out).await
+        }
+        SetAside::Discard(Discard { id: None, node: None, .. }) => {
+            Err(Error::Usage("say which: a number, or --node NAME".to_owned()))
+        }
     }
 }
 
@@ -82,13 +83,32 @@ fn word(state: State) -> &'static str {
     }
 }
 
-fn list(waiting: &[Waiting], all: u64, state: State, out: &mut Output) -> Result<(), Error> {
-    for one in waiting {
+async fn list(
+    applier: &Applier,
+    children: &Children,
+    state: State,
+    wanted: &List,
+    out: &mut Output,
+) -> Result<Outcome, Error> {
+    let node = wanted.node.as_ref().map(|name| children.node(name)).transpose()?;
+    let waiting = applier.list(state, node, LISTED_MAX).await.map_err(sorted)?;
+    if wanted.json {
+        out.json(&waiting)?;
+        return Ok(Outcome::Well);
+    }
+    for one in &waiting {
+        let Waiting { id, kind, table, identity, reason, node, held_at, tries, .. } = one;
+        let from = children.name(node);
         out.line(format!(
-            "{}  {} {} {}: {} (since {}, tried {} times)",
-            one.id, one.kind, one.table, one.identity, one.reason, one.held_at, one.tries
+            "{id}  {kind} {table} {identity}: {reason} (from {from}, since {held_at}, tried {tries} times)"
         ))?;
     }
+    let counted = match node {
+        Some(node) => applier.set_aside(node).await.map(|sum| (sum.parked, sum.quarantined)),
+        None => applier.counts().await,
+    };
+    let (parked, quarantined) = counted.map_err(sorted)?;
+    let all = if state == State::Parked { parked } else { quarantined };
     let word = word(state);
     match waiting.len() {
         0 => out.line(format!("nothing is {word}"))?,
@@ -98,7 +118,7 @@ fn list(waiting: &[Waiting], all: u64, state: State, out: &mut Output) -> Result
         }
         count => out.line(format!("{count} changes are {word}"))?,
     }
-    Ok(())
+    Ok(Outcome::Well)
 }
 
 /// The change, if there is one of that number that waits in that way.
@@ -130,8 +150,8 @@ async fn show(
     out.line(format!("from node {node}, transaction {sequence}"))?;
     out.line(format!("why: {reason}"))?;
     out.line(format!("since {held_at}; tried {tries} times, last {tried_at}"))?;
-    for (column, value) in &found.values {
-        out.line(format!("  {column}: {value}"))?;
+    for ShownValue { column, value } in &found.values {
+        out.line(format!("  {column}: {}", value.as_deref().unwrap_or("NULL")))?;
     }
     Ok(Outcome::Well)
 }
@@ -182,4 +202,89 @@ async fn discard(
         out.line(format!("given up: {kind} {table} {identity}"))?;
     }
     Ok(if gone { Outcome::Well } else { Outcome::Found })
+}
+
+#[derive(serde::Serialize)]
+struct AllDone {
+    node: String,
+    /// Changes that are gone.
+    discarded: u64,
+}
+
+async fn discard_all(
+    applier: &Applier,
+    children: &Children,
+    state: State,
+    (name, json): (&str, bool),
+    out: &mut Output,
+) -> Result<Outcome, Error> {
+    let node = children.node(name)?;
+    children.has_ended(node)?;
+    let discarded = applier.discard_all(state, node).await.map_err(sorted)?;
+    let word = word(state);
+    if json {
+        out.json(&AllDone { node: node.to_string(), discarded })?;
+    } else {
+        out.line(match discarded {
+            0 => format!("nothing of {name} is {word}"),
+            1 => format!("given up: 1 {word} change of {name}"),
+            count => format!("given up: {count} {word} changes of {name}"),
+        })?;
+    }
+    Ok(Outcome::Well)
+}
+
+/// The children that changes came from, as this node's store knows them.
+struct Children(Vec<Link>);
+
+impl Children {
+    fn read(config: &Config) -> Result<Children, Error> {
+        match Spool::peek(&config.node.data_dir).and_then(|peek| peek.links()) {
+            Ok(mut links) => {
+                links.retain(|link| link.direction == spool::Direction::Down);
+                Ok(Children(links))
+            }
+            Err(spool::Error::Missing { .. }) => Ok(Children(Vec::new())),
+            Err(error) => Err(Error::Failed(error.to_string())),
+        }
+    }
+
+    /// The node that joined under a name, or whose id it is.
+    fn node(&self, name: &str) -> Result<NodeId, Error> {
+        if let Ok(id) = uuid::Uuid::parse_str(name) {
+            return Ok(NodeId(id));
+        }
+        let link = self.0.iter().find(|link| link.name == name).ok_or_else(|| {
+            Error::Usage(format!(
+                "there is no child named {name}: headwater status lists the links"
+            ))
+        })?;
+        link.node.ok_or_else(|| {
+            Error::Usage(format!(
+                "{name} was invited and has not joined; a machine that had the name before is named \
+                 by its id, which list shows"
+            ))
+        })
+    }
+
+    /// What a node is called; its id, if another has taken its name.
+    fn name<'n>(&'n self, node: &'n str) -> &'n str {
+        let is_it = |link: &&Link| link.node.is_some_and(|known| known.to_string() == node);
+        self.0.iter().find(is_it).map_or(node, |link| &link.name)
+    }
+
+    /// Refuses a node that is let in: what of its changes waits may still be applied, and somebody
+    /// who means the machine that had the name before would give up the wrong ones.
+    fn has_ended(&self, node: NodeId) -> Result<(), Error> {
+        let active =
+            self.0.iter().find(|link| link.node == Some(node) && link.state == LinkState::Active);
+        active.map_or(Ok(()), |link| {
+            Err(Error::Usage(format!(
+                "{0} is let in, and its changes may still be applied: discard them one by one, or \
+                 headwater revoke {0} first; a machine that had the name before is named by its id, \
+                 which list shows",
+                link.name
+            )))
+        })
+    }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::database::name::quoted;
 use crate::database::schema::LiveColumn;
 use crate::schema_map::{
-    BoundIdentity, BoundMap, BoundTable, ConditionalRule, PolymorphicRule, ReferenceRule, Role,
-    RowCondition,
+    BoundColumn, BoundIdentity, BoundMap, BoundTable, ConditionalRule, PolymorphicRule,
+    ReferenceRule, Role, RowCondition,
 };
 use crate::value::Name;
 
@@ -43,13 +43,21 @@ pub(super) struct Field {
 }
 
 impl Projection {
-    /// Reads the identity of `table`'s rows, the columns named, and those that only it has.
+    /// Reads the identity of `table`'s rows, the columns named, and those that only it has. `other` is
+    /// the table at the other end.
     pub(super) fn of(
         map: &BoundMap,
         table: &BoundTable,
+        other: Option<&BoundTable>,
         columns: &[Name],
         alone: &[Name],
     ) -> Projection {
+        // Where one end keeps JSON as it was written, and the other as what it means, the latter
+        // counts.
+        let is_json = |column: &BoundColumn| {
+            let there = other.and_then(|table| table.columns.get(table.column(&column.name)?));
+            holds_json(column) || there.is_some_and(holds_json)
+        };
         let mut select = Select { map, joins: String::new(), aliases: 0 };
         let mut expressions = Vec::new();
         let mut field = |name: &Name, json: bool, parts: Vec<String>, to: &mut Vec<Field>| {
@@ -97,7 +105,7 @@ impl Projection {
     }
 }
 
-fn is_json(column: &crate::schema_map::BoundColumn) -> bool {
+fn holds_json(column: &BoundColumn) -> bool {
     column.live.data_type == "json"
 }
 
@@ -192,7 +200,8 @@ impl Select<'_> {
         let Some(kind) = kind else {
             return vec![plain.to_owned()];
         };
-        let digits = format!("{plain} REGEXP '^[0-9]+$'");
+        // Not by `$`, which a line's end may follow.
+        let digits = format!("({plain} <> '' AND {plain} NOT REGEXP '[^0-9]')");
         let any = one_of(kind, tables.iter().map(|(kind, _)| kind.as_str()));
         let mut parts = vec![
             format!("{plain} IS NULL"),

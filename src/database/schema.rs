@@ -99,3 +99,10 @@ pub struct ForeignKey {
     /// `UPDATE_RULE`.
     pub on_update: String,
 }
+
+impl ForeignKey {
+    /// Whether the server does no more than refuse to delete a row that this key refers to.
+    pub fn only_refuses_deletes(&self) -> bool {
+        ["RESTRICT", "NO ACTION"].iter().any(|rule| self.on_delete.eq_ignore_ascii_case(rule))
+    }
+}

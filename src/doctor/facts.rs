@@ -1,6 +1,5 @@
 //! Everything the checks look at, read once.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,6 +15,8 @@ use crate::database::server::{Flavor, Server};
 use crate::schema_map::BoundMap;
 use crate::schema_map::file::MapFile;
 use crate::spool::free_bytes;
+use crate::transport::authority::{AUTHORITY_REMEDY, SERVER_REMEDY, authority_file, server_file};
+use crate::transport::credentials::{self, REJOIN, Validity, child_file};
 
 /// How long the parent may take to answer a knock.
 const KNOCK_SECONDS: u64 = 5;
@@ -47,6 +48,10 @@ pub struct Facts {
     pub database_name: String,
     /// The schema of headwater's own tables.
     pub state_schema: String,
+    /// The node's name, under which its parent knows it.
+    pub node: String,
+    /// What is wrong with the map's files, whether the database answers or not.
+    pub map_files: Result<(), String>,
     /// The database server, or why it cannot be asked.
     pub database: Result<DatabaseFacts, String>,
     /// This machine.
@@ -70,8 +75,8 @@ pub struct DatabaseFacts {
     pub readers: Vec<u32>,
     /// The server's clock less ours, in milliseconds.
     pub ahead_milliseconds: i64,
-    /// The map, held against the tables there are; or what is wrong with its files.
-    pub map: Result<MapFacts, String>,
+    /// The map, held against the tables there are; `None` if its files cannot be used.
+    pub map: Option<MapFacts>,
     /// Free bytes where the server keeps its data, if that can be seen from here.
     pub free_bytes: Option<u64>,
 }
@@ -109,12 +114,32 @@ pub struct MachineFacts {
     pub free_bytes: Option<u64>,
     /// How much has to stay free.
     pub free_bytes_min: u64,
-    /// The certificates there are, and when they end.
-    pub certificates: Vec<(String, Result<Timestamp, String>)>,
+    /// The certificates of its own that are there.
+    pub certificates: Vec<CertificateFacts>,
     /// Now, to judge them by.
     pub now: Timestamp,
     /// What the configuration's reader warned of.
     pub warnings: Vec<String>,
+}
+
+/// Whose a certificate is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// This node's as a child, by which its parent knows it.
+    Child,
+    /// This node's as a parent, by which its children know it.
+    Server,
+    /// This node's as the authority that signs the others.
+    Authority,
+}
+
+/// One of this node's own certificates.
+#[derive(Debug, Clone)]
+pub struct CertificateFacts {
+    /// Whose it is.
+    pub owner: Owner,
+    /// When it ends, or why it cannot be used.
+    pub ends: Result<Timestamp, String>,
 }
 
 /// The way to the parent.
@@ -130,9 +155,11 @@ impl Facts {
     /// Asks the database, this machine, and the parent's port. Only reads.
     pub async fn read(config: &Config, clock: &SharedClock) -> Facts {
         let options = &config.database.options;
+        let map = MapFile::load(&config.database.maps).map_err(|error| error.to_string());
         let database = match options.connect(&[]).await {
             Ok(mut connection) => {
-                let facts = DatabaseFacts::read(&mut connection, config, clock).await;
+                let file = map.as_ref().ok();
+                let facts = DatabaseFacts::read(&mut connection, config, file, clock).await;
                 connection.disconnect().await.ok();
                 facts.map_err(|error| error.to_string())
             }
@@ -149,6 +176,8 @@ impl Facts {
             capture_server_id: config.capture.server_id,
             database_name: options.database.clone(),
             state_schema: config.database.state_schema.clone(),
+            node: config.node.name.clone(),
+            map_files: map.map(drop),
             database,
             machine: MachineFacts::read(config, clock.now()),
             parent,
@@ -160,6 +189,7 @@ impl DatabaseFacts {
     async fn read(
         connection: &mut Conn,
         config: &Config,
+        file: Option<&MapFile>,
         clock: &SharedClock,
     ) -> Result<DatabaseFacts, Error> {
         let server = Server::read(connection).await?;
@@ -173,14 +203,14 @@ impl DatabaseFacts {
             connection.query("SHOW GRANTS FOR CURRENT_USER()").await;
         let binlog = BinlogFacts::read(connection, &server).await;
         let readers = readers(connection, &server).await;
-        let map = match MapFile::load(&config.database.maps) {
-            Ok(file) => {
+        let map = match file {
+            Some(file) => {
                 let schema =
                     LiveSchema::read(connection, &config.database.options.database).await?;
-                let map = BoundMap::bind(&file, &schema);
-                Ok(MapFacts { schema, map })
+                let map = BoundMap::bind(file, &schema);
+                Some(MapFacts { schema, map })
             }
-            Err(error) => Err(error.to_string()),
+            None => None,
         };
         let here = is_here(&config.database.options.host);
         let free_bytes = server
@@ -257,45 +287,36 @@ impl MachineFacts {
             writable: rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok(),
             free_bytes: free_bytes(folder),
             free_bytes_min: config.spool.disk_free_bytes_min,
-            certificates: certificates_in(folder),
+            certificates: CertificateFacts::read(folder),
             now,
             warnings: config.warnings.clone(),
         }
     }
 }
 
-/// The certificates in a folder and its folders, and when each ends.
-pub fn certificates_in(folder: &Path) -> Vec<(String, Result<Timestamp, String>)> {
-    let mut found = BTreeMap::new();
-    let mut folders = vec![folder.to_owned()];
-    for _depth in 0..3 {
-        let mut deeper = Vec::new();
-        for entry in folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten() {
-            let Ok(entry) = entry else { continue };
-            let path = entry.path();
-            if path.is_dir() {
-                deeper.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "pem" || ending == "crt")
-                && let Ok(text) = std::fs::read_to_string(&path)
-                && text.contains("BEGIN CERTIFICATE")
-            {
-                let name = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
-                found.insert(name, ends(&text));
-            }
-        }
-        folders = deeper;
+impl CertificateFacts {
+    /// Those that lie in `data_dir`.
+    fn read(data_dir: &Path) -> Vec<CertificateFacts> {
+        let files = [
+            (Owner::Child, child_file(data_dir), REJOIN),
+            (Owner::Server, server_file(data_dir), SERVER_REMEDY),
+            (Owner::Authority, authority_file(data_dir), AUTHORITY_REMEDY),
+        ];
+        let there = files.into_iter().filter_map(|(owner, path, remedy)| {
+            let found = match credentials::read(&path, remedy) {
+                Ok(found) => found?.chain.first().map(Validity::of),
+                Err(error) => {
+                    return Some(CertificateFacts { owner, ends: Err(error.to_string()) });
+                }
+            };
+            let ends = found.map_or_else(
+                || Err(format!("{} has no certificate in it", path.display())),
+                |validity| validity.map(|validity| validity.ends),
+            );
+            Some(CertificateFacts { owner, ends })
+        });
+        there.collect()
     }
-    found.into_iter().collect()
-}
-
-/// When the first certificate of a PEM text ends.
-fn ends(text: &str) -> Result<Timestamp, String> {
-    use rustls_pki_types::pem::PemObject;
-    let certificate = rustls_pki_types::CertificateDer::from_pem_slice(text.as_bytes())
-        .map_err(|error| format!("is no certificate: {error}"))?;
-    let (_, parsed) = x509_parser::parse_x509_certificate(&certificate)
-        .map_err(|error| format!("is no certificate: {error}"))?;
-    Ok(Timestamp(parsed.validity().not_after.timestamp().saturating_mul(1_000_000)))
 }
 
 fn is_here(host: &str) -> bool {

@@ -1,14 +1,10 @@
 //! This machine, its clock, its certificates, and the way to the parent.
 
-use super::Verdict::{Bad, Doubtful, Unknown};
-use super::{Check, Facts, MachineFacts};
-use crate::clock::Timestamp;
+use super::Verdict::{Bad, Doubtful};
+use super::{Check, Facts, MachineFacts, certificates};
 
 /// Clocks further apart than this make times in the log misleading.
 const SKEW_SECONDS_MAX: u64 = 60;
-const DAY_SECONDS: u64 = 86_400;
-/// A certificate that ends sooner should be renewed now.
-const CERTIFICATE_DAYS_MIN: u64 = 30;
 /// The data folder's disk should have this many times the least left.
 const DISK_MARGIN: u64 = 4;
 
@@ -30,8 +26,7 @@ pub(super) fn checks(facts: &Facts) -> Vec<Check> {
     checks.push(data_dir(machine));
     checks.extend(disk(facts));
     checks.extend(clock(facts));
-    checks
-        .extend(machine.certificates.iter().map(|(name, end)| certificate(name, end, machine.now)));
+    checks.extend(certificates::checks(facts));
     checks.extend(parent(facts));
     checks
 }
@@ -116,47 +111,10 @@ fn clock(facts: &Facts) -> Option<Check> {
     })
 }
 
-fn certificate(name: &str, end: &Result<Timestamp, String>, now: Timestamp) -> Check {
-    const NAME: &str = "certificate";
-    match end {
-        Err(problem) => Check::not_good(
-            NAME,
-            Bad,
-            format!("{name} {problem}"),
-            "Without its certificate this node can talk to nobody.",
-            "join again: headwater invite NAME at the parent, headwater join TOKEN here",
-        ),
-        Ok(end) if *end <= now => Check::not_good(
-            NAME,
-            Bad,
-            format!("{name} has expired at {end}"),
-            "The other end refuses it.",
-            "join again: headwater invite NAME at the parent, headwater join TOKEN here",
-        ),
-        Ok(end) => {
-            let days = end.since(now).as_secs() / DAY_SECONDS;
-            let found = format!("{name} is good for {days} more days");
-            if days < CERTIFICATE_DAYS_MIN {
-                Check::not_good(
-                    NAME,
-                    Doubtful,
-                    found,
-                    "When it has expired, the other end refuses it.",
-                    "join again: headwater invite NAME at the parent, headwater join TOKEN here",
-                )
-            } else {
-                Check::good(NAME, found)
-            }
-        }
-    }
-}
-
-fn parent(facts: &Facts) -> Vec<Check> {
+fn parent(facts: &Facts) -> Option<Check> {
     const NAME: &str = "parent";
-    let Some(parent) = &facts.parent else {
-        return Vec::new();
-    };
-    let mut checks = vec![match &parent.answer {
+    let parent = facts.parent.as_ref()?;
+    Some(match &parent.answer {
         Ok(()) => Check::good(NAME, format!("{} answers", parent.url)),
         Err(problem) => Check::not_good(
             NAME,
@@ -165,15 +123,5 @@ fn parent(facts: &Facts) -> Vec<Check> {
             "Changes are captured and wait here until it does.",
             "check parent.url, the link, and that the parent runs and its port is open",
         ),
-    }];
-    if facts.machine.certificates.is_empty() {
-        checks.push(Check::not_good(
-            "certificate",
-            Unknown,
-            "this node has none yet",
-            "The parent lets nobody in without one; changes are captured and wait.",
-            "headwater invite NAME at the parent, headwater join TOKEN here",
-        ));
-    }
-    checks
+    })
 }

@@ -2,13 +2,15 @@
 //! without asking anybody. `headwater doctor` prints the verdicts; `headwater run` acts on them.
 
 mod binlog;
+mod certificates;
 mod facts;
 mod machine;
 mod privileges;
 mod tables;
 
 pub use facts::{
-    BinlogFacts, DatabaseFacts, Duties, Facts, MachineFacts, MapFacts, ParentFacts, certificates_in,
+    BinlogFacts, CertificateFacts, DatabaseFacts, Duties, Facts, MachineFacts, MapFacts, Owner,
+    ParentFacts,
 };
 pub use privileges::Privileges;
 
@@ -65,6 +67,7 @@ impl Check {
 /// Judges everything that was read, in the order in which it is best mended.
 pub fn checks(facts: &Facts) -> Vec<Check> {
     let mut checks = machine::checks(facts);
+    checks.extend(tables::map_files(facts));
     match &facts.database {
         Err(problem) => checks.push(Check::not_good(
             "database",

@@ -63,14 +63,29 @@ impl Grant {
 fn grant(line: &str) -> Option<Grant> {
     let rest = line.strip_prefix("GRANT ")?;
     let (rights, rest) = rest.split_once(" ON ")?;
-    let (object, _) = rest.split_once(" TO ")?;
-    let (schema, table) = object.split_once('.')?;
-    let name = |part: &str| (part != "*").then(|| part.trim_matches('`').replace("``", "`"));
+    let (schema, rest) = granted(rest)?;
+    let (table, _) = granted(rest.strip_prefix('.')?)?;
     Some(Grant {
         rights: rights.split(',').map(|right| right.trim().to_ascii_uppercase()).collect(),
-        schema: name(schema),
-        table: name(table),
+        schema,
+        table,
     })
+}
+
+/// A name in backticks, which may hold anything, or `*` for all; and what follows it.
+fn granted(text: &str) -> Option<(Option<String>, &str)> {
+    if let Some(rest) = text.strip_prefix('*') {
+        return Some((None, rest));
+    }
+    let mut name = String::new();
+    let mut rest = text.strip_prefix('`')?;
+    loop {
+        let (some, after) = rest.split_once('`')?;
+        name.push_str(some);
+        let Some(more) = after.strip_prefix('`') else { return Some((Some(name), after)) };
+        name.push('`');
+        rest = more;
+    }
 }
 
 /// A schema against a pattern in which `%` and `_` are wildcards unless escaped.
@@ -159,7 +174,7 @@ fn lacking(
     }
     let tables = |right: &str| {
         privileges.on_schema(right, schema)
-            || database.map.as_ref().is_ok_and(|facts| {
+            || database.map.as_ref().is_some_and(|facts| {
                 !facts.map.tables.is_empty()
                     && facts
                         .map
@@ -202,6 +217,7 @@ mod tests {
             "GRANT INSERT ON `open\\_mrs`.`obs` TO `h`@`%`".to_owned(),
             "GRANT ALL PRIVILEGES ON `head%`.* TO `h`@`%` WITH GRANT OPTION".to_owned(),
             "GRANT `r`@`%` TO `h`@`%`".to_owned(),
+            "GRANT UPDATE ON `a.b`.` TO ``c` TO `h`@`%`".to_owned(),
         ]);
         assert!(privileges.globally("REPLICATION SLAVE"));
         assert!(!privileges.globally("SELECT"));
@@ -212,5 +228,6 @@ mod tests {
         assert!(!privileges.on_schema("INSERT", "open_mrs"));
         assert!(privileges.on_schema("CREATE", "headwater"));
         assert!(!privileges.on_schema("CREATE", "other"));
+        assert!(privileges.on_table("UPDATE", "a.b", " TO `c"));
     }
 }

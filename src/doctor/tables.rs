@@ -16,28 +16,31 @@ const PACKET_BYTES_MIN: u64 = 64 << 20;
 
 pub(super) fn checks(facts: &Facts, database: &DatabaseFacts) -> Vec<Check> {
     let mut checks = Vec::new();
-    match &database.map {
-        Err(problem) => checks.push(Check::not_good(
-            "schema map",
-            Bad,
-            problem.clone(),
-            "Without a map nothing is known to travel.",
-            "mend database.maps in the configuration, or the file it names",
-        )),
-        Ok(found) => {
-            checks.extend(map(facts, found));
-            checks.extend(engines(facts, found));
-            checks.extend(types(found));
-            if facts.duties.capture {
-                checks.push(cascades(&database.server, found));
-            }
-            checks.push(triggers(facts, database, found));
+    if let Some(found) = &database.map {
+        checks.extend(map(facts, found));
+        checks.extend(engines(facts, found));
+        checks.extend(types(found));
+        if facts.duties.capture {
+            checks.push(cascades(&database.server, found));
         }
+        checks.push(triggers(facts, database, found));
     }
     if facts.duties.apply {
         checks.extend(writing(&database.server));
     }
     checks
+}
+
+/// What is wrong with the map's files themselves, for which no database need answer.
+pub(super) fn map_files(facts: &Facts) -> Option<Check> {
+    let problem = facts.map_files.as_ref().err()?;
+    Some(Check::not_good(
+        "schema map",
+        Bad,
+        problem.clone(),
+        "Without a map nothing is known to travel.",
+        "mend database.maps in the configuration, or the file it names",
+    ))
 }
 
 fn map(facts: &Facts, found: &MapFacts) -> Vec<Check> {

@@ -5,12 +5,15 @@ const DAY: i64 = 86_400_000_000;
 
 /// A child whose database does not answer and whose machine is in order.
 fn child() -> Facts {
-    let certificates = vec![("tls/child.pem".to_owned(), Ok(Timestamp(400 * DAY)))];
+    let ends = Ok(Timestamp(400 * DAY));
+    let certificates = vec![CertificateFacts { owner: Owner::Child, ends }];
     Facts {
         duties: Duties { capture: true, apply: false },
         capture_server_id: 7,
         database_name: "openmrs".to_owned(),
         state_schema: "headwater".to_owned(),
+        node: "clinic".to_owned(),
+        map_files: Ok(()),
         database: Err("cannot reach the database".to_owned()),
         machine: MachineFacts {
             data_dir: "/data".to_owned(),
@@ -88,6 +91,30 @@ fn a_certificate_is_doubtful_in_its_last_month_and_bad_after_it() {
 }
 
 #[test]
+fn the_end_of_what_a_parent_makes_anew_by_itself_is_no_trouble() {
+    let mut facts = child();
+    facts.machine.now = Timestamp(500 * DAY);
+    for (owner, expected) in [
+        (Owner::Child, Verdict::Bad),
+        (Owner::Server, Verdict::Good),
+        (Owner::Authority, Verdict::Good),
+    ] {
+        let ends = Ok(Timestamp(400 * DAY));
+        facts.machine.certificates = vec![CertificateFacts { owner, ends }];
+        (facts.parent, facts.duties) = (None, Duties { capture: false, apply: true });
+        assert_eq!(verdict(&facts, "certificate"), expected, "{owner:?}");
+    }
+}
+
+#[test]
+fn a_map_file_that_is_missing_is_told_while_the_database_is_away() {
+    let mut facts = child();
+    facts.map_files = Err("maps/a.toml cannot be read".to_owned());
+    assert_eq!(verdict(&facts, "schema map"), Verdict::Bad);
+    assert_eq!(verdict(&facts, "database"), Verdict::Bad);
+}
+
+#[test]
 fn a_parent_that_does_not_answer_stops_nothing() {
     let mut facts = child();
     facts.parent =
@@ -99,7 +126,10 @@ fn a_parent_that_does_not_answer_stops_nothing() {
 fn every_check_that_is_not_good_says_what_it_means_and_what_to_do() {
     let mut facts = child();
     facts.machine = MachineFacts {
-        certificates: vec![("tls/child.pem".to_owned(), Err("is no certificate".to_owned()))],
+        certificates: vec![CertificateFacts {
+            owner: Owner::Child,
+            ends: Err("is no certificate".to_owned()),
+        }],
         warnings: vec!["the password can be read".to_owned()],
         free_bytes: Some(0),
         free_bytes_min: 1,

@@ -37,16 +37,11 @@ pub enum ServeError {
     Io(#[from] std::io::Error),
 }
 
-/// Begins to count: what is counted before goes nowhere.
-pub fn count() -> Result<(), ServeError> {
-    figures().map(drop)
-}
-
-/// Listens on `address`; the future returned serves until `stop` turns true. `healthy` is asked at
-/// each `/healthz`: 200 and `ok`, or 503 and its words.
-pub async fn serve(
+/// Begins to count, and listens on `address`; the future returned serves until `stop` turns true.
+/// `healthy` is asked at each `/healthz`: 200 and `ok`, or 503 and its words.
+pub async fn serve<F: Future<Output = Result<(), String>> + Send + 'static>(
     address: SocketAddr,
-    healthy: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+    healthy: impl Fn() -> F + Send + Sync + 'static,
     stop: watch::Receiver<bool>,
 ) -> Result<impl Future<Output = Result<(), ServeError>> + Send + 'static, ServeError> {
     let figures = figures()?;
@@ -75,15 +70,15 @@ pub async fn serve(
     })
 }
 
-fn routes(
+fn routes<F: Future<Output = Result<(), String>> + Send + 'static>(
     figures: PrometheusHandle,
-    healthy: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+    healthy: impl Fn() -> F + Send + Sync + 'static,
 ) -> Router {
     let healthy = Arc::new(healthy);
     Router::new().route("/metrics", get(move || async move { figures.render() })).route(
         "/healthz",
         get(move || async move {
-            match healthy() {
+            match healthy().await {
                 Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
                 Err(words) => (StatusCode::SERVICE_UNAVAILABLE, format!("{words}\n")),
             }
@@ -127,11 +122,8 @@ mod tests {
         let well = Arc::new(std::sync::atomic::AtomicBool::new(true));
         let asked = Arc::clone(&well);
         let healthy = move || {
-            if asked.load(std::sync::atomic::Ordering::Relaxed) {
-                Ok(())
-            } else {
-                Err("capture is stopped".to_owned())
-            }
+            let well = asked.load(std::sync::atomic::Ordering::Relaxed);
+            std::future::ready(well.then_some(()).ok_or("capture is stopped".to_owned()))
         };
         let serving = tokio::spawn(serve(address, healthy, stopping).await.unwrap());
         metrics::gauge!("headwater_test_figure").set(7.0);
@@ -144,7 +136,10 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
         assert!(answer.ends_with("capture is stopped\n"), "{answer}");
 
-        let taken = serve(address, || Ok(()), stop.subscribe()).await.err().expect("is taken");
+        let taken = serve(address, || std::future::ready(Ok(())), stop.subscribe())
+            .await
+            .err()
+            .expect("is taken");
         assert!(taken.to_string().contains("[status] address"), "{taken}");
 
         stop.send_replace(true);

@@ -1,16 +1,16 @@
 //! How a node stands, seen from outside: its store is read beside the process that runs on it,
 //! its database is asked where its log ends and what is set aside.
 
+use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Row};
 use serde::Serialize;
 
 use super::nameless::{NAMELESS, Nameless, nameless};
+use super::target::Target;
 use crate::capture::{READ_ALL, WAITS};
 use crate::clock::{SharedClock, Timestamp};
 use crate::config::Config;
 use crate::database;
-use crate::database::name::table_of;
 use crate::database::server::{Flavor, Server};
 use crate::doctor::{BinlogFacts, Duties};
 use crate::position::Position;
@@ -119,8 +119,8 @@ struct Asked {
     server: Server,
     end: Option<(String, u64)>,
     gtids: Option<String>,
-    /// What is parked and quarantined, or why that is not known.
-    held: Result<(u64, u64), String>,
+    /// What was applied here, or why that is not known.
+    target: Result<Target, String>,
 }
 
 /// What the store says.
@@ -225,36 +225,13 @@ async fn ask(
         };
         end = BinlogFacts::read(connection, &server).await?.end;
     }
-    let held = held(connection, config, duties).await?;
-    Ok(Asked { server, end, gtids, held })
-}
-
-/// How many changes are parked and quarantined, or why that cannot be told. A node that applies nothing
-/// need not have the tables, nor the right to look at them.
-async fn held(
-    connection: &mut Conn,
-    config: &Config,
-    duties: Duties,
-) -> Result<Result<(u64, u64), String>, database::Error> {
-    if !duties.apply {
-        return Ok(Ok((0, 0)));
-    }
-    let table = table_of(&config.database.state_schema, "held");
-    let question = format!(
-        "SELECT COALESCE(SUM(state = 'parked'), 0), COALESCE(SUM(state = 'quarantined'), 0) FROM {table}"
-    );
-    match connection.query_first::<Row, _>(question).await.map_err(database::Error::from) {
-        Ok(row) => {
-            let count = |index: usize| {
-                row.as_ref().and_then(|row| row.get_opt::<u64, _>(index)?.ok()).unwrap_or_default()
-            };
-            Ok(Ok((count(0), count(1))))
-        }
-        Err(database::Error::Refused { code, message }) => {
-            Ok(Err(format!("what is set aside here cannot be told: {message} (error {code})")))
-        }
-        Err(error) => Err(error),
-    }
+    // A node that applies nothing need not have the tables, nor the right to look at them.
+    let target = if duties.apply {
+        Target::read(connection, &config.database.state_schema).await?
+    } else {
+        Ok(Target::default())
+    };
+    Ok(Asked { server, end, gtids, target })
 }
 
 /// Whether everything in the log was read. The offsets agree only if nothing was logged since that
@@ -329,7 +306,11 @@ impl Look<'_> {
 
     /// How many changes are parked and quarantined, if that is known.
     fn held(&self) -> Option<(u64, u64)> {
-        self.asked.as_ref().and_then(|asked| asked.held.as_ref().ok().copied())
+        self.target().map(|target| target.held)
+    }
+
+    fn target(&self) -> Option<&Target> {
+        self.asked.as_ref().and_then(|asked| asked.target.as_ref().ok())
     }
 
     /// What the parent has not got yet, in words.
@@ -376,7 +357,7 @@ impl Look<'_> {
         let refused = children
             .filter_map(|link| Some(format!("{}: {}", link.name, link.last_error.as_ref()?)));
         // Before its first run a node has no tables of its own.
-        let unknown = self.asked.as_ref().and_then(|asked| asked.held.clone().err());
+        let unknown = self.asked.as_ref().and_then(|asked| asked.target.as_ref().err().cloned());
         let unknown = unknown.filter(|_| self.stored.is_some());
         quarantined.into_iter().chain(parked).chain(refused).chain(unknown).collect()
     }
@@ -428,7 +409,7 @@ impl Look<'_> {
                 State::Revoked => "revoked",
             },
             acknowledged: link.acknowledged.0,
-            received: link.received.0,
+            received: self.target().map_or(link.received.0, |target| target.received(link)),
             waiting_transactions: usage.waiting_transactions,
             waiting_since: usage.waiting_since.map(|at| at.to_string()),
             set_aside: self

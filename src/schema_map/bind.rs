@@ -42,6 +42,7 @@ impl BoundMap {
         problems.extend(levels::arrange(&mut drafts));
         drop_fatal(&mut drafts, &mut problems);
         mark_referenced(&mut drafts);
+        mark_reaching(&mut drafts, schema);
 
         let unmapped =
             schema.tables.keys().filter(|name| !map.tables.contains_key(*name)).cloned().collect();
@@ -155,5 +156,15 @@ fn mark_referenced(drafts: &mut Drafts) {
         drafts.values().flat_map(BoundTable::all_targets).cloned().collect();
     for (name, table) in drafts {
         table.referenced = referenced.contains(name);
+    }
+}
+
+/// Foreign keys of tables that are not mapped count as well: what they take along may take others.
+fn mark_reaching(drafts: &mut Drafts, schema: &LiveSchema) {
+    let keys = schema.tables.values().flat_map(|live| &live.foreign_keys);
+    for key in keys.filter(|key| !key.only_refuses_deletes()) {
+        for (name, table) in &mut *drafts {
+            table.delete_reaches |= name.eq_ignore_ascii_case(&key.table);
+        }
     }
 }

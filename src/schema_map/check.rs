@@ -11,7 +11,7 @@ use mysql_async::{Conn, Row};
 
 use super::file::{MapFile, TableRule};
 use super::fits;
-use super::identity::is_integer;
+use super::identity::{give_uuids, is_integer};
 use super::propose;
 use super::{BoundColumn, BoundIdentity, BoundMap, BoundTable, Direction, Problem, Role};
 use crate::database::Error;
@@ -85,15 +85,13 @@ impl Report {
             if let (BoundIdentity::Column(_), [column]) = (&table.identity, columns.as_slice())
                 && column.live.nullable
             {
-                let (name, table_name) = (quoted(&column.name), quoted(&table.name));
+                let name = quoted(&column.name);
                 let query = format!("SELECT COUNT(*) FROM {from} WHERE {name} IS NULL");
                 let missing = count(connection, &query).await?;
                 if missing > 0 {
-                    self.add(table, true, format!(
-                        "{missing} of its rows have no {}: UPDATE {table_name} SET {name} = UUID() \
-                         WHERE {name} IS NULL",
-                        column.name
-                    ));
+                    let mend = give_uuids(&schema.database, &table.name, &column.name);
+                    let found = format!("{missing} of its rows have no {}: {mend}", column.name);
+                    self.add(table, true, found);
                 }
             }
             let unique = schema.tables.get(&table.name).is_some_and(|live| {
@@ -120,10 +118,12 @@ impl Report {
         from: &str,
         connection: &mut Conn,
     ) -> Result<(), Error> {
-        let names: Vec<String> = columns.iter().map(|column| quoted(&column.name)).collect();
-        let names = names.join(", ");
+        let list = |before: &str| {
+            let names = columns.iter().map(|column| format!("{before}{}", quoted(&column.name)));
+            names.collect::<Vec<_>>().join(", ")
+        };
         // Upper and lower case are different identities, whatever the column's collation says.
-        let exact = names.replace("`, `", "`, BINARY `");
+        let (names, exact) = (list(""), list("BINARY "));
         let present = match (&table.identity, columns) {
             (BoundIdentity::Column(_), [column]) => {
                 format!(" WHERE {} IS NOT NULL", quoted(&column.name))
@@ -131,7 +131,7 @@ impl Report {
             _ => String::new(),
         };
         let query = format!(
-            "SELECT COUNT(*) FROM (SELECT 1 FROM {from}{present} GROUP BY BINARY {exact} \
+            "SELECT COUNT(*) FROM (SELECT 1 FROM {from}{present} GROUP BY {exact} \
              HAVING COUNT(*) > 1) AS twice"
         );
         let doubles = count(connection, &query).await?;
@@ -143,8 +143,7 @@ impl Report {
             );
         } else if doubles > 0 {
             let list = format!(
-                "SELECT {names}, COUNT(*) FROM {} GROUP BY {names} HAVING COUNT(*) > 1",
-                quoted(&table.name)
+                "SELECT {names}, COUNT(*) FROM {from} GROUP BY {names} HAVING COUNT(*) > 1"
             );
             self.add(
                 table,

@@ -180,7 +180,8 @@ fn key(name: &str) -> String {
     if !name.is_empty() && name.chars().all(bare) { name.to_owned() } else { quoted(name) }
 }
 
-/// A TOML string.
+/// A TOML string on one line, which keys have to be: JSON's, but for the one character that JSON
+/// lets stand as it is.
 fn quoted(text: &str) -> String {
-    toml::Value::String(text.replace('\n', " ")).to_string()
+    serde_json::Value::from(text.replace('\n', " ")).to_string().replace('\u{7f}', "\\u007F")
 }

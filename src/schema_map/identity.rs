@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::file::{IdentityRule, MappedTable};
 use super::roles::{place, primary_key};
 use super::{BoundColumn, BoundIdentity, Problem, Role};
-use crate::database::name::quoted;
+use crate::database::name::{quoted, table_of};
 use crate::database::schema::{LiveColumn, LiveTable};
 use crate::value::Name;
 
@@ -74,10 +74,11 @@ fn part(live: &LiveTable, columns: &[BoundColumn], name: &Name) -> Result<usize,
 }
 
 /// What does not stop the table, but somebody should know.
-pub(super) fn remarks(identity: &BoundIdentity, live: &LiveTable) -> Vec<Problem> {
+pub(super) fn remarks(identity: &BoundIdentity, database: &str, live: &LiveTable) -> Vec<Problem> {
     match identity {
         BoundIdentity::Column(index) => {
-            live.columns.get(*index).map(|column| column_remarks(column, live)).unwrap_or_default()
+            let column = live.columns.get(*index);
+            column.map(|column| column_remarks(column, database, live)).unwrap_or_default()
         }
         BoundIdentity::Composite(indexes) => {
             let names: Vec<&Name> = indexes
@@ -95,7 +96,7 @@ pub(super) fn remarks(identity: &BoundIdentity, live: &LiveTable) -> Vec<Problem
     }
 }
 
-fn column_remarks(column: &LiveColumn, live: &LiveTable) -> Vec<Problem> {
+fn column_remarks(column: &LiveColumn, database: &str, live: &LiveTable) -> Vec<Problem> {
     let mut remarks = Vec::new();
     let name = &column.name;
     let unique =
@@ -104,16 +105,15 @@ fn column_remarks(column: &LiveColumn, live: &LiveTable) -> Vec<Problem> {
     if !unique {
         let slow = if indexed { "" } else { ", and finding a row reads the whole table" };
         let found = format!("{}{slow}", not_unique(&[name], live));
-        remarks.push(Problem::mended_by(&live.name, false, &found, unique_index(name, live)));
+        let index = unique_index(name, &table_of(database, &live.name));
+        remarks.push(Problem::mended_by(&live.name, false, &found, index));
     }
     if column.nullable {
         let found = format!(
             "its identity column {name} may be NULL, and a row without it cannot travel; this \
              mends such rows"
         );
-        let column = quoted(name);
-        let rows =
-            format!("UPDATE {} SET {column} = UUID() WHERE {column} IS NULL", quoted(&live.name));
+        let rows = give_uuids(database, &live.name, name);
         remarks.push(Problem::mended_by(&live.name, false, &found, rows));
     }
     if column.extra.contains("auto_increment") {
@@ -126,10 +126,16 @@ fn column_remarks(column: &LiveColumn, live: &LiveTable) -> Vec<Problem> {
     remarks
 }
 
-/// The statement that makes an index of its own for a column.
-fn unique_index(column: &Name, live: &LiveTable) -> String {
+/// The statement that gives an identity to the rows without one.
+pub(super) fn give_uuids(database: &str, table: &str, column: &str) -> String {
+    let (table, column) = (table_of(database, table), quoted(column));
+    format!("UPDATE {table} SET {column} = UUID() WHERE {column} IS NULL")
+}
+
+/// The statement that makes an index of its own for a column of a table, named as SQL takes it.
+fn unique_index(column: &Name, table: &str) -> String {
     let index: String = format!("headwater_{column}").chars().take(NAME_LETTERS_MAX).collect();
-    let (index, table, column) = (quoted(&index), quoted(&live.name), quoted(column));
+    let (index, column) = (quoted(&index), quoted(column));
     format!("CREATE UNIQUE INDEX {index} ON {table} ({column})")
 }
 
@@ -150,16 +156,18 @@ pub(super) fn is_integer(column: &LiveColumn) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::empty_table;
     use super::*;
 
     #[test]
     fn an_index_that_is_advised_has_a_name_that_servers_take() {
         let column: Name = Arc::from("c`".repeat(30).as_str());
-        let statement = unique_index(&column, &empty_table("weird`table"));
+        let statement = unique_index(&column, &table_of("o`p", "weird`table"));
         let index =
             statement.split(" ON ").next().unwrap().trim_start_matches("CREATE UNIQUE INDEX ");
         assert_eq!(index.replace("``", "`").len(), NAME_LETTERS_MAX + 2, "{statement}");
-        assert!(statement.contains(" ON `weird``table` (`c``c``"), "{statement}");
+        assert!(statement.contains(" ON `o``p`.`weird``table` (`c``c``"), "{statement}");
+        let rows = give_uuids("o`p", "weird`table", "c`d");
+        let expected = "UPDATE `o``p`.`weird``table` SET `c``d` = UUID() WHERE `c``d` IS NULL";
+        assert_eq!(rows, expected);
     }
 }

@@ -117,6 +117,11 @@ pub struct BoundTable {
     /// Whether a mapped column of any mapped table refers to this table (or borrows from it): its
     /// rows are then kept in the identity index.
     pub referenced: bool,
+    /// Whether the server may write other rows when it deletes one of this table: by a foreign key
+    /// that cascades or sets NULL, or by a trigger.
+    pub delete_reaches: bool,
+    /// Whether it has triggers.
+    pub has_triggers: bool,
     /// Rows that match do not travel.
     pub rows_left_out: Vec<RowCondition>,
 }

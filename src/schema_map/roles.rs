@@ -9,7 +9,7 @@ use super::{
     BoundColumn, BoundIdentity, BoundTable, ConditionalRule, Fill, PolymorphicRule, Problem,
     ReferenceRule, Role, RowCondition,
 };
-use crate::database::name::quoted;
+use crate::database::name::table_of;
 use crate::database::schema::{ForeignKey, LiveColumn, LiveSchema, LiveTable};
 use crate::value::Name;
 
@@ -73,6 +73,7 @@ pub(super) struct Binder<'a> {
 /// One table while its columns are looked at.
 struct Work<'a> {
     rule: &'a MappedTable,
+    database: &'a str,
     live: &'a LiveTable,
     local_key: Option<usize>,
     problems: Vec<Problem>,
@@ -104,7 +105,8 @@ impl<'a> Binder<'a> {
         live: &'a LiveTable,
     ) -> (BoundTable, Vec<Problem>) {
         let local_key = local_key(rule, live);
-        let mut work = Work { rule, live, local_key, problems: Vec::new() };
+        let database = &self.schema.database;
+        let mut work = Work { rule, database, live, local_key, problems: Vec::new() };
         check_table(&mut work);
         let columns: Vec<BoundColumn> = live
             .columns
@@ -123,7 +125,7 @@ impl<'a> Binder<'a> {
                 BoundIdentity::WholeRow
             }
         };
-        work.problems.extend(identity::remarks(&identity, live));
+        work.problems.extend(identity::remarks(&identity, database, live));
         let rows_left_out = row_conditions(&mut work);
         let is_local =
             |index: &usize| columns.get(*index).is_some_and(|column| column.role == Role::LocalKey);
@@ -141,6 +143,8 @@ impl<'a> Binder<'a> {
                 .position(|column| column.extra.contains("auto_increment"))
                 .filter(is_local),
             referenced: false,
+            delete_reaches: !live.triggers.is_empty(),
+            has_triggers: !live.triggers.is_empty(),
             rows_left_out,
             columns,
         };
@@ -344,14 +348,15 @@ fn check_table(work: &mut Work<'_>) {
     if !TRANSACTIONAL.iter().any(|known| known.eq_ignore_ascii_case(engine)) {
         let found =
             format!("its engine {engine} has no transactions, so a change could arrive by half");
-        work.fatal_until(&found, format!("ALTER TABLE {} ENGINE=InnoDB", quoted(&work.live.name)));
+        let table = table_of(work.database, &work.live.name);
+        work.fatal_until(&found, format!("ALTER TABLE {table} ENGINE=InnoDB"));
     }
     if work.live.system_versioned {
-        work.fatal(
+        let table = table_of(work.database, &work.live.name);
+        work.fatal(format!(
             "it is system-versioned, and its history rows would arrive as new rows: exclude it, \
-             or ALTER TABLE ... DROP SYSTEM VERSIONING"
-                .to_owned(),
-        );
+             or ALTER TABLE {table} DROP SYSTEM VERSIONING"
+        ));
     }
     if let Some(stated) = &work.rule.local_key
         && place(work.live, stated).is_none()

@@ -76,7 +76,8 @@ fn committed_after(
     head: Sequence,
 ) -> Result<Option<Timestamp>, Error> {
     let mut statement = connection.prepare_cached(
-        "SELECT committed_at FROM segment WHERE last > ?1 AND last <= ?2
+        // Only the last part of a long transaction knows when it was committed.
+        "SELECT committed_at FROM segment WHERE last > ?1 AND last <= ?2 AND committed_at > 0
          ORDER BY last, part LIMIT 1",
     )?;
     Ok(statement

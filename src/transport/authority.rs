@@ -1,7 +1,7 @@
 //! The parent is its own certificate authority: it makes one key and one certificate for itself,
 //! and signs its own server certificate and those of its children with it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rcgen::{
@@ -31,8 +31,20 @@ const NO_CLOCK_BEFORE: Timestamp = Timestamp(1_767_225_600_000_000);
 
 const AUTHORITY_FILE: &str = "authority.pem";
 const SERVER_FILE: &str = "server.pem";
-const AUTHORITY_REMEDY: &str = "invite every child again";
-const SERVER_REMEDY: &str = "start headwater again, which makes a new one";
+/// What a parent does whose authority cannot be used.
+pub(crate) const AUTHORITY_REMEDY: &str = "invite every child again";
+/// What a parent does whose server certificate cannot be used.
+pub(crate) const SERVER_REMEDY: &str = "start headwater again, which makes a new one";
+
+/// Where a parent's authority is.
+pub fn authority_file(data_dir: &Path) -> PathBuf {
+    folder(data_dir).join(AUTHORITY_FILE)
+}
+
+/// Where the key and certificate are that a parent shows its children.
+pub fn server_file(data_dir: &Path) -> PathBuf {
+    folder(data_dir).join(SERVER_FILE)
+}
 
 /// A parent's authority.
 pub struct Authority {
@@ -43,7 +55,7 @@ pub struct Authority {
 impl Authority {
     /// The authority of this `data_dir`; makes it if there is none yet.
     pub fn open(data_dir: &Path, name: &str, now: Timestamp) -> Result<Authority, CredentialError> {
-        let path = folder(data_dir).join(AUTHORITY_FILE);
+        let path = authority_file(data_dir);
         let credentials = match read(&path, AUTHORITY_REMEDY)? {
             Some(credentials) => credentials,
             None => write_first(&path, make(name, now)?, AUTHORITY_REMEDY)?,
@@ -80,7 +92,7 @@ impl Authority {
         names: &[String],
         now: Timestamp,
     ) -> Result<Credentials, CredentialError> {
-        let path = folder(data_dir).join(SERVER_FILE);
+        let path = server_file(data_dir);
         let mut wanted = names.to_vec();
         wanted.sort();
         wanted.dedup();

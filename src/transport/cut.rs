@@ -87,6 +87,16 @@ impl Cutter {
         })
     }
 
+    /// Takes the spool's next segments, as far as there is room.
+    pub fn take_all(&mut self, segments: &[Segment]) -> Result<Taken, CutError> {
+        for segment in segments {
+            if self.take(segment)? == Taken::Full {
+                return Ok(Taken::Full);
+            }
+        }
+        Ok(Taken::More)
+    }
+
     /// Takes the spool's next segment. Transactions at or before the batch's start are left out.
     pub fn take(&mut self, segment: &Segment) -> Result<Taken, CutError> {
         if self.full {

@@ -188,7 +188,8 @@ impl Dial {
             rustls::Error::AlertReceived(alert) => match alert {
                 AlertDescription::CertificateExpired => Some(
                     "the parent says that this node's certificate has expired (or its clock is \
-                     wrong): ask for a new token and run `headwater join TOKEN`"
+                     wrong): there run `headwater revoke NAME` and `headwater invite NAME`, then \
+                     stop headwater here and run `headwater join TOKEN`"
                         .to_owned(),
                 ),
                 AlertDescription::UnknownCA

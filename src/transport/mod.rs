@@ -1,5 +1,6 @@
 //! The link between a child and its parent. Knows segments and batches, nothing of `MySQL`.
 
+mod acceptor;
 pub mod authority;
 pub mod backoff;
 pub mod batch;
@@ -93,6 +94,8 @@ pub struct Applied {
     pub parked: u64,
     /// Changes set aside because they need a person.
     pub quarantined: u64,
+    /// What is set aside of the node's changes in all, if anything is or was.
+    pub in_all: Option<SetAside>,
     /// Rows the target lacks, at most a few hundred at a time.
     pub wanted: Vec<Wanted>,
 }

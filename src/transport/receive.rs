@@ -430,6 +430,7 @@ fn answer(applied: &Applied) -> PieceAnswer {
         through: applied.through,
         parked: applied.parked,
         quarantined: applied.quarantined,
+        in_all: applied.in_all,
         wanted: RowList::new(&applied.wanted),
     }
 }

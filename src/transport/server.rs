@@ -18,8 +18,8 @@ use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio_rustls::TlsAcceptor;
 
+use super::acceptor::Acceptor;
 use super::authority::Authority;
 use super::content::Room;
 use super::credentials::{CredentialError, Validity, key_fingerprint, public_key};
@@ -28,7 +28,7 @@ use super::peers::Peers;
 use super::progress::{Counted, Progress};
 use super::receive::{Inbox, Receiver};
 use super::routes::{Caller, router};
-use super::tls::{self, TlsError};
+use super::tls::TlsError;
 use super::{Peer, Target, stopped};
 use crate::change::{Epoch, NodeId};
 use crate::clock::{SharedClock, sleep};
@@ -126,7 +126,7 @@ pub(super) struct Shared<T> {
     pub(super) options: ServerOptions,
     pub(super) receiver: Arc<Receiver<T>>,
     pub(super) peers: Peers,
-    pub(super) authority: Authority,
+    pub(super) authority: Arc<Authority>,
     pub(super) failure: OnceLock<spool::Error>,
     pub(super) failed: Notify,
     pub(super) joining: tokio::sync::Mutex<()>,
@@ -166,7 +166,7 @@ impl<T> Shared<T> {
 pub struct Server<T> {
     shared: Arc<Shared<T>>,
     listener: TcpListener,
-    tls: TlsAcceptor,
+    acceptor: Acceptor,
     applying: mpsc::Receiver<()>,
 }
 
@@ -179,9 +179,13 @@ impl<T: Target> Server<T> {
         clock: SharedClock,
     ) -> Result<Server<T>, ServerError> {
         let now = clock.now();
-        let authority = Authority::open(&options.data_dir, &options.node_name, now)?;
-        let credentials = authority.server(&options.data_dir, &options.names, now)?;
-        let config = tls::server(&credentials, authority.certificate(), Arc::clone(&clock))?;
+        let authority = Arc::new(Authority::open(&options.data_dir, &options.node_name, now)?);
+        let acceptor = Acceptor::new(
+            Arc::clone(&authority),
+            options.data_dir.clone(),
+            options.names.clone(),
+            Arc::clone(&clock),
+        )?;
         let address = options.address;
         let listener = TcpListener::bind(address)
             .await
@@ -209,7 +213,7 @@ impl<T: Target> Server<T> {
             joining: tokio::sync::Mutex::new(()),
             links: Mutex::default(),
         });
-        Ok(Server { shared, listener, tls: TlsAcceptor::from(Arc::new(config)), applying })
+        Ok(Server { shared, listener, acceptor, applying })
     }
 
     /// Where it listens, with the port that was really taken.
@@ -220,10 +224,10 @@ impl<T: Target> Server<T> {
     /// Serves until `stop` says true, then lets running batches end. Returns an error only if the
     /// store failed, which has to end the node.
     pub async fn run(self, mut stop: watch::Receiver<bool>) -> Result<(), ServerError> {
-        let Server { shared, listener, tls, mut applying } = self;
+        let Server { shared, listener, acceptor, mut applying } = self;
         let router = router(Arc::clone(&shared));
         let doors = Arc::new(Doors {
-            tls,
+            acceptor,
             router,
             permits: Arc::new(Semaphore::new(shared.options.connections_max.max(1))),
             newcomers: Newcomers::default(),
@@ -277,7 +281,7 @@ impl<T: Target> Server<T> {
 
 /// How connections get from TCP to requests, and how many of them.
 struct Doors {
-    tls: TlsAcceptor,
+    acceptor: Acceptor,
     router: Router,
     permits: Arc<Semaphore>,
     newcomers: Newcomers,
@@ -330,7 +334,7 @@ impl Doors {
     ) {
         let progress = Progress::default();
         let stream = Counted::new(stream, progress.clone());
-        let handshake = self.tls.accept(stream).into_fallible();
+        let handshake = self.acceptor.tls().accept(stream).into_fallible();
         let stream = match progress.watch(&*self.clock, self.stall, handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err((error, stream))) => {

@@ -144,6 +144,8 @@ pub enum Next {
         through: Sequence,
         /// Changes of it that the parent set aside.
         set_aside: SetAside,
+        /// What is set aside there in all, if it said so.
+        in_all: Option<SetAside>,
         /// Rows the parent lacks.
         wanted: RowList,
     },
@@ -157,10 +159,11 @@ pub fn next(key: &BatchKey, answer: PieceAnswer) -> Next {
         PieceAnswer::Held { held } if held <= key.bytes => Next::Send { offset: held },
         PieceAnswer::Held { .. } => Next::HelloAgain,
         PieceAnswer::Applying => Next::Send { offset: key.bytes },
-        PieceAnswer::Applied { through, parked, quarantined, wanted } => {
+        PieceAnswer::Applied { through, parked, quarantined, in_all, wanted } => {
             // More than this batch is acknowledged only by a hello, which tells whose doing it was.
             if through == key.through {
-                Next::Done { through, set_aside: SetAside { parked, quarantined }, wanted }
+                let set_aside = SetAside { parked, quarantined };
+                Next::Done { through, set_aside, in_all, wanted }
             } else {
                 Next::HelloAgain
             }
@@ -291,6 +294,7 @@ mod tests {
             through: Sequence(through),
             parked: 1,
             quarantined: 2,
+            in_all: None,
             wanted: RowList::default(),
         };
         assert_eq!(next(&key, PieceAnswer::Held { held: 60 }), Next::Send { offset: 60 });

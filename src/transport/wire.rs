@@ -177,6 +177,9 @@ pub enum PieceAnswer {
         /// Changes set aside because they need a person.
         #[serde(default)]
         quarantined: u64,
+        /// What is set aside of the child's changes in all, if anything is or was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        in_all: Option<SetAside>,
         /// Rows the parent lacks.
         #[serde(default, skip_serializing_if = "RowList::is_empty")]
         wanted: RowList,

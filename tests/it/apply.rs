@@ -7,7 +7,9 @@ mod hazards;
 mod pinned;
 mod set_aside;
 mod speed;
+mod spelling;
 mod stage;
+mod target_tables;
 mod values;
 
 /// Runs each story on one kind of server.

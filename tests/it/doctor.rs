@@ -181,7 +181,7 @@ async fn what_is_broken_on_the_server_is_named_with_the_statement_that_mends_it(
             Undo::By(sql) => server.sql_in("openmrs", sql).await.unwrap(),
             Undo::Mend => {
                 for line in statements(&check.mend) {
-                    server.sql_in("openmrs", line).await.unwrap_or_else(|error| {
+                    server.sql(line).await.unwrap_or_else(|error| {
                         panic!("{flavor}: {line}: {error:#}");
                     });
                 }
@@ -305,10 +305,12 @@ async fn what_is_broken_around_the_server_is_named_with_what_to_do(flavor: Flavo
 
     // The way to the parent, and what is needed there.
     is(&child, "parent", "127.0.0.1:1 does not answer", "doubtful", "check parent.url");
-    is(&child, "certificate", "this node has none yet", "unknown", "headwater invite NAME");
-    std::fs::write(data.join("node.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n").unwrap();
-    is(&child, "certificate", "node.pem is no certificate", "bad", "join again");
-    std::fs::remove_file(data.join("node.pem")).unwrap();
+    is(&child, "certificate", "this node has none yet", "unknown", "headwater invite child");
+    let tls = data.join("tls");
+    std::fs::create_dir(&tls).unwrap();
+    std::fs::write(tls.join("child.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n").unwrap();
+    is(&child, "certificate", "child.pem is damaged", "bad", "headwater revoke child");
+    std::fs::remove_dir_all(&tls).unwrap();
 
     // A server whose clock is wrong, as far as this account can see.
     server

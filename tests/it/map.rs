@@ -19,6 +19,7 @@ on_both!(
     openmrs_binds_as_the_map_says,
     another_application_needs_nothing_but_a_map,
     what_rows_show_is_found_by_check,
+    statements_that_mend_do_whatever_the_names_and_wherever_they_are_run,
     a_changed_table_is_read_anew,
     what_keeps_a_connection_away_is_told_apart,
 );
@@ -237,7 +238,7 @@ async fn what_rows_show_is_found_by_check(flavor: Flavor) {
     let (good, text) = check().await.unwrap();
     assert!(!good, "{text}");
     assert!(
-        text.contains("allergy_reaction: 1 of its rows have no uuid: UPDATE `allergy_reaction`"),
+        text.contains("allergy_reaction: 1 of its rows have no uuid: UPDATE `openmrs`.`allergy"),
         "{text}"
     );
     assert!(text.contains("allergy_reaction: 1 of its identities are there more"), "{text}");
@@ -260,6 +261,62 @@ async fn what_rows_show_is_found_by_check(flavor: Flavor) {
     let table = "idgen_pool".to_owned();
     let (good, text) = command(MapCommand::Explain { table }, &options, &maps).await.unwrap();
     assert!(!good && text.contains("the map does not mention it"), "{text}");
+}
+
+async fn statements_that_mend_do_whatever_the_names_and_wherever_they_are_run(flavor: Flavor) {
+    let server = headwater_rig::Server::start(flavor, ServerOptions::default()).await.unwrap();
+    server
+        .sql(
+            "CREATE DATABASE `o``dd, db`; USE `o``dd, db`;
+             CREATE TABLE `we``ird, t` (`k``ey` INT AUTO_INCREMENT PRIMARY KEY, `u``id, c` CHAR(38) NULL)
+                ENGINE=InnoDB;
+             INSERT INTO `we``ird, t` (`u``id, c`) VALUES (NULL), ('same'), ('same');
+             CREATE TABLE `my``isam` (`k``ey` INT AUTO_INCREMENT PRIMARY KEY, uuid CHAR(38) NOT NULL
+                UNIQUE) ENGINE=MyISAM;
+             CREATE TABLE `pa``irs, t` (`a``, b` INT NOT NULL, `c``, d` INT NOT NULL) ENGINE=InnoDB;
+             INSERT INTO `pa``irs, t` VALUES (1, 2), (1, 2), (1, 3)",
+        )
+        .await
+        .unwrap();
+    let map = "version = 1\n[defaults]\nclass = \"all\"\n[classes.all]\ndirection = \"up\"\n[tables]\n\
+               \"we`ird, t\" = { identity = \"u`id, c\" }\n\"my`isam\" = { identity = \"uuid\" }\n\
+               \"pa`irs, t\" = { identity = [\"a`, b\", \"c`, d\"] }\n";
+    let folder = tempfile::tempdir().unwrap();
+    let maps = [folder.path().join("odd.toml")];
+    std::fs::write(&maps[0], map).unwrap();
+    let options = options(&server, "o%60dd%2C%20db");
+    let check = || command(MapCommand::Check { quick: false, other: None }, &options, &maps);
+
+    // Rows that cannot be told apart, by the query that lists them.
+    let (good, text) = check().await.unwrap();
+    assert!(!good, "{text}");
+    for table in ["we`ird, t", "pa`irs, t"] {
+        let line = text.lines().find(|line| line.contains(table) && line.contains(" lists them"));
+        let line = line.unwrap_or_else(|| panic!("{table}: {text}"));
+        let query = line.split("apart; ").nth(1).unwrap().split(" lists them").next().unwrap();
+        let listed = format!("SELECT CAST(COUNT(*) AS CHAR) FROM ({query}) AS listed");
+        assert_eq!(server.ask("", &listed).await.unwrap().as_deref(), Some("1"), "{query}");
+    }
+    server
+        .sql(
+            "UPDATE `o``dd, db`.`we``ird, t` SET `u``id, c` = UUID() WHERE `u``id, c` = 'same';
+             DELETE FROM `o``dd, db`.`pa``irs, t`",
+        )
+        .await
+        .unwrap();
+
+    let bound = BoundMap::bind(&MapFile::load(&maps).unwrap(), &read(&options).await);
+    let mends: Vec<String> =
+        bound.problems.into_iter().filter_map(|problem| problem.mend).collect();
+    assert_eq!(mends.len(), 3, "{mends:?}");
+    for mend in &mends {
+        server.sql(mend).await.unwrap_or_else(|error| panic!("{mend}: {error:#}"));
+    }
+    let (good, text) = check().await.unwrap();
+    assert!(good, "{text}");
+    for done in ["engine MyISAM", "of its rows have no", "`we``ird, t` (", "more than once"] {
+        assert!(!text.contains(done), "{done}: {text}");
+    }
 }
 
 async fn a_changed_table_is_read_anew(flavor: Flavor) {

@@ -86,13 +86,25 @@ impl Node {
 
     /// One of the figures that it shows; 0 if it does not show it.
     pub(crate) fn figure(&self, name: &str) -> u64 {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.status_port)).unwrap();
-        let question = "GET /metrics HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n";
+        let answer = self.serves("/metrics");
+        let line = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0, |value| value.parse().unwrap())
+    }
+
+    /// What it answers at `/healthz`, status line and all; empty while nobody listens.
+    pub(crate) fn health(&self) -> String {
+        self.serves("/healthz")
+    }
+
+    fn serves(&self, path: &str) -> String {
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.status_port)) else {
+            return String::new();
+        };
+        let question = format!("GET {path} HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n");
         stream.write_all(question.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
-        let line = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.map_or(0, |value| value.parse().unwrap())
+        answer
     }
 
     /// The most memory that its process has had so far.

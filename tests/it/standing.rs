@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use headwater_rig::{Flavor, edge};
+use mysql_async::prelude::Queryable as _;
 
 use crate::nodes::{Node, Pair};
 use crate::support::on_both;
@@ -12,7 +13,7 @@ fn code(node: &Node) -> Option<i32> {
 }
 
 /// Waits for something that a node has to say of itself.
-async fn until(node: &Node, what: &str, is_so: impl Fn(&serde_json::Value) -> bool) {
+pub(crate) async fn until(node: &Node, what: &str, is_so: impl Fn(&serde_json::Value) -> bool) {
     for _ in 0..150 {
         if is_so(&node.status()) {
             return;
@@ -71,7 +72,7 @@ async fn what_is_set_aside_is_said_at_both_ends(flavor: Flavor) {
     // Said at the next hello, which is in a minute, or now.
     pair.link.cut();
     until(&pair.child, "the child is told", |status| {
-        status["links"][0]["set_aside"]["quarantined"] == 0
+        status["links"][0]["set_aside"] == serde_json::json!({"parked": 0, "quarantined": 0})
     })
     .await;
     assert_eq!(code(&pair.child), Some(0), "{}", pair.child.says(&["status"]));
@@ -119,8 +120,9 @@ fn is_shown(pair: &Pair, how: &str, id: &str, (column, value): (&str, &str)) {
     let line = shown.lines().find(|line| line.starts_with(&format!("  {column}: ")));
     assert!(line.is_some_and(|line| line.contains(value)), "{shown}");
     let columns = told["values"].as_array().unwrap();
-    let pair = columns.iter().find(|pair| pair[0] == column).unwrap_or_else(|| panic!("{told:#}"));
-    assert!(pair[1].as_str().unwrap().contains(value), "{told:#}");
+    let told_value = columns.iter().find(|told| told["column"] == column);
+    let told_value = told_value.unwrap_or_else(|| panic!("{told:#}"));
+    assert!(told_value["value"].as_str().unwrap().contains(value), "{told:#}");
 }
 
 /// A value for a column that only the child has: parked, a difference, and given up in the end.
@@ -189,7 +191,7 @@ async fn rows_without_an_identity_are_counted_and_named(flavor: Flavor) {
     // `map check` has the statement; the row travels when it has been run.
     let check = pair.child.command(&["map", "check"]);
     let check = String::from_utf8_lossy(&check.stdout).into_owned();
-    let mend = "UPDATE `location` SET `uuid` = UUID() WHERE `uuid` IS NULL";
+    let mend = "UPDATE `openmrs`.`location` SET `uuid` = UUID() WHERE `uuid` IS NULL";
     assert!(check.contains(mend), "{check}");
     pair.at_child(mend).await;
     pair.in_step().await;
@@ -233,7 +235,112 @@ async fn a_parent_restored_while_its_child_has_nothing_to_send_is_sent_what_it_l
     pair.must_be_equal().await;
 }
 
+/// Waits for what a node answers to who asks whether it is healthy.
+async fn is_healthy(node: &Node, answer: &str, words: &str) {
+    let mut said = String::new();
+    for _ in 0..150 {
+        said = node.health();
+        if said.starts_with(answer) && said.contains(words) {
+            return;
+        }
+        edge::sleep(Duration::from_millis(200)).await;
+    }
+    panic!("{answer} {words}: {said}\n{}", node.log());
+}
+
+const WELL: &str = "HTTP/1.1 200";
+const ILL: &str = "HTTP/1.1 503";
+
+async fn a_parent_whose_database_is_away_is_not_healthy(flavor: Flavor) {
+    let mut pair = Pair::start(flavor).await;
+    pair.in_step().await;
+    is_healthy(&pair.parent, WELL, "ok").await;
+
+    // However often it is asked, it asks its database once in a while.
+    let connections = "SHOW GLOBAL STATUS WHERE Variable_name = 'Connections'";
+    let count = async || {
+        let mut conn = pair.parent_server.conn("openmrs").await.unwrap();
+        let row: (String, u64) = conn.query_first(connections).await.unwrap().unwrap();
+        conn.disconnect().await.unwrap();
+        row.1
+    };
+    let before = count().await;
+    for _ in 0..200 {
+        assert!(pair.parent.health().starts_with(WELL));
+    }
+    let asked = count().await - before;
+    assert!(asked < 10, "{asked} connections for 200 questions");
+
+    pair.parent_server.freeze().unwrap();
+    is_healthy(&pair.parent, ILL, "the database: ").await;
+    assert!(pair.child.health().starts_with(WELL), "what it captures waits");
+    pair.parent_server.thaw().unwrap();
+    is_healthy(&pair.parent, WELL, "ok").await;
+
+    pair.parent_server.kill9();
+    is_healthy(&pair.parent, ILL, "cannot reach the database").await;
+    // Nor is one that waits for it at its start.
+    assert_eq!(pair.parent.terminate(), Some(0), "{}", pair.parent.log());
+    pair.parent.start();
+    is_healthy(&pair.parent, ILL, "cannot reach the database").await;
+    pair.at_child("UPDATE location SET address6 = 'meanwhile' LIMIT 1").await;
+    pair.parent_server.restart().await.unwrap();
+    is_healthy(&pair.parent, WELL, "ok").await;
+    pair.must_be_equal().await;
+}
+
+async fn all_that_a_revoked_child_left_is_given_up_at_once(flavor: Flavor) {
+    let pair = Pair::start(flavor).await;
+    pair.in_step().await;
+    pair.parent_server
+        .sql("ALTER TABLE openmrs.location MODIFY address6 VARCHAR(3)")
+        .await
+        .unwrap();
+    pair.at_child(
+        "ALTER TABLE location ADD COLUMN cot INT;
+         UPDATE location SET cot = 5 ORDER BY location_id LIMIT 3;
+         UPDATE location SET address6 = 'much too long' ORDER BY location_id DESC LIMIT 1",
+    )
+    .await;
+    until(&pair.parent, "all is set aside", |status| {
+        (&status["parked"], &status["quarantined"]) == (&3.into(), &1.into())
+    })
+    .await;
+    let clinic = ["--node", "clinic-12"];
+    let list = asked(&pair, &["parked", "list", clinic[0], clinic[1]], 0, "3 changes are parked");
+    assert_eq!(list.matches("(from clinic-12, since ").count(), 3, "{list}");
+    asked(&pair, &["parked", "list", "--node", "nobody"], 2, "no child named nobody");
+    let none = uuid::Uuid::from_u128(1).to_string();
+    asked(&pair, &["parked", "list", "--node", &none], 0, "nothing is parked");
+
+    // Neither all of one that is let in, nor all of everybody.
+    let discard = |how| [how, "discard", clinic[0], clinic[1]];
+    asked(&pair, &discard("parked"), 2, "clinic-12 is let in");
+    asked(&pair, &["parked", "discard"], 2, "required");
+    asked(&pair, &["parked", "discard", "7", "--node", "clinic-12"], 2, "cannot be used with");
+    pair.parent.says(&["revoke", "clinic-12"]);
+    asked(&pair, &discard("parked"), 0, "given up: 3 parked changes of clinic-12\n");
+    asked(&pair, &discard("parked"), 0, "nothing of clinic-12 is parked\n");
+    asked(&pair, &["quarantine", "list"], 0, "1 change is quarantined");
+
+    // Another machine has the name now; what the first one left goes by its id.
+    let token = pair.parent.says(&["invite", "clinic-12"]);
+    asked(&pair, &discard("quarantine"), 2, "has not joined");
+    pair.another("successor").says(&["join", token.lines().last().unwrap()]);
+    asked(&pair, &discard("quarantine"), 2, "clinic-12 is let in");
+    let list = pair.parent.says(&["quarantine", "list", "--json"]);
+    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+    let first = list[0]["node"].as_str().unwrap();
+    asked(&pair, &["quarantine", "list"], 0, &format!("(from {first}, since "));
+    let gone = asked(&pair, &["quarantine", "discard", "--node", first, "--json"], 0, "");
+    let gone: serde_json::Value = serde_json::from_str(&gone).unwrap();
+    assert_eq!(gone, serde_json::json!({"node": first, "discarded": 1}));
+    asked(&pair, &["quarantine", "list"], 0, "nothing is quarantined");
+}
+
 on_both!(
+    a_parent_whose_database_is_away_is_not_healthy,
+    all_that_a_revoked_child_left_is_given_up_at_once,
     what_is_set_aside_is_said_at_both_ends,
     rows_without_an_identity_are_counted_and_named,
     a_parent_restored_while_its_child_has_nothing_to_send_is_sent_what_it_lost,

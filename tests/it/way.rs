@@ -69,6 +69,7 @@ async fn status_says_what_scripts_ask_for(flavor: Flavor) {
     has(&parent, "node", "its name", |value| value == "parent");
     has(&parent, "links[].name", "the child's", |value| value == "clinic-12");
     has(&parent, "links[].direction", "down", |value| value == "down");
+    has(&parent, "links[].received", "all", |value| *value == head);
     has(&parent, "links[].last_contact", "a moment", moment);
 
     // What waits, where there is no link.

@@ -22,11 +22,12 @@ use headwater::transport::tls;
 use headwater::transport::wire::{
     Code, Hello, PROTOCOL_VERSIONS, PieceAnswer, PieceHeader, Refusal, Welcome, hex, path,
 };
-use headwater_rig::{Flavor, edge};
+use headwater_rig::Flavor;
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, SubjectPublicKeyInfo};
 use rustls::pki_types::PrivateKeyDer;
 
 use crate::nodes::{Node, Pair};
+use crate::standing::until;
 use crate::support::{on_both, openmrs_map};
 
 fn data_dir(node: &Node) -> PathBuf {
@@ -68,13 +69,21 @@ impl Hand {
 
 /// The child's credentials with a certificate of its parent's authority that ends in this year.
 fn ending_in(year: i32, own: &Credentials, parent: &Path) -> Credentials {
+    ending(year, own, parent, &[])
+}
+
+/// The same for a server of these names, or for a child.
+fn ending(year: i32, own: &Credentials, parent: &Path, names: &[String]) -> Credentials {
     let authority = read(&folder(parent).join("authority.pem"), "").unwrap().unwrap();
     let key = KeyPair::try_from(&PrivateKeyDer::Pkcs8(authority.key)).unwrap();
     let issuer = Issuer::from_ca_cert_der(&authority.chain[0], key).unwrap();
-    let mut params = CertificateParams::default();
+    let mut params = CertificateParams::new(names).unwrap();
     params.not_before = rcgen::date_time_ymd(2010, 1, 1);
     params.not_after = rcgen::date_time_ymd(year, 1, 1);
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params.extended_key_usages = vec![match names {
+        [] => ExtendedKeyUsagePurpose::ClientAuth,
+        [..] => ExtendedKeyUsagePurpose::ServerAuth,
+    }];
     let public = SubjectPublicKeyInfo::from_der(&public_key(&own.chain[0]).unwrap()).unwrap();
     let mut credentials = own.clone();
     credentials.chain[0] = params.signed_by(&public, &issuer).unwrap().der().clone();
@@ -111,26 +120,64 @@ async fn a_certificate_that_is_over_is_refused(flavor: Flavor) {
     replace(&child_file(&data), &over).unwrap();
     pair.at_child("UPDATE location SET description = 'by hand' LIMIT 1").await;
     pair.link.allow();
-    for tries in 0.. {
-        let status = pair.child.status();
+    until(&pair.child, "captured and refused", |status| {
         let link = &status["links"][0];
         let words = link["last_error"].as_str().unwrap_or_default();
-        if words.contains("ended at 2020-01-01") && link["waiting_transactions"] == 1 {
-            assert!(words.contains("join TOKEN"), "{words}");
-            break;
-        }
-        assert!(tries < 300, "{status:#}\n{}", pair.child.log());
-        edge::sleep(Duration::from_millis(100)).await;
-    }
+        let told = ["ended at 2020-01-01", "invite clinic-12", "join TOKEN"];
+        told.iter().all(|told| words.contains(told)) && link["waiting_transactions"] == 1
+    })
+    .await;
+    // It starts with it too, because the log does not wait: only the link does.
     assert_eq!(pair.child.terminate(), Some(0), "{}", pair.child.log());
-    let refused = pair.child.command(&["run"]);
-    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(4), "{words}");
-    assert!(words.contains("has expired at 2020-01-01") && words.contains("join TOKEN"), "{words}");
+    pair.at_child("UPDATE location SET description = 'by hand again' LIMIT 1").await;
+    pair.child.start();
+    until(&pair.child, "captured", |status| status["links"][0]["waiting_transactions"] == 2).await;
+    let told = pair.child.command(&["doctor"]);
+    let words = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert_eq!(told.status.code(), Some(1), "{words}");
+    assert!(words.contains("✗ certificate: this node's has expired at 2020-01-01"), "{words}");
+    let said = pair.child.says(&["status"]);
+    assert!(said.contains("last error: this node's certificate ended at 2020-01-01"), "{said}");
+    let log = pair.child.log();
+    for told in ["certificate: this node's has expired at", "certificate ended at 2020-01-01"] {
+        assert!(log.contains(told), "{told}\nin {log}");
+    }
     assert_eq!(written(&pair).await, before);
-    replace(&child_file(&data), &own).unwrap();
+
+    // As the doctor says: nothing is lost, and nothing comes twice.
+    let line = words.lines().find(|line| line.contains("headwater revoke")).unwrap();
+    assert!(line.contains("revoke clinic-12, then headwater invite clinic-12"), "{words}");
+    pair.parent.says(&["revoke", "clinic-12"]);
+    let token = pair.parent.says(&["invite", "clinic-12"]);
+    assert_eq!(pair.child.terminate(), Some(0), "{}", pair.child.log());
+    pair.child.says(&["join", token.lines().last().unwrap()]);
     pair.child.start();
     pair.must_be_equal().await;
+    let rows = "SELECT COUNT(*) FROM location WHERE description = 'by hand again'";
+    assert_eq!(pair.parent_says(rows).await.as_deref(), Some("1"));
+}
+
+/// The parent is its own authority: it makes itself a new one.
+async fn a_parent_whose_own_certificate_is_over_renews_it(flavor: Flavor) {
+    let mut pair = Pair::start(flavor).await;
+    pair.in_step().await;
+    assert_eq!(pair.parent.terminate(), Some(0), "{}", pair.parent.log());
+    let data = data_dir(&pair.parent);
+    let file = folder(&data).join("server.pem");
+    let own = read(&file, "").unwrap().unwrap();
+    // But for its time it would do.
+    let name = [Ipv4Addr::LOCALHOST.to_string()];
+    let over = ending(2020, &own, &data, &name);
+    replace(&file, &over).unwrap();
+    let told = pair.parent.command(&["doctor"]);
+    let words = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert_eq!(told.status.code(), Some(0), "{words}");
+    let expected = "✓ certificate: the one shown to children has expired at 2020-01-01";
+    assert!(words.contains(expected) && words.contains("makes a new one"), "{words}");
+    pair.at_child("UPDATE location SET description = 'by hand' LIMIT 1").await;
+    pair.parent.start();
+    pair.must_be_equal().await;
+    assert_ne!(read(&file, "").unwrap().unwrap().chain[0], over.chain[0]);
 }
 
 /// Cuts `(from, through]` of a child that does not run.
@@ -144,9 +191,7 @@ async fn cut(spool: &Spool, from: u64, through: u64, codec: Codec, room: &Path) 
         to: None,
     };
     let mut cutter = Cutter::new(cut, room.empty()).unwrap();
-    for segment in spool.segments(Sequence(from), u64::MAX).await.unwrap() {
-        cutter.take(&segment).unwrap();
-    }
+    cutter.take_all(&spool.segments(Sequence(from), u64::MAX).await.unwrap()).unwrap();
     let batch = cutter.finish().unwrap().unwrap();
     assert_eq!((batch.key.from, batch.key.through), (Sequence(from), Sequence(through)));
     // As the child does before the first byte leaves.
@@ -207,15 +252,8 @@ async fn a_batch_damaged_out_of_order_or_sent_twice_writes_nothing(flavor: Flavo
         );
         pair.at_child(&sql).await;
     }
-    let mut status = pair.child.status();
-    for tries in 0.. {
-        if status["links"][0]["waiting_transactions"] == 6 {
-            break;
-        }
-        assert!(tries < 300, "{status:#}\n{}", pair.child.log());
-        edge::sleep(Duration::from_millis(100)).await;
-        status = pair.child.status();
-    }
+    until(&pair.child, "captured", |status| status["links"][0]["waiting_transactions"] == 6).await;
+    let status = pair.child.status();
     let done = status["links"][0]["acknowledged"].as_u64().unwrap();
     assert_eq!(pair.child.terminate(), Some(0), "{}", pair.child.log());
     let hand = Hand::of(&pair);
@@ -271,5 +309,6 @@ async fn a_batch_damaged_out_of_order_or_sent_twice_writes_nothing(flavor: Flavo
 
 on_both!(
     a_certificate_that_is_over_is_refused,
+    a_parent_whose_own_certificate_is_over_renews_it,
     a_batch_damaged_out_of_order_or_sent_twice_writes_nothing,
 );

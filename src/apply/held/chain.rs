@@ -26,6 +26,8 @@ pub(in crate::apply) struct Chain {
     pub(in crate::apply) state: State,
     /// One of them changes what the row is called, so at the target it may have another name.
     pub(in crate::apply) renames: bool,
+    /// One of them brings the row whole.
+    pub(in crate::apply) whole: bool,
 }
 
 /// Which of some rows have changes of a node waiting, and how. There is no order between the
@@ -39,8 +41,8 @@ pub(in crate::apply) async fn blocked(
     let mut found = HashMap::new();
     for piece in hashes.chunks(HASHES_MAX) {
         let sql = format!(
-            "SELECT row_hash, MAX(state = 'quarantined'), MAX(kind = 'rename') FROM {} WHERE \
-             row_hash IN ({}) AND node = ? GROUP BY row_hash",
+            "SELECT row_hash, MAX(state = 'quarantined'), MAX(kind = 'rename'), \
+             MAX(kind = 'insert') FROM {} WHERE row_hash IN ({}) AND node = ? GROUP BY row_hash",
             names.held,
             marks(piece.len())
         );
@@ -49,10 +51,11 @@ pub(in crate::apply) async fn blocked(
         for row in session.rows(&sql, params).await? {
             let mut columns = row.unwrap().into_iter().map(number);
             let mut next = || columns.next().unwrap_or(0);
-            let (hash, quarantined, renames) = (next(), next() == 1, next() == 1);
+            let (hash, quarantined) = (next(), next() == 1);
+            let (renames, whole) = (next() == 1, next() == 1);
             // The first change of the chain decides, and quarantine is what keeps it waiting.
             let state = if quarantined { State::Quarantined } else { State::Parked };
-            found.insert(hash, Chain { state, renames });
+            found.insert(hash, Chain { state, renames, whole });
         }
     }
     Ok(found)
@@ -203,7 +206,8 @@ async fn contents(
     Ok(stored)
 }
 
-/// Some of the rows that parked changes of a node wait for.
+/// Some of the rows that parked changes of a node wait for, and that have not come: one that came
+/// whole and was set aside itself would only come again.
 pub(in crate::apply) async fn wanted(
     session: &mut Session,
     names: &Names,
@@ -212,9 +216,11 @@ pub(in crate::apply) async fn wanted(
 ) -> Result<Vec<Wanted>, Failure> {
     // By chance, so that rows that never come do not keep others from being asked for.
     let sql = format!(
-        "SELECT MIN(awaits_table), MIN(awaits_identity) FROM {} WHERE node = ? AND state = 'parked' \
-         AND awaits_identity IS NOT NULL GROUP BY awaits_hash ORDER BY RAND() LIMIT {most}",
-        names.held
+        "SELECT MIN(awaits_table), MIN(awaits_identity) FROM {held} AS waiting WHERE node = ? AND \
+         state = 'parked' AND awaits_identity IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {held} AS \
+         come WHERE come.row_hash = waiting.awaits_hash AND come.node = waiting.node AND \
+         come.kind = 'insert') GROUP BY awaits_hash ORDER BY RAND() LIMIT {most}",
+        held = names.held
     );
     let rows = session.rows(&sql, vec![Param::from(node.to_string())]).await?;
     Ok(rows
@@ -349,19 +355,59 @@ pub(in crate::apply) async fn discard(
     id: u64,
 ) -> Result<bool, Failure> {
     let Some((node, row)) = find(session, names, id).await? else { return Ok(false) };
-    let held = &names.held;
-    let sql = format!("SELECT MIN(id) FROM {held} WHERE row_hash = ? AND node = ?");
+    let sql = format!("SELECT MIN(id) FROM {} WHERE row_hash = ? AND node = ?", names.held);
     let chain = vec![Param::from(row), Param::from(node.to_string())];
-    let first = session.rows(&sql, chain.clone()).await?.into_iter().next();
+    let first = session.rows(&sql, chain).await?.into_iter().next();
     let first = first.and_then(|row| row.unwrap().into_iter().next()).map_or(0, number);
     let removed = remove(session, names, &[id]).await?;
     if first == id {
-        let sql = format!(
-            "UPDATE {held} SET state = 'parked', tried_at = ?, reason = 'the change it waited \
-             behind was discarded' WHERE row_hash = ? AND node = ? AND state = 'quarantined'"
-        );
-        let params = std::iter::once(moment(now)).chain(chain).collect();
-        session.execute(&sql, params).await?;
+        next_in_turn(session, names, now, node, &[row]).await?;
     }
     Ok(removed > 0)
+}
+
+/// The same for all changes of a node that wait in this way.
+pub(in crate::apply) async fn discard_all(
+    session: &mut Session,
+    names: &Names,
+    now: Timestamp,
+    state: State,
+    node: NodeId,
+) -> Result<u64, Failure> {
+    let (held, of_node) = (&names.held, Param::from(node.to_string()));
+    let sql = format!(
+        "SELECT row_hash FROM {held} WHERE node = ? GROUP BY row_hash \
+         HAVING MIN(id) = MIN(CASE WHEN state = ? THEN id END)"
+    );
+    let params = vec![of_node, Param::from(state.word())];
+    let rows = session.rows(&sql, params.clone()).await?;
+    let first = rows.into_iter().filter_map(|row| row.unwrap().into_iter().next()).map(number);
+    let first: Vec<u64> = first.collect();
+    let sql = format!("DELETE FROM {held} WHERE node = ? AND state = ?");
+    let removed = session.execute(&sql, params).await?.affected;
+    next_in_turn(session, names, now, node, &first).await?;
+    Ok(removed)
+}
+
+/// Lets what waited behind changes that were discarded be tried at the next turn.
+async fn next_in_turn(
+    session: &mut Session,
+    names: &Names,
+    now: Timestamp,
+    node: NodeId,
+    rows: &[u64],
+) -> Result<(), Failure> {
+    for piece in rows.chunks(HASHES_MAX) {
+        let sql = format!(
+            "UPDATE {} SET state = 'parked', tried_at = ?, reason = 'the change it waited behind \
+             was discarded' WHERE row_hash IN ({}) AND node = ? AND state = 'quarantined'",
+            names.held,
+            marks(piece.len())
+        );
+        let mut params = vec![moment(now)];
+        params.extend(padded(piece));
+        params.push(Param::from(node.to_string()));
+        session.execute(&sql, params).await?;
+    }
+    Ok(())
 }

@@ -6,7 +6,11 @@ use super::{Stored, decode};
 use crate::apply::error::{Failure, State};
 use crate::apply::session::Session;
 use crate::apply::state::{Names, number, text};
-use crate::change::{NodeId, Sequence};
+use crate::change::{Identity, NodeId, Sequence};
+use crate::value::{Name, Value};
+
+/// A longer value is cut where it is shown.
+const SHOWN_LETTERS_MAX: usize = 200;
 
 /// A change that waits, as it is listed.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -42,7 +46,16 @@ pub struct Shown {
     #[serde(flatten)]
     pub waiting: Waiting,
     /// Its columns and their values.
-    pub values: Vec<(String, String)>,
+    pub values: Vec<ShownValue>,
+}
+
+/// One value that a change would write.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ShownValue {
+    /// The column.
+    pub column: String,
+    /// The start of its value, as text; `None` for NULL.
+    pub value: Option<String>,
 }
 
 /// The node and row of a waiting change.
@@ -61,18 +74,25 @@ pub(in crate::apply) async fn find(
 }
 
 const LISTED: &str = "id, state, node, sequence, row_table, row_identity, kind, reason, \
-                      CAST(held_at AS CHAR), CAST(tried_at AS CHAR), tries";
+                      DATE_FORMAT(held_at, '%Y-%m-%dT%H:%i:%sZ'), \
+                      DATE_FORMAT(tried_at, '%Y-%m-%dT%H:%i:%sZ'), tries";
 
-/// The changes in a state, oldest first.
+/// The changes in a state, oldest first; of one node only, if it is named.
 pub(in crate::apply) async fn list(
     session: &mut Session,
     names: &Names,
     state: State,
+    node: Option<NodeId>,
     limit: u32,
 ) -> Result<Vec<Waiting>, Failure> {
-    let sql =
-        format!("SELECT {LISTED} FROM {} WHERE state = ? ORDER BY id LIMIT {limit}", names.held);
-    let rows = session.rows(&sql, vec![Param::from(state.word())]).await?;
+    let mut params = vec![Param::from(state.word())];
+    params.extend(node.map(|node| Param::from(node.to_string())));
+    let of_node = if node.is_some() { " AND node = ?" } else { "" };
+    let sql = format!(
+        "SELECT {LISTED} FROM {} WHERE state = ?{of_node} ORDER BY id LIMIT {limit}",
+        names.held
+    );
+    let rows = session.rows(&sql, params).await?;
     Ok(rows.into_iter().map(|row| listed(row.unwrap())).collect())
 }
 
@@ -96,12 +116,14 @@ pub(in crate::apply) async fn show(
         .into_iter()
         .next()
         .map(|item| {
-            let columns = item.change.shape.columns.iter().map(ToString::to_string);
-            let values = item.change.values.into_iter().map(|value| {
-                let shown = crate::change::Identity::One(value).to_string();
-                shown.chars().take(200).collect::<String>()
-            });
-            columns.zip(values).collect()
+            let shown = |(column, value): (&Name, Value<'_>)| ShownValue {
+                column: column.to_string(),
+                value: (!value.is_null()).then(|| {
+                    Identity::One(value).to_string().chars().take(SHOWN_LETTERS_MAX).collect()
+                }),
+            };
+            let columns = &item.change.shape.columns;
+            columns.iter().zip(item.change.values).map(shown).collect()
         })
         .unwrap_or_default();
     Ok(Some(Shown { waiting: listed(columns), values }))

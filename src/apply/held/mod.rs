@@ -13,10 +13,10 @@ use crate::change::{Change, Identity, Kind, NodeId, Sequence};
 use crate::clock::Timestamp;
 use crate::record::{End, IdentityBytes, Record, SegmentReader, SegmentWriter};
 pub(super) use chain::{
-    Chain, awaiting, blocked, chains, discard, dissolve, had_their_turn, nodes_parked, put_off,
-    supersede, undefined, waiting, wanted,
+    Chain, awaiting, blocked, chains, discard, discard_all, dissolve, had_their_turn, nodes_parked,
+    put_off, supersede, undefined, waiting, wanted,
 };
-pub use list::{Shown, Waiting};
+pub use list::{Shown, ShownValue, Waiting};
 pub(super) use list::{count, counts, counts_since, find, list, show};
 
 /// Hashes in one lookup.

@@ -46,14 +46,14 @@ impl<'c, 's> Writer<'_, 'c, 's> {
             };
             if matches!(reference.identity, Identity::Lost(0)) {
                 // No row is called 0: some columns without a foreign key hold it for none.
-                cells.push(Cell { column: *column, form: Form::Plain, param: Param::Int(0) });
+                cells.push(Cell::new(*column, bound, Param::Int(0)));
                 continue;
             }
             let name = RowName { table: &reference.table, identity: &reference.identity };
             match self.known.get(&name) {
                 Some(Slot::At(located)) => {
                     let param = reference_param(&bound.role, bound, &located.local);
-                    cells.push(Cell { column: *column, form: Form::Plain, param });
+                    cells.push(Cell::new(*column, bound, param));
                 }
                 Some(Slot::Ambiguous) => return Ready::Hold(ambiguous(&name)),
                 Some(Slot::Missing) | None if self.pending.contains(&name) => {
@@ -110,9 +110,11 @@ impl<'c, 's> Writer<'_, 'c, 's> {
             .into_iter()
             .zip(params)
             .map(|(column, param)| {
-                let binary = row.table.columns.get(column).is_some_and(cell::is_binary);
-                let form = if binary { Form::Binary } else { Form::Plain };
-                Cell { column, form, param }
+                let bound = row.table.columns.get(column);
+                match bound.filter(|bound| !cell::is_binary(bound)) {
+                    Some(bound) => Cell::new(column, bound, param),
+                    None => Cell { column, form: Form::Binary, param },
+                }
             })
             .collect())
     }
@@ -152,7 +154,7 @@ pub(super) fn reference_param(
 fn fills(table: &BoundTable) -> impl Iterator<Item = Cell> + '_ {
     table.columns.iter().enumerate().filter_map(|(column, bound)| match &bound.role {
         Role::LeftOut(Fill::Text(text)) => {
-            Some(Cell { column, form: Form::Plain, param: Param::Bytes(text.as_bytes().to_vec()) })
+            Some(Cell::new(column, bound, Param::Bytes(text.as_bytes().to_vec())))
         }
         Role::LeftOut(Fill::Default)
         | Role::Plain

@@ -27,11 +27,18 @@ impl<'c, 's> Writer<'_, 'c, 's> {
                         self.hold_all(row, hold);
                         None
                     }
+                    // The row of the other spelling is another one, which this one never joined.
+                    Some(Slot::At(located))
+                        if located.folded && self.moot.contains(&row.name()) =>
+                    {
+                        None
+                    }
                     Some(Slot::At(located)) => Some(located.address.clone()),
                     Some(Slot::Missing) | None => None,
                 },
             };
-            if self.moot.remove(&row.name()) && !ambiguous_here {
+            let moot = self.moot.remove(&row.name());
+            if moot && !ambiguous_here {
                 self.outcome.dissolved.push(row_hash(&table.name, row.identity));
             }
             // A row that is not here is already as deleted as it was to be.

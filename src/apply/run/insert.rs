@@ -147,7 +147,7 @@ impl<'c, 's> Writer<'_, 'c, 's> {
                 && table.auto_increment != Some(*index)
                 && !identity.contains(index)
         });
-        let Some((key, _)) = key else { return Ok(()) };
+        let Some((key, bound)) = key else { return Ok(()) };
         let highest = self.session.rows(&statement::highest(table, key), Vec::new()).await?;
         let highest = highest.into_iter().next().and_then(|row| row.unwrap().into_iter().next());
         let mut next = match highest {
@@ -164,7 +164,7 @@ impl<'c, 's> Writer<'_, 'c, 's> {
         };
         for insert in ready {
             next = next.saturating_add(1);
-            insert.cells.push(Cell { column: key, form: Form::Plain, param: Param::UInt(next) });
+            insert.cells.push(Cell::new(key, bound, Param::UInt(next)));
         }
         Ok(())
     }
@@ -177,9 +177,10 @@ impl<'c, 's> Writer<'_, 'c, 's> {
         deferred: Vec<(usize, RowName<'c, 's>)>,
     ) -> Result<Vec<Cell>, Failure> {
         for (column, target) in deferred {
-            let nullable = row.table.columns.get(column).is_some_and(|it| it.live.nullable);
-            let param = if nullable { Param::NULL } else { self.stand_in(target.table).await? };
-            cells.push(Cell { column, form: Form::Plain, param });
+            let Some(bound) = row.table.columns.get(column) else { continue };
+            let param =
+                if bound.live.nullable { Param::NULL } else { self.stand_in(target.table).await? };
+            cells.push(Cell::new(column, bound, param));
             self.fixups.push(Fixup { row: row.name(), table: row.table, column, target });
         }
         cells.sort_by_key(|cell| cell.column);
@@ -240,6 +241,6 @@ impl Parts {
 
     fn located(self) -> Option<Located> {
         let address = self.address.into_iter().map(|(_, value)| value).collect::<Option<_>>()?;
-        Some(Located { local: self.local?, address })
+        Some(Located { local: self.local?, address, folded: false })
     }
 }

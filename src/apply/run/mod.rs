@@ -10,13 +10,14 @@ use std::collections::{HashMap, HashSet};
 
 use mysql_async::Value as Param;
 
-use super::cell::{Cell, Form};
+use super::cell::Cell;
 use super::error::{Failure, Hold, State};
-use super::held::Chain;
+use super::held::{self, Chain};
 use super::plan::{Net, Plan, Row, RowName, row_hash};
 use super::resolve::{Known, Needs, Slot};
 use super::session::Session;
-use crate::change::Identity;
+use super::state::Names;
+use crate::change::{Identity, NodeId};
 use crate::schema_map::{BoundIdentity, BoundMap, BoundTable};
 use crate::value::{Reference, Value};
 use cells::reference_param;
@@ -35,13 +36,23 @@ pub(super) struct Outcome<'c, 's> {
     pub(super) dissolved: Vec<u64>,
 }
 
+/// What of the same node waits already.
+pub(super) struct Waiting<'w> {
+    pub(super) names: &'w Names,
+    pub(super) node: NodeId,
+    /// Whether any change is set aside.
+    pub(super) any: bool,
+    /// The rows of this chunk that have changes waiting.
+    pub(super) blocked: &'w HashMap<u64, Chain>,
+}
+
 /// Writes a run. On failure the caller rolls back what was written of it and forgets `known`.
 pub(super) async fn execute<'c, 's>(
     session: &mut Session,
     map: &'c BoundMap,
     known: &mut Known<'c, 's>,
     plan: Plan<'c, 's>,
-    blocked: &HashMap<u64, Chain>,
+    waiting: Waiting<'_>,
 ) -> Result<Outcome<'c, 's>, Failure> {
     let mut writer = Writer {
         session,
@@ -54,8 +65,9 @@ pub(super) async fn execute<'c, 's>(
         moot: HashSet::new(),
         outcome: Outcome { holds: plan.aside, written: Vec::new(), dissolved: Vec::new() },
     };
-    let rows = writer.without_blocked(plan.rows, blocked);
+    let rows = writer.without_blocked(plan.rows, waiting.blocked);
     writer.locate(&rows).await?;
+    writer.tell_apart(&rows, &waiting).await?;
     let mut start = 0;
     while let Some(first) = rows.get(start) {
         let rest = rows.get(start..).unwrap_or_default();
@@ -160,6 +172,33 @@ impl<'c, 's> Writer<'_, 'c, 's> {
         Ok(())
     }
 
+    /// A row found under another spelling is another row if the one that is spelt so waits.
+    async fn tell_apart(
+        &mut self,
+        rows: &[Row<'c, 's>],
+        waiting: &Waiting<'_>,
+    ) -> Result<(), Failure> {
+        if !waiting.any {
+            return Ok(());
+        }
+        let own: HashSet<RowName<'_, '_>> = rows.iter().map(Row::name).collect();
+        let mut folded = self.known.folded();
+        folded.retain(|name| !own.contains(name));
+        if folded.is_empty() {
+            return Ok(());
+        }
+        let hash = |name: &RowName<'_, '_>| row_hash(name.table, name.identity);
+        let hashes: Vec<u64> = folded.iter().map(hash).collect();
+        let held = held::blocked(self.session, waiting.names, waiting.node, &hashes).await?;
+        for name in folded {
+            let hash = hash(&name);
+            if held.contains_key(&hash) || waiting.blocked.contains_key(&hash) {
+                self.known.put(name, Slot::Missing);
+            }
+        }
+        Ok(())
+    }
+
     fn refers(&mut self, references: Vec<RowName<'c, 's>>) {
         self.referred_to.extend(references);
     }
@@ -177,6 +216,11 @@ impl<'c, 's> Writer<'_, 'c, 's> {
                 inserts.push(row);
             } else {
                 match self.known.get(&row.name()) {
+                    Some(Slot::At(located)) if located.folded && row.net == Net::Insert => {
+                        let hold = spelt_otherwise(&row.name());
+                        self.known.put(row.name(), Slot::Missing);
+                        self.hold_all(row, hold);
+                    }
                     Some(Slot::At(_)) => updates.extend(self.update(row)?),
                     Some(Slot::Missing) if row.net == Net::Insert => inserts.push(row),
                     Some(Slot::Missing) | None => {
@@ -224,7 +268,7 @@ impl<'c, 's> Writer<'_, 'c, 's> {
             let (Some(row), Some(target)) = (row, target) else { return Err(Failure::Split) };
             let Some(bound) = fixup.table.columns.get(fixup.column) else { continue };
             let param = reference_param(&bound.role, bound, &target.local);
-            let cells = vec![Cell { column: fixup.column, form: Form::Plain, param }];
+            let cells = vec![Cell::new(fixup.column, bound, param)];
             let address = row.address.clone();
             self.write_cells(fixup.table, cells, &address).await?;
         }
@@ -265,6 +309,15 @@ fn behind(state: State, row: &Row<'_, '_>) -> Hold {
         reason: format!("waits behind an earlier change of the same row of {}", row.table.name),
         awaits: None,
     }
+}
+
+fn spelt_otherwise(name: &RowName<'_, '_>) -> Hold {
+    Hold::quarantine(format!(
+        "a row of {} is here whose name differs from {} in case or blanks alone, and the column's \
+         collation takes the two for one: spell it here as at its source, or give the column a \
+         collation that tells them apart (such as utf8mb4_bin), then retry",
+        name.table, name.identity
+    ))
 }
 
 fn ambiguous(name: &RowName<'_, '_>) -> Hold {

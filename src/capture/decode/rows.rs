@@ -7,6 +7,8 @@ use super::error::{Damage, DecodeError};
 use super::table_map::{MapColumn, bit};
 
 const STATEMENT_END: u16 = 0x01;
+/// `USE_SQL_FOREIGN_KEY_F`, of MySQL from 9.6.
+const CASCADES_LOGGED: u16 = 0x10;
 /// The table id of an event that only ends a statement.
 const DUMMY_TABLE: u64 = 0x00ff_ffff;
 /// No server allows more columns in a table.
@@ -32,12 +34,15 @@ pub struct RowsEvent<'a> {
     pub table_id: u64,
     /// Whether the statement ends here, and with it the meaning of its table ids.
     pub statement_end: bool,
+    /// Whether what the server writes because of foreign keys is logged like any other row; if not,
+    /// the storage engine did it unseen.
+    pub cascades_logged: bool,
     /// How many columns the table has.
     pub columns: usize,
     /// Which columns the images have (of updates: the images before), the first the lowest bit.
-    present: &'a [u8],
+    present: Cow<'a, [u8]>,
     /// Of updates: which columns the images after have.
-    present_after: &'a [u8],
+    present_after: Cow<'a, [u8]>,
     /// The images. Owned if they were compressed.
     images: Cow<'a, [u8]>,
 }
@@ -86,10 +91,21 @@ impl<'a> RowsEvent<'a> {
             kind,
             table_id: header.table_id,
             statement_end: header.flags & STATEMENT_END != 0,
+            cascades_logged: header.flags & CASCADES_LOGGED != 0,
             columns: header.columns,
-            present: header.present,
-            present_after: header.present_after,
+            present: header.present.into(),
+            present_after: header.present_after.into(),
             images,
+        }
+    }
+
+    /// The same with bytes of its own, to be kept when the event has gone.
+    pub fn owned(&self) -> RowsEvent<'static> {
+        RowsEvent {
+            present: self.present.to_vec().into(),
+            present_after: self.present_after.to_vec().into(),
+            images: self.images.to_vec().into(),
+            ..*self
         }
     }
 
@@ -100,17 +116,17 @@ impl<'a> RowsEvent<'a> {
 
     /// Whether every image carries every column, as `binlog_row_image=FULL` makes them.
     pub fn is_full(&self) -> bool {
-        (0..self.columns).all(|index| bit(self.present, index) && bit(self.present_after, index))
+        (0..self.columns).all(|index| bit(&self.present, index) && bit(&self.present_after, index))
     }
 
     /// Whether the images (of updates: the images before) carry the column.
     pub fn has_before(&self, index: usize) -> bool {
-        index < self.columns && bit(self.present, index)
+        index < self.columns && bit(&self.present, index)
     }
 
     /// Whether the images (of updates: the images after) carry the column.
     pub fn has_after(&self, index: usize) -> bool {
-        index < self.columns && bit(self.present_after, index)
+        index < self.columns && bit(&self.present_after, index)
     }
 
     /// Reads the rows with the columns of their table map.
@@ -121,8 +137,8 @@ impl<'a> RowsEvent<'a> {
         Ok(RowReader {
             kind: self.kind,
             columns,
-            before: Carried::of(self.present, self.columns),
-            after: Carried::of(self.present_after, self.columns),
+            before: Carried::of(&self.present, self.columns),
+            after: Carried::of(&self.present_after, self.columns),
             rest: Cursor::new(&self.images, "row"),
         })
     }

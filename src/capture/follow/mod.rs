@@ -7,6 +7,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use self::refuse::{READ_AGAIN, cannot_read, given_up, refused};
+use self::replaced::Gone;
 use self::unlogged::Unchecked;
 use self::xa::Prepared;
 use super::Error;
@@ -31,6 +32,7 @@ mod ask;
 mod define;
 mod query;
 pub(in crate::capture) mod refuse;
+mod replaced;
 mod rows;
 mod unlogged;
 mod xa;
@@ -146,6 +148,8 @@ struct Transaction {
     origin: Option<NodeId>,
     /// The mapped tables that it changed, in order.
     tables: Vec<Name>,
+    /// Rows deleted that the same statement may put back in their place, in order.
+    gone: Vec<Gone>,
 }
 
 impl Transaction {
@@ -251,6 +255,9 @@ impl Follower {
     }
 
     async fn event(&mut self, event: &Event<'_>, start: &Spot) -> Result<(), Error> {
+        if !matches!(event.body, Body::TableMap(_) | Body::Rows(_) | Body::Heartbeat) {
+            self.settle_gone().await?;
+        }
         match &event.body {
             Body::FormatDescription { .. } => {
                 self.told.logs_begun += 1;

@@ -90,6 +90,11 @@ impl Follower {
     }
 
     pub(super) async fn rows(&mut self, event: &RowsEvent<'_>, start: &Spot) -> Result<(), Error> {
+        self.rows_of_any(event, start).await?;
+        if event.statement_end { self.settle_gone().await } else { Ok(()) }
+    }
+
+    async fn rows_of_any(&mut self, event: &RowsEvent<'_>, start: &Spot) -> Result<(), Error> {
         let plan = match self.tables.get(&event.table_id) {
             Some(Table::Other) => return Ok(()),
             Some(Table::Mapped(plan)) => plan.clone(),
@@ -121,21 +126,41 @@ impl Follower {
                 &format!("Set binlog_row_image = FULL for every session. {}", given_up(start)),
             ));
         }
+        self.mapped_rows(plan, event, start).await
+    }
+
+    /// Each row of an event as a change.
+    pub(super) async fn each_row(
+        &mut self,
+        plan: &TablePlan,
+        event: &RowsEvent<'_>,
+        start: &Spot,
+    ) -> Result<(), Error> {
         self.decisions.forget(&plan.bound.name);
         let mut reader = event.rows(&plan.columns).map_err(|error| self.at(start, &error))?;
         let mut row = std::mem::take(&mut self.row).emptied();
         while reader.read(&mut row).map_err(|error| self.at(start, &error))? {
-            self.told.rows += 1;
-            loop {
-                match self.row(&plan, event.kind, &row) {
-                    Ok(()) => break,
-                    Err(Pause::Need(need)) => self.fetch(&need).await?,
-                    Err(Pause::Failed(error)) => return Err(placed(start, error)),
-                }
-            }
+            self.one_row(plan, event.kind, &row, start).await?;
         }
         self.row = row.emptied();
         Ok(())
+    }
+
+    pub(super) async fn one_row(
+        &mut self,
+        plan: &TablePlan,
+        kind: RowKind,
+        row: &Row<'_>,
+        start: &Spot,
+    ) -> Result<(), Error> {
+        self.told.rows += 1;
+        loop {
+            match self.row(plan, kind, row) {
+                Ok(()) => return Ok(()),
+                Err(Pause::Need(need)) => self.fetch(&need).await?,
+                Err(Pause::Failed(error)) => return Err(placed(start, error)),
+            }
+        }
     }
 
     /// Rows of a table in the open transaction are not looked at.

@@ -63,7 +63,7 @@ fn what_is_doubtful_is_a_remark_and_travels() {
     let remarks: Vec<_> = bound.problems.iter().map(|problem| problem.message.as_str()).collect();
     let all = remarks.join("\n");
     assert!(all.contains("column pasword, which it does not have"), "{all}");
-    assert!(all.contains("CREATE UNIQUE INDEX `headwater_uuid` ON `a` (`uuid`)"), "{all}");
+    assert!(all.contains("CREATE UNIQUE INDEX `headwater_uuid` ON `test`.`a` (`uuid`)"), "{all}");
     assert!(all.contains("may be NULL"), "{all}");
     assert!(all.contains("not AUTO_INCREMENT"), "{all}");
 }

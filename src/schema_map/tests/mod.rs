@@ -51,7 +51,7 @@ pub(crate) fn schema(tables: &str) -> LiveSchema {
     schema
 }
 
-pub(super) fn empty_table(name: &str) -> LiveTable {
+fn empty_table(name: &str) -> LiveTable {
     LiveTable {
         name: Arc::from(name),
         engine: "InnoDB".to_owned(),

@@ -263,3 +263,91 @@ fn what_a_newer_openmrs_adds_stays_where_it_is() {
     assert_eq!(bound.tables.len(), before.tables.len());
     assert_eq!(bound.left_out.len(), before.left_out.len() + 2);
 }
+
+/// The tables without one of them, and without whatever speaks of it.
+fn without_table(gone: &str) -> LiveSchema {
+    let mut schema = openmrs();
+    schema.tables.remove(gone);
+    for table in schema.tables.values_mut() {
+        table.foreign_keys.retain(|key| &*key.table != gone);
+    }
+    schema
+}
+
+#[test]
+fn whatever_table_but_five_a_version_lacks_all_others_travel() {
+    let map = openmrs_map();
+    let mut needed = Vec::new();
+    for gone in openmrs().tables.into_keys() {
+        let bound = BoundMap::bind(&map, &without_table(&gone));
+        if !fatal(&bound).is_empty() {
+            needed.push(gone.to_string());
+        }
+    }
+    assert_eq!(needed, ["concept", "orders", "person", "person_attribute_type", "users"]);
+}
+
+/// The tables without one column of each, the one at this place; not without those that name rows. And
+/// which it was.
+fn without_column(place: usize) -> (LiveSchema, BTreeMap<Name, Name>) {
+    let (mut schema, mut gone) = (openmrs(), BTreeMap::new());
+    for table in schema.tables.values_mut() {
+        let primary = table.indexes.iter().find(|index| index.name == "PRIMARY");
+        let names = |column: &Name| {
+            &**column == "uuid" || primary.is_some_and(|index| index.columns.contains(column))
+        };
+        let Some(column) = table.columns.get(place).map(|column| Arc::clone(&column.name)) else {
+            continue;
+        };
+        if !names(&column) {
+            table.columns.remove(place);
+            table.indexes.retain(|index| !index.columns.contains(&column));
+            table.foreign_keys.retain(|key| !key.columns.contains(&column));
+            gone.insert(Arc::clone(&table.name), column);
+        }
+    }
+    (schema, gone)
+}
+
+#[test]
+fn whatever_column_but_three_a_version_lacks_all_tables_travel() {
+    let map = openmrs_map();
+    let most = openmrs().tables.values().map(|table| table.columns.len()).max().unwrap();
+    let (mut needed, mut tried) = (BTreeSet::new(), 0);
+    for place in 0..most {
+        let (schema, gone) = without_column(place);
+        tried += gone.len();
+        let bound = BoundMap::bind(&map, &schema);
+        for problem in bound.problems.iter().filter(|problem| problem.fatal) {
+            // Nor do those that refer to a table that cannot.
+            if !problem.message.contains("which cannot travel") {
+                needed.insert(format!("{}.{}", problem.table, gone[&problem.table]));
+            }
+        }
+    }
+    assert!(tried > 1_200, "{tried}");
+    assert_eq!(
+        needed.into_iter().collect::<Vec<_>>(),
+        [
+            "obs_reference_range.obs_id",
+            "person_attribute.person_attribute_type_id",
+            "person_attribute_type.format",
+        ]
+    );
+}
+
+#[test]
+fn whatever_may_be_null_in_a_version_all_tables_travel() {
+    for nullable in [true, false] {
+        let mut schema = openmrs();
+        for table in schema.tables.values_mut() {
+            // What is left out of these needs NULL or a default.
+            for column in table.columns.iter_mut().filter(|_| nullable || &*table.name != "users") {
+                column.nullable = nullable;
+                column.default = None;
+            }
+        }
+        let bound = BoundMap::bind(&openmrs_map(), &schema);
+        assert_eq!(fatal(&bound), Vec::<String>::new(), "nullable: {nullable}");
+    }
+}

@@ -1,6 +1,6 @@
 //! Maps that are generated, explained and checked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 
@@ -50,6 +50,27 @@ fn what_a_map_does_not_mention_can_be_generated_beside_it() {
     let stays: Vec<_> = bound.left_out.iter().map(|(name, _)| &**name).collect();
     assert!(stays.contains(&"idgen_log") && stays.contains(&"idgen_use"), "{text}");
     assert!(text.contains("undecided"));
+}
+
+#[test]
+fn tables_of_any_name_can_be_generated() {
+    let mut schema = LiveSchema { database: "test".to_owned(), tables: BTreeMap::new() };
+    for name in ["we ird`t%a.b\"'", "back\\slash", "dél😀", "\u{7f}", "a\nb"] {
+        let [mut table] = <[LiveTable; 1]>::try_from(
+            self::schema("x: id int auto, uuid char(38), pk id, unique uuid")
+                .tables
+                .into_values()
+                .collect::<Vec<_>>(),
+        )
+        .unwrap();
+        table.name = Name::from(name);
+        schema.tables.insert(Name::from(name), table);
+    }
+    let text = generate(&schema, &MapFile::default());
+    let map = MapFile::parse(&text, "generated").unwrap();
+    let bound = BoundMap::bind(&map, &schema);
+    assert_eq!(bound.unmapped, [Name::from("a\nb")], "a line's end in a name is no name for a map");
+    assert_eq!(bound.tables.len(), 4, "{text}");
 }
 
 #[test]

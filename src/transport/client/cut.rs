@@ -61,13 +61,7 @@ impl Place {
 /// Takes segments on a thread that may block: it decodes, compresses and writes.
 async fn take(mut cutter: Cutter, segments: Vec<Segment>) -> Result<(Cutter, Taken), Ended> {
     let work = tokio::task::spawn_blocking(move || {
-        let mut taken = Taken::More;
-        for segment in &segments {
-            taken = cutter.take(segment)?;
-            if taken == Taken::Full {
-                break;
-            }
-        }
+        let taken = cutter.take_all(&segments)?;
         Ok((cutter, taken))
     });
     let taken: Result<_, CutError> =

@@ -1,11 +1,9 @@
 //! Why a connection ended, and why a link ended for good.
 
 use crate::spool;
-use crate::transport::credentials::CredentialError;
 use crate::transport::cut::CutError;
 use crate::transport::dial::LinkError;
 use crate::transport::session::Stop;
-use crate::transport::tls::TlsError;
 
 /// Why a child's link ended for good; everything else is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -15,12 +13,6 @@ pub enum ClientError {
         "this node has not joined a parent yet: ask for a token (`headwater invite NAME` at the parent) and run `headwater join TOKEN`"
     )]
     NotJoined,
-    /// The keys and certificates cannot be used.
-    #[error(transparent)]
-    Credentials(#[from] CredentialError),
-    /// TLS cannot be set up.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
     /// The store failed, and the node has to end.
     #[error(transparent)]
     Store(spool::Error),

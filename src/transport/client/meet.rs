@@ -93,9 +93,16 @@ impl Client {
         Ok(())
     }
 
-    /// Takes note of what a batch added to what is set aside. What it released is not known, so the
-    /// sum is asked for soon.
-    pub(super) async fn add_set_aside(&mut self, more: SetAside) -> Result<(), Ended> {
+    /// Takes note of what a batch added to what is set aside. Where the parent does not say what that
+    /// makes in all, what it released is not known, so the sum is asked for soon.
+    pub(super) async fn add_set_aside(
+        &mut self,
+        more: SetAside,
+        in_all: Option<SetAside>,
+    ) -> Result<(), Ended> {
+        if let Some(in_all) = in_all {
+            return self.note_set_aside(in_all).await;
+        }
         let mut sum = self.set_aside.unwrap_or_default();
         if sum.is_none() && more.is_none() {
             return Ok(());

@@ -174,16 +174,22 @@ impl Client {
         }
     }
 
+    /// Whatever is wrong with them, only the link waits for a person: what ends the process would end
+    /// capture too, and the server's log does not wait.
     fn credentials(&self) -> Result<Credentials, Ended> {
-        let found = joined(&self.options.data_dir).map_err(|error| Ended::Fatal(error.into()))?;
-        let credentials = found.ok_or(Ended::Fatal(ClientError::NotJoined))?;
+        let found = joined(&self.options.data_dir);
+        let found = found.map_err(|error| Ended::Refused(error.to_string()))?;
+        let credentials =
+            found.ok_or_else(|| Ended::Refused(ClientError::NotJoined.to_string()))?;
         let validity = credentials.chain.first().map(Validity::of).and_then(Result::ok);
         match validity.filter(|validity| validity.is_over(self.clock.now())) {
             Some(validity) => Err(Ended::Refused(format!(
-                "this node's certificate ended at {} (or the clock, which says {}, is wrong): ask \
-                 for a new token and run `headwater join TOKEN`",
+                "this node's certificate ended at {} (or the clock, which says {}, is wrong): at the \
+                 parent run `headwater revoke {name}` and `headwater invite {name}`, then stop \
+                 headwater here and run `headwater join TOKEN`; what is captured waits",
                 validity.ends,
-                self.clock.now()
+                self.clock.now(),
+                name = self.options.node_name,
             ))),
             None => Ok(credentials),
         }
@@ -198,7 +204,7 @@ impl Client {
             return Ok(Arc::clone(config));
         }
         let config = tls::child(credentials, Arc::clone(&self.clock));
-        let config = Arc::new(config.map_err(|error| Ended::Fatal(error.into()))?);
+        let config = Arc::new(config.map_err(|error| Ended::Refused(error.to_string()))?);
         self.tls = Some((credentials.chain.clone(), Arc::clone(&config)));
         Ok(config)
     }

@@ -44,10 +44,10 @@ impl Client {
             };
             self.offer(&batch).await?;
             match self.send_batch(connection, &batch, held).await? {
-                Sent::Acknowledged { through, set_aside, wanted } => {
+                Sent::Acknowledged { through, set_aside, in_all, wanted } => {
                     self.hand_over(&wanted)?;
                     self.spool.acknowledge(&self.link, through).await?;
-                    self.add_set_aside(set_aside).await?;
+                    self.add_set_aside(set_aside, in_all).await?;
                     self.backoff.succeeded();
                     (cursor, moved) = (through, true);
                 }
@@ -136,12 +136,12 @@ impl Client {
                         sleep(POLL_AT_MOST_EVERY).await;
                     }
                 }
-                Next::Done { through, set_aside, wanted } => {
+                Next::Done { through, set_aside, in_all, wanted } => {
                     if !set_aside.is_none() {
                         let SetAside { parked, quarantined } = set_aside;
                         tracing::warn!(link = %self.link, parked, quarantined, batch = %batch.key, "the parent has set changes aside; see `headwater parked` and `quarantine` there");
                     }
-                    return Ok(Sent::Acknowledged { through, set_aside, wanted });
+                    return Ok(Sent::Acknowledged { through, set_aside, in_all, wanted });
                 }
                 Next::HelloAgain => return Ok(Sent::HelloAgain { progress }),
             }
@@ -178,8 +178,15 @@ impl Client {
 
 /// What became of a batch.
 enum Sent {
-    Acknowledged { through: Sequence, set_aside: SetAside, wanted: RowList },
-    HelloAgain { progress: bool },
+    Acknowledged {
+        through: Sequence,
+        set_aside: SetAside,
+        in_all: Option<SetAside>,
+        wanted: RowList,
+    },
+    HelloAgain {
+        progress: bool,
+    },
 }
 
 /// A piece as it is sent: header, then bytes.

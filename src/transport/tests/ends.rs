@@ -202,9 +202,7 @@ impl Child {
             to: None,
         };
         let mut cutter = Cutter::new(cut, room.empty()).unwrap();
-        for segment in self.spool.segments(Sequence(from), u64::MAX).await.unwrap() {
-            cutter.take(&segment).unwrap();
-        }
+        cutter.take_all(&self.spool.segments(Sequence(from), u64::MAX).await.unwrap()).unwrap();
         cutter.finish().unwrap().unwrap()
     }
 

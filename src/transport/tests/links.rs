@@ -256,6 +256,10 @@ async fn a_child_knows_how_many_of_its_changes_are_set_aside() {
     parent.target.with(|memory| memory.set_aside = some);
     capture(&child.spool, 1, 10).await;
     eventually("the batch's answer adds to it", || async { noted().await == Some(some) }).await;
+    let less = SetAside { parked: 1, quarantined: 0 };
+    parent.target.with(|memory| memory.in_all = Some(less));
+    capture(&child.spool, 1, 10).await;
+    eventually("or says what that makes", || async { noted().await == Some(less) }).await;
     running.stop().await;
 }
 

@@ -23,6 +23,7 @@ pub(super) struct Memory {
     pub(super) asked: u64,
     pub(super) delay: Duration,
     pub(super) set_aside: SetAside,
+    pub(super) in_all: Option<SetAside>,
 }
 
 #[derive(Default)]
@@ -86,7 +87,7 @@ impl Target for MemoryTarget {
         memory.watermarks.insert((peer.node, peer.epoch), mark);
         let wanted = std::mem::take(&mut memory.wanted_next);
         let SetAside { parked, quarantined } = memory.set_aside;
-        Ok(Applied { through, parked, quarantined, wanted })
+        Ok(Applied { through, parked, quarantined, in_all: memory.in_all, wanted })
     }
 
     async fn set_aside(&self, _peer: &Peer) -> Result<SetAside, TargetError> {

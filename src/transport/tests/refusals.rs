@@ -119,10 +119,47 @@ async fn an_ending_certificate_is_renewed_while_the_link_works() {
     let after = joined(child.data_dir.path()).unwrap().unwrap();
     assert_ne!(before.chain[0], after.chain[0]);
     assert_eq!(before.key.secret_pkcs8_der(), after.key.secret_pkcs8_der());
-    // The first certificate would be over by now.
-    child.clock.move_years(9);
+    // The first certificates would be over by now, the parent's own too: it has run all the time.
+    child.clock.move_years(12);
     parent.clock.move_years(12);
     assert!(child.greet().await.is_ok());
+}
+
+/// It is made for longer than machines last; should one, its end ends no link.
+#[tokio::test(flavor = "multi_thread")]
+async fn children_are_let_in_after_the_end_of_the_authority() {
+    let parent = Parent::start().await;
+    let child = Child::new(&parent);
+    child.clock.move_years(60);
+    parent.clock.move_years(60);
+    child.join(&parent.invite("clinic")).await.unwrap();
+    assert!(child.greet().await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_cannot_be_used_end_no_more_than_the_link() {
+    let parent = Parent::start().await;
+    let child = Child::joined(&parent, "clinic").await;
+    let file = crate::transport::credentials::child_file(child.data_dir.path());
+    let good = std::fs::read(&file).unwrap();
+    let running = child.run(child.options());
+    std::fs::write(&file, "rubbish").unwrap();
+    parent.stop.send(true).unwrap();
+    eventually("the link's words say so", || async {
+        child.last_error().await.is_some_and(|words| words.contains("join again"))
+    })
+    .await;
+    std::fs::remove_file(&file).unwrap();
+    eventually("the link's words say so", || async {
+        child.last_error().await.is_some_and(|words| words.contains("headwater join TOKEN"))
+    })
+    .await;
+    std::fs::write(&file, good).unwrap();
+    eventually("it dials again", || async {
+        child.last_error().await.is_some_and(|words| words.contains("cannot be reached"))
+    })
+    .await;
+    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use headwater::apply::{Error, Limits, State};
-use headwater::change::Change;
+use headwater::change::{Change, NodeId};
 use headwater::schema_map::MapFile;
 use headwater::value::Value;
 use headwater_rig::edge;
@@ -21,6 +21,7 @@ on_both!(
     a_row_that_another_link_brings_meanwhile_is_updated,
     a_row_whose_new_name_waits_does_not_come_to_be_twice,
     the_rest_of_a_chain_is_tried_once_its_first_is_discarded,
+    all_of_one_state_is_discarded_of_one_node_and_the_rest_has_its_turn,
     what_comes_while_the_first_of_a_chain_is_discarded_does_not_wait_for_ever,
     a_row_that_somebody_has_locked_does_not_hold_its_link,
     a_row_that_the_targets_own_keys_took_along_is_not_made_up,
@@ -177,11 +178,10 @@ async fn a_key_held_by_a_row_that_waits_to_change_is_waited_for(stage: Stage) {
     let sheet = linen(&uuid(), &b);
     let report = stage.try_send(&[vec![moved(&hall, 2)], vec![bed(&b, 1), sheet]]).await.unwrap();
     assert_eq!((report.parked, report.quarantined), (3, 0), "{report:?}");
-    // Nobody is asked for what is in the way.
-    let mut wanted = stage.applier.wanted(stage.peer.node, 9).await.unwrap();
-    wanted.sort_by(|one, other| one.table.cmp(&other.table));
+    // Nobody is asked for what is in the way, nor for the bed that came and waits itself.
+    let wanted = stage.applier.wanted(stage.peer.node, 9).await.unwrap();
     let tables: Vec<&str> = wanted.iter().map(|wanted| &*wanted.table).collect();
-    assert_eq!(tables, ["bed", "ward"]);
+    assert_eq!(tables, ["ward"]);
     let report = stage.send(&[vec![ward(&hall)]]).await;
     assert_eq!(report.released, 3, "{report:?}");
     assert_eq!(ask(&stage, "SELECT GROUP_CONCAT(place ORDER BY bed_id) FROM bed").await, "2,1");
@@ -274,6 +274,34 @@ async fn the_rest_of_a_chain_is_tried_once_its_first_is_discarded(stage: Stage) 
         ask(&stage, "SELECT CONCAT(place, ' ', tilt) FROM bed WHERE place = 2").await,
         "2 1"
     );
+}
+
+async fn all_of_one_state_is_discarded_of_one_node_and_the_rest_has_its_turn(stage: Stage) {
+    let stage = wards(&stage).await;
+    let (a, b) = (uuid(), uuid());
+    stage.send(&[vec![bed(&a, 1), bed(&b, 2)]]).await;
+    let taken = update("bed", &b, vec![("place", Value::Int(1))]);
+    let tilted = update("bed", &b, vec![("tilt", Value::Int(7))]);
+    let nowhere = || update("bed", &uuid(), vec![("tilt", Value::Int(1))]);
+    let batch = [vec![taken], vec![tilted], vec![nowhere()], vec![nowhere()]];
+    let report = stage.try_send(&batch).await.unwrap();
+    assert_eq!((report.quarantined, report.parked), (2, 2), "{report:?}");
+    let node = stage.peer.node;
+    let discard = async |state, node| stage.applier.discard_all(state, node).await.unwrap();
+    assert_eq!(discard(State::Parked, NodeId(uuid::Uuid::new_v4())).await, 0);
+    assert_eq!(discard(State::Parked, node).await, 2);
+    assert_eq!(stage.waiting(State::Quarantined).await.len(), 2);
+
+    // What waits behind one that is discarded has nothing against it any more.
+    let first = stage.waiting(State::Quarantined).await[0].id;
+    let held = format!("{}.held", stage.schema);
+    stage.sql(&format!("UPDATE {held} SET state = 'parked' WHERE id = {first}")).await;
+    assert_eq!(discard(State::Parked, node).await, 1);
+    assert_eq!(stage.waiting(State::Parked).await.len(), 1);
+    assert_eq!(stage.retry_parked().await.released, 1);
+    nothing_waits(&stage).await;
+    let beds = "SELECT GROUP_CONCAT(CONCAT(place, ' ', COALESCE(tilt, 0)) ORDER BY place) FROM bed";
+    assert_eq!(ask(&stage, beds).await, "1 0,2 7");
 }
 
 /// Waits until the server works on a statement that looks like this, or for the most.

@@ -201,7 +201,7 @@ impl Stage {
         let report = self.try_send(transactions).await.unwrap();
         if report.held > 0 {
             for state in [headwater::apply::State::Parked, headwater::apply::State::Quarantined] {
-                for waiting in self.applier.list(state, 20).await.unwrap() {
+                for waiting in self.applier.list(state, None, 20).await.unwrap() {
                     eprintln!("{waiting:?}");
                 }
             }
@@ -225,7 +225,7 @@ impl Stage {
         state: headwater::apply::State,
     ) -> Vec<headwater::apply::Waiting> {
         let node = self.peer.node.to_string();
-        let all = self.applier.list(state, 10_000).await.unwrap();
+        let all = self.applier.list(state, None, 10_000).await.unwrap();
         all.into_iter().filter(|waiting| waiting.node == node).collect()
     }
 }

@@ -16,6 +16,7 @@ on_both!(
     a_longtext_of_20_mb_arrives,
     every_type_arrives_exactly,
     what_a_column_cannot_hold_is_quarantined,
+    text_that_looks_like_a_number_stays_text_after_numbers,
     a_name_whose_last_blanks_would_be_cut_is_quarantined,
     a_column_that_the_server_would_set_to_now_keeps_what_came,
     names_that_differ_in_case_alone_are_two_rows_where_the_server_says_so,
@@ -233,6 +234,59 @@ async fn kept(stage: &Stage) -> Stage {
     let map = TYPES_MAP.replace("uuid", "name").replace("sample", "kept");
     let map = MapFile::parse(&map, "kept.toml").unwrap();
     Stage::with_map(stage.flavor, server, &database, map).await
+}
+
+/// A prepared statement is asked for with one type and then with another: one child's column holds
+/// numbers and the other's text, or the column was altered.
+async fn text_that_looks_like_a_number_stays_text_after_numbers(stage: Stage) {
+    let row = |id: &str, called: Value<'static>, cost: Value<'static>| {
+        let values = vec![
+            ("name", called.clone()),
+            ("description", called),
+            ("latitude", cost),
+            ("creator", refer("users", DAEMON)),
+            ("date_created", time("2024-01-01 00:00:00")),
+        ];
+        insert("location", id, values)
+    };
+    let double = || Value::Double(0.5_f64.to_bits());
+    for number in [98, 99, 100] {
+        stage.send(&[vec![row(&uuid(), Value::Int(number), double())]]).await;
+        stage.send(&[vec![row(&uuid(), double(), Value::Int(number))]]).await;
+    }
+    for called in ["09", "010", "1e5", " 5", "00", "-0", "+7", "0009223372036854775807", "1.50"] {
+        let id = uuid();
+        stage.send(&[vec![row(&id, text(called), text(called))]]).await;
+        let renamed = vec![("name", Value::Int(4)), ("description", text(called))];
+        stage.send(&[vec![update("location", &id, renamed)]]).await;
+        let renamed = vec![("name", text(called)), ("description", Value::Int(4))];
+        stage.send(&[vec![update("location", &id, renamed)]]).await;
+        let found = format!(
+            "SELECT CONCAT_WS('|', name, description, latitude) FROM location WHERE uuid = '{id}'"
+        );
+        let expected = format!("{called}|4|{called}");
+        assert_eq!(stage.ask(&found).await, Some(expected), "{called}");
+    }
+    // Names, and rows without a key, are looked for by the same statements.
+    for name in [Value::Int(5), Value::Int(6), text("07")] {
+        let identity = headwater::change::Identity::One(name.clone());
+        let made = change(
+            Kind::Insert,
+            "location",
+            identity.clone(),
+            vec![
+                ("name", text("by its name")),
+                ("creator", refer("users", DAEMON)),
+                ("date_created", time("2024-01-01 00:00:00")),
+            ],
+        );
+        stage.send(&[vec![made]]).await;
+        let changed = vec![("description", text("found"))];
+        stage.send(&[vec![change(Kind::Update, "location", identity, changed)]]).await;
+    }
+    let found = "SELECT GROUP_CONCAT(uuid ORDER BY uuid) FROM location WHERE description = 'found' \
+                 AND name = 'by its name'";
+    assert_eq!(stage.ask(found).await.as_deref(), Some("07,5,6"));
 }
 
 async fn a_column_that_the_server_would_set_to_now_keeps_what_came(stage: Stage) {

@@ -113,6 +113,7 @@ async fn equal_databases_with_other_ids_are_in_step_and_each_difference_is_named
 
     tables_and_columns_of_one_end_are_named(&server, &compare).await;
     tables_that_cannot_be_compared_are_named(&server, &compare).await;
+    json_is_compared_by_its_meaning(&server, &compare).await;
     nothing_to_compare_is_no_success(&server, &desk).await;
     rows_without_a_key_are_counted(&server, &compare).await;
 
@@ -201,6 +202,38 @@ async fn tables_that_cannot_be_compared_are_named(
         server.sql_in(database, &format!("ALTER TABLE {TABLE} ENGINE = InnoDB")).await.unwrap();
     }
     asked(&[], 0, "in step: 19 rows in 104 tables, 0 differences");
+}
+
+/// One end keeps JSON as it was written, the other what it means.
+async fn json_is_compared_by_its_meaning(server: &Server, compare: &impl Fn(&[&str]) -> Output) {
+    if !server.flavor().is_new_mysql() {
+        return;
+    }
+    for (database, kind) in [("clinic", "JSON"), ("centre", "LONGTEXT")] {
+        let column = format!("ALTER TABLE location ADD COLUMN doc {kind}");
+        server.sql_in(database, &column).await.unwrap();
+    }
+    let written = async |document: &str| {
+        let document = document.replace('\\', "\\\\");
+        for database in ["clinic", "centre"] {
+            let sql = format!("UPDATE location SET doc = '{document}' WHERE uuid = 'location-1'");
+            server.sql_in(database, &sql).await.unwrap();
+        }
+        compare(&["--table", "location"])
+    };
+    for document in
+        [r#"{"b":1,   "aa": [1.50, 1E5, "\u00e9", -0]}"#, r#"{"a": 1e300}"#, r#""x""#, "[]"]
+    {
+        let output = written(document).await;
+        assert_eq!(output.status.code(), Some(0), "{document}: {}", printed(&output));
+    }
+    let other = r#"UPDATE location SET doc = '{"a": 2}' WHERE uuid = 'location-1'"#;
+    server.sql_in("centre", other).await.unwrap();
+    let text = printed(&compare(&["--table", "location"]));
+    assert!(text.contains("location-1 differs: doc: "), "{text}");
+    for database in ["clinic", "centre"] {
+        server.sql_in(database, "ALTER TABLE location DROP COLUMN doc").await.unwrap();
+    }
 }
 
 async fn nothing_to_compare_is_no_success(server: &Server, desk: &Desk) {

@@ -113,6 +113,12 @@ fn a_wrong_configuration_is_one_message_with_its_place() {
     std::fs::write(&lonely, wrong).unwrap();
     let text = complaint(&headwater(&lonely, &["map", "check"]), 2);
     assert!(text.contains("none.toml"), "{text}");
+    // Nor does a database that is away hide it.
+    let told = headwater(&lonely, &["doctor"]);
+    complaint(&told, 3);
+    let told = printed(&told);
+    assert!(told.contains("✗ schema map: ") && told.contains("none.toml"), "{told}");
+    assert!(told.contains("✗ database: cannot reach"), "{told}");
 
     let broken = desk.folder.path().join("broken-map.toml");
     std::fs::write(&broken, "version = 1\n[tables.obs]\nidentty = \"uuid\"\n").unwrap();

@@ -68,6 +68,54 @@ async fn cascades_come_to_the_same_at_a_parent_with_the_same_keys(flavor: Flavor
     SURPRISES.settle("ON DELETE CASCADE and SET NULL, the parent's keys alike", flavor, EXACT);
 }
 
+/// A server that cascades in its SQL layer does nothing to what refers to a row whose key comes
+/// back; the others cascade at once, and so does the parent.
+async fn what_refers_to_a_row_replaced_is_the_same_at_both_ends(flavor: Flavor) {
+    let mut ends = Ends::start(flavor, flavor).await;
+    let note = child_of_ward("note", "ON DELETE CASCADE");
+    let card = child_of_ward("card", "ON DELETE SET NULL");
+    let slip = child_of_ward("slip", "");
+    for (name, sql) in [("ward", WARD), ("note", &note), ("card", &card), ("slip", &slip)] {
+        ends.table_by(name, sql, sql).await;
+    }
+    ends.parent.sql_in("kinds", "ALTER TABLE ward AUTO_INCREMENT = 5000").await.unwrap();
+    ends.run().await;
+    let kept = flavor == Flavor::Mysql97;
+    let mut work = vec![
+        "INSERT INTO ward (uuid, text) VALUES ('w-1', ''), ('w-2', ''), ('w-3', ''), ('w-4', '')",
+        "INSERT INTO note (uuid, ward_id) VALUES ('n-1', 1), ('n-2', 2), ('n-3', 3), ('n-4', 4)",
+        "INSERT INTO card (uuid, ward_id) VALUES ('c-1', 1), ('c-2', 2), ('c-3', 3), ('c-4', 4)",
+        "REPLACE INTO ward (ward_id, uuid, text) VALUES (1, 'w-1', 'as it was called')",
+        "REPLACE INTO ward (ward_id, uuid, text) VALUES (2, 'w-2b', 'called otherwise')",
+        "REPLACE INTO ward (uuid, text) VALUES ('w-3', 'in another place')",
+        "INSERT INTO note (uuid, ward_id) VALUES ('n-5', 2)",
+        "UPDATE note SET text = 'after' WHERE uuid IN ('n-2', 'n-5')",
+        "REPLACE INTO ward (ward_id, uuid, text) VALUES (1, 'w-1', 'one'), (9, 'w-9', 'new'),
+           (2, 'w-2c', 'two')",
+        "REPLACE INTO ward (ward_id, uuid, text) VALUES (1, 'w-4', 'for two')",
+    ];
+    // Elsewhere the keys that forbid it are in the way of REPLACE too.
+    work.extend(kept.then_some("INSERT INTO slip (uuid, ward_id) VALUES ('s-1', 9)"));
+    work.extend(kept.then_some("REPLACE INTO ward (ward_id, uuid) VALUES (9, 'w-9')"));
+    for sql in work {
+        ends.child.sql_in("kinds", sql).await.unwrap();
+        ends.carry_all().await;
+    }
+    for table in ["ward", "note", "card", "slip"] {
+        let mut what = vec!["text".to_owned()];
+        if table != "ward" {
+            what.push(format!("(SELECT ward.uuid FROM ward WHERE ward.ward_id = {table}.ward_id)"));
+        }
+        let (here, there) =
+            (shown(&ends.child, table, &what).await, shown(&ends.parent, table, &what).await);
+        assert_eq!(here, there, "{table}");
+    }
+    let notes = shown(&ends.parent, "note", &["uuid".to_owned()]).await;
+    assert_eq!(notes.iter().any(|row| format!("{row:?}").contains("n-1")), kept, "{notes:?}");
+    ends.stop().await;
+    SURPRISES.settle("REPLACE of a row that others refer to", flavor, EXACT);
+}
+
 async fn a_database_is_found_under_its_name_in_other_letters(flavor: Flavor) {
     if flavor == Flavor::Mysql97 {
         // Takes another data folder than tests start from; it logs such names as the others do.
@@ -306,6 +354,7 @@ on!(
 on_all!(
     the_order_within_a_transaction_is_kept_at_the_parent,
     cascades_come_to_the_same_at_a_parent_with_the_same_keys,
+    what_refers_to_a_row_replaced_is_the_same_at_both_ends,
     a_database_is_found_under_its_name_in_other_letters,
     an_encrypted_log_is_sent_in_clear,
     a_log_file_of_more_than_4_gib_is_read_to_its_end,

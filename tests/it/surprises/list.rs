@@ -41,6 +41,19 @@ impl Surprise {
     }
 }
 
+/// The notes by partitions, made so and what comes then: a key that refers to others, and one without
+/// the column of the partitions, are not allowed.
+macro_rules! partitioned {
+    ($by:literal) => {
+        Some(concat!(
+            "SET foreign_key_checks = 0; ALTER TABLE note DROP FOREIGN KEY note_ibfk_1; ",
+            "ALTER TABLE note DROP INDEX uuid, ADD UNIQUE KEY (uuid, note_id); ",
+            "ALTER TABLE note PARTITION BY ",
+            $by
+        ))
+    };
+}
+
 pub(super) fn is_mariadb(flavor: Flavor) -> bool {
     matches!(flavor, Flavor::Mariadb1011 | Flavor::Mariadb118)
 }
@@ -223,11 +236,8 @@ pub(super) const SURPRISES_TOLD: &[Surprise] = &[
         )
     }),
     everywhere("rows of a partitioned table, partitions added and reorganised", |_| {
-        Some(
-            "SET foreign_key_checks = 0;
-             ALTER TABLE note DROP FOREIGN KEY note_ibfk_1;
-             ALTER TABLE note DROP INDEX uuid, ADD UNIQUE KEY (uuid, note_id);
-             ALTER TABLE note PARTITION BY RANGE (note_id)
+        partitioned!(
+            "RANGE (note_id)
                (PARTITION p0 VALUES LESS THAN (10), PARTITION p1 VALUES LESS THAN (100));
              INSERT INTO note (note_id, uuid, text, body) VALUES (9, 'q-1', 'parted', 'b'),
                (50, 'q-2', 'parted', 'b');
@@ -241,29 +251,23 @@ pub(super) const SURPRISES_TOLD: &[Surprise] = &[
              ALTER TABLE note OPTIMIZE PARTITION p2;
              DELETE FROM note WHERE uuid = 'q-2';
              ALTER TABLE note REMOVE PARTITIONING;
-             INSERT INTO note (uuid, text) VALUES ('q-4', 'whole')",
+             INSERT INTO note (uuid, text) VALUES ('q-4', 'whole')"
         )
     }),
     everywhere("TRUNCATE PARTITION", |_| {
-        Some(
-            "SET foreign_key_checks = 0;
-             ALTER TABLE note DROP FOREIGN KEY note_ibfk_1;
-             ALTER TABLE note DROP INDEX uuid, ADD UNIQUE KEY (uuid, note_id);
-             ALTER TABLE note PARTITION BY HASH (note_id) PARTITIONS 3;
+        partitioned!(
+            "HASH (note_id) PARTITIONS 3;
              INSERT INTO note (uuid, text) VALUES ('q-1', 'parted');
              ALTER TABLE note TRUNCATE PARTITION p1;
-             UPDATE note SET text = 'parted' WHERE uuid = 'n-3'",
+             UPDATE note SET text = 'parted' WHERE uuid = 'n-3'"
         )
     }),
     everywhere("DROP PARTITION", |_| {
-        Some(
-            "SET foreign_key_checks = 0;
-             ALTER TABLE note DROP FOREIGN KEY note_ibfk_1;
-             ALTER TABLE note DROP INDEX uuid, ADD UNIQUE KEY (uuid, note_id);
-             ALTER TABLE note PARTITION BY RANGE (note_id)
+        partitioned!(
+            "RANGE (note_id)
                (PARTITION p0 VALUES LESS THAN (3), PARTITION p1 VALUES LESS THAN (100));
              INSERT INTO note (uuid, text) VALUES ('q-1', 'parted');
-             ALTER TABLE note DROP PARTITION p0",
+             ALTER TABLE note DROP PARTITION p0"
         )
     }),
 ];

@@ -194,7 +194,7 @@ impl Ends {
         let running = self.running.as_ref().unwrap();
         let mut reasons = Vec::new();
         for state in [State::Parked, State::Quarantined] {
-            for waiting in running.applier.list(state, 1000).await.unwrap() {
+            for waiting in running.applier.list(state, None, 1000).await.unwrap() {
                 reasons.push(format!("{}: {}", waiting.table, waiting.reason));
             }
         }

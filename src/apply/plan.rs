@@ -328,12 +328,11 @@ impl<'c, 's> Planner<'c, 's> {
                 }
                 Fate::Drop => {}
                 // NULL in a column that is not here is what not having it means.
-                Fate::Unknown if value.is_null() => {}
+                Fate::Unknown | Fate::Computed if value.is_null() => {}
                 Fate::Unknown => {
                     let reason = format!("table {} has no column {name} here: add it", table.name);
                     return Err(Hold::undefined(&table.name, reason));
                 }
-                Fate::Computed if value.is_null() => {}
                 Fate::Computed => {
                     return Err(Hold::quarantine(format!(
                         "column {name} of {} is computed here, and holds a value of its own at its \

@@ -48,6 +48,17 @@ pub enum Error {
         /// The limit.
         limit: u64,
     },
+    /// Somebody removed or replaced the store while it was open: what is written there is lost when
+    /// the process ends.
+    #[error(
+        "the store in {} was removed or replaced while headwater ran: put it back, or, if it is gone, \
+         join again with an empty data_dir",
+        folder.display()
+    )]
+    Removed {
+        /// The data folder.
+        folder: PathBuf,
+    },
     /// Another program has the store's file open for writing.
     #[error(
         "another program keeps the store's file locked: close whatever has it open, such as the \
@@ -226,6 +237,7 @@ impl Error {
             | Error::Foreign { .. }
             | Error::Missing { .. }
             | Error::Folder { .. }
+            | Error::Removed { .. }
             | Error::Failed(_)
             | Error::Damaged(_)
             | Error::Closed => Next::Stop,
@@ -234,7 +246,7 @@ impl Error {
 
     /// Whether the store must not be used again by this process.
     pub(super) fn poisons(&self) -> bool {
-        matches!(self, Error::Failed(_) | Error::Damaged(_))
+        matches!(self, Error::Removed { .. } | Error::Failed(_) | Error::Damaged(_))
     }
 
     pub(super) fn folder(path: &std::path::Path, reason: std::io::Error) -> Error {

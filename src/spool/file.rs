@@ -139,6 +139,13 @@ DROP TABLE identity;
 DROP TABLE identity_pending;
 ";
 
+/// Which file the store is, whatever its name leads to later; `None` if there is none.
+pub(super) fn number(folder: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = std::fs::metadata(path(folder)).ok()?;
+    Some((found.dev(), found.ino()))
+}
+
 /// Where the store of a data folder is.
 pub(super) fn path(folder: &Path) -> PathBuf {
     folder.join("headwater.db")

@@ -41,6 +41,8 @@ pub(super) type Failure = Arc<OnceLock<Error>>;
 pub(super) struct Store {
     connection: Connection,
     folder: PathBuf,
+    /// What its name led to when it was opened.
+    file: Option<(u64, u64)>,
     clock: SharedClock,
     elapsed: Elapsed,
     limits: Limits,
@@ -81,6 +83,7 @@ impl Store {
         let mut store = Store {
             connection,
             folder: folder.to_path_buf(),
+            file: file::number(folder),
             clock,
             elapsed: Elapsed::default(),
             limits,
@@ -155,6 +158,9 @@ impl Store {
         durable: Durable,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
+        if file::number(&self.folder) != self.file {
+            return Err(Error::Removed { folder: self.folder.clone() });
+        }
         if durable == Durable::Soon {
             self.connection.pragma_update(None, "synchronous", "NORMAL")?;
         }

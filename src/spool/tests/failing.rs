@@ -44,6 +44,22 @@ async fn a_full_disk_changes_nothing_and_is_got_over_once_there_is_space() {
     spool.close().await.unwrap();
 }
 
+#[tokio::test]
+async fn a_store_that_is_taken_away_ends_its_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    spool.append(captured(vec![whole(1, 1)])).await.unwrap();
+    let file = folder.path().join("headwater.db");
+    std::fs::rename(&file, folder.path().join("away")).unwrap();
+    for number in 0..2 {
+        let error = spool.append(captured(vec![whole(2, 2)])).await.unwrap_err();
+        assert!(error.to_string().contains("removed or replaced"), "{number}: {error}");
+        assert_eq!(error.next(), Next::Stop);
+        // Not by another in its place either.
+        std::fs::write(&file, b"").unwrap();
+    }
+}
+
 /// The system refuses writes beyond a file size limit, which SQLite reports as it would a failing
 /// disk.
 #[test]

@@ -94,7 +94,8 @@ fn pieces<'p, 't>(tables: &'p [&'t BoundTable]) -> impl Iterator<Item = &'p [&'t
     })
 }
 
-/// No rows of several tables: what their columns are is all that is asked.
+/// No rows of several tables: what their columns are is all that is asked. For update, so that the
+/// tables are held the way they will be written: an `ALTER` that waits would be between the two.
 fn look(tables: &[&BoundTable]) -> String {
     let mut sql = "SELECT * FROM ".to_owned();
     for (number, table) in tables.iter().enumerate() {
@@ -102,7 +103,7 @@ fn look(tables: &[&BoundTable]) -> String {
         // Writing into a String cannot fail.
         let _written = write!(sql, "{comma}{} AS t{number}", quoted(&table.name));
     }
-    sql.push_str(" LIMIT 0");
+    sql.push_str(" LIMIT 0 FOR UPDATE");
     sql
 }
 

@@ -1,8 +1,10 @@
 //! From changes in commit order to a run: one net effect per row, in an order that can be written
 //! by set. No I/O: what cannot be decided without the database is left to the run's execution.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 use super::admit::{Admitted, admit, check_identity, check_value};
 use super::error::Hold;
@@ -33,6 +35,11 @@ pub(super) struct RowName<'c, 's> {
     pub(super) table: &'c str,
     pub(super) identity: &'c Identity<'s>,
 }
+
+/// What is kept by row. Names are looked up dozens of times for each row.
+pub(super) type ByRow<'c, 's, V> = HashMap<RowName<'c, 's>, V, RandomState>;
+/// Some rows.
+pub(super) type RowSet<'c, 's> = HashSet<RowName<'c, 's>, RandomState>;
 
 /// What becomes of a row in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +111,7 @@ pub(super) fn plan<'c, 's>(
         map,
         incoming,
         rows: Vec::new(),
-        by_name: HashMap::new(),
+        by_name: ByRow::default(),
         shapes: HashMap::new(),
         aside: Vec::new(),
         cascades: false,
@@ -130,7 +137,7 @@ struct Planner<'c, 's> {
     map: &'c BoundMap,
     incoming: Direction,
     rows: Vec<Row<'c, 's>>,
-    by_name: HashMap<RowName<'c, 's>, Taken>,
+    by_name: ByRow<'c, 's, Taken>,
     shapes: HashMap<*const Shape, Arc<[Fate]>>,
     aside: Vec<(usize, Hold)>,
     /// A row goes in this run whose delete makes the server write others. It runs last, so nothing

@@ -4,11 +4,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use foldhash::fast::RandomState;
 use mysql_async::{Row as Returned, Value as Param};
 
 use super::cell;
 use super::error::Failure;
-use super::plan::RowName;
+use super::plan::{ByRow, RowName};
 use super::session::Session;
 use super::statement;
 use crate::change::Identity;
@@ -48,7 +49,7 @@ pub(super) fn address_columns(table: &BoundTable) -> Vec<usize> {
 /// The rows located in this transaction. Bounded by the chunk of changes that mention them.
 #[derive(Debug, Default)]
 pub(super) struct Known<'c, 's> {
-    slots: HashMap<RowName<'c, 's>, Slot>,
+    slots: ByRow<'c, 's, Slot>,
 }
 
 /// Rows still to be located, by table.
@@ -61,7 +62,7 @@ pub(super) struct Needs<'c, 's> {
 struct TableNeeds<'c, 's> {
     table: &'c BoundTable,
     write: bool,
-    names: HashSet<&'c Identity<'s>>,
+    names: HashSet<&'c Identity<'s>, RandomState>,
 }
 
 impl<'c, 's> Known<'c, 's> {
@@ -117,7 +118,7 @@ impl<'c, 's> Known<'c, 's> {
             let entry = needs.tables.entry(&table.name).or_insert_with(|| TableNeeds {
                 table,
                 write: false,
-                names: HashSet::new(),
+                names: HashSet::default(),
             });
             entry.write |= write;
             if !entry.names.insert(identity) {

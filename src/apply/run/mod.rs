@@ -6,14 +6,14 @@ mod delete;
 mod insert;
 mod update;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use mysql_async::Value as Param;
 
 use super::cell::Cell;
 use super::error::{Failure, Hold, State};
 use super::held::{self, Chain};
-use super::plan::{Net, Plan, Row, RowName, row_hash};
+use super::plan::{Net, Plan, Row, RowName, RowSet, row_hash};
 use super::resolve::{Known, Needs, Slot};
 use super::session::Session;
 use super::state::Names;
@@ -58,11 +58,11 @@ pub(super) async fn execute<'c, 's>(
         session,
         map,
         known,
-        pending: HashSet::new(),
-        referred_to: HashSet::new(),
+        pending: RowSet::default(),
+        referred_to: RowSet::default(),
         fixups: Vec::new(),
         stand_ins: HashMap::new(),
-        moot: HashSet::new(),
+        moot: RowSet::default(),
         outcome: Outcome { holds: plan.aside, written: Vec::new(), dissolved: Vec::new() },
     };
     let rows = writer.without_blocked(plan.rows, waiting.blocked);
@@ -94,14 +94,14 @@ struct Writer<'r, 'c, 's> {
     map: &'c BoundMap,
     known: &'r mut Known<'c, 's>,
     /// Rows that this run inserts and has not inserted yet.
-    pending: HashSet<RowName<'c, 's>>,
+    pending: RowSet<'c, 's>,
     /// Rows that some row of this run refers to.
-    referred_to: HashSet<RowName<'c, 's>>,
+    referred_to: RowSet<'c, 's>,
     fixups: Vec<Fixup<'c, 's>>,
     /// For each table, some row that a NOT NULL reference may point at for a moment.
     stand_ins: HashMap<&'c str, Param>,
     /// Rows to be deleted whose earlier changes wait.
-    moot: HashSet<RowName<'c, 's>>,
+    moot: RowSet<'c, 's>,
     outcome: Outcome<'c, 's>,
 }
 
@@ -181,7 +181,7 @@ impl<'c, 's> Writer<'_, 'c, 's> {
         if !waiting.any {
             return Ok(());
         }
-        let own: HashSet<RowName<'_, '_>> = rows.iter().map(Row::name).collect();
+        let own: RowSet<'_, '_> = rows.iter().map(Row::name).collect();
         let mut folded = self.known.folded();
         folded.retain(|name| !own.contains(name));
         if folded.is_empty() {

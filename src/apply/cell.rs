@@ -72,6 +72,16 @@ pub(super) struct Cell {
 impl Cell {
     /// A value as its column takes it.
     pub(super) fn new(column: usize, bound: &BoundColumn, param: Param) -> Cell {
+        // A number that can be either is the one that is usual.
+        let param = match (usual(bound), param) {
+            (Form::Int, Param::UInt(number)) => {
+                i64::try_from(number).map_or(Param::UInt(number), Param::Int)
+            }
+            (Form::UInt, Param::Int(number)) => {
+                u64::try_from(number).map_or(Param::Int(number), Param::UInt)
+            }
+            (_, param) => param,
+        };
         Cell { column, form: Form::of(bound, &param), param }
     }
 

@@ -97,7 +97,15 @@ fn pieces<'p, 't>(tables: &'p [&'t BoundTable]) -> impl Iterator<Item = &'p [&'t
 /// No rows of several tables: what their columns are is all that is asked. For update, so that the
 /// tables are held the way they will be written: an `ALTER` that waits would be between the two.
 fn look(tables: &[&BoundTable]) -> String {
-    let mut sql = "SELECT * FROM ".to_owned();
+    let mut sql = "SELECT ".to_owned();
+    // By name, because `*` passes over invisible ones.
+    for (number, table) in tables.iter().enumerate() {
+        for (place, column) in table.columns.iter().enumerate() {
+            let comma = if number + place > 0 { ", " } else { "" };
+            let _written = write!(sql, "{comma}t{number}.{}", quoted(&column.name));
+        }
+    }
+    sql.push_str(" FROM ");
     for (number, table) in tables.iter().enumerate() {
         let comma = if number > 0 { ", " } else { "" };
         // Writing into a String cannot fail.

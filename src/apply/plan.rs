@@ -66,6 +66,12 @@ impl<'c, 's> Row<'c, 's> {
     pub(super) fn name(&self) -> RowName<'c, 's> {
         RowName { table: &self.table.name, identity: self.identity }
     }
+
+    /// What it was called before.
+    pub(super) fn former(&self) -> Option<RowName<'c, 's>> {
+        let identity = self.previous?;
+        Some(RowName { table: &self.table.name, identity })
+    }
 }
 
 /// The longest start of some changes whose rows can be written in any order that respects their
@@ -173,7 +179,10 @@ impl<'c, 's> Planner<'c, 's> {
             }
         };
         let name = RowName { table: &table.name, identity: &change.identity };
-        let known = self.by_name.get(&name).copied();
+        // Of rows without a key that are equal, each delete takes one.
+        let whole = matches!(table.identity, BoundIdentity::WholeRow);
+        let known =
+            self.by_name.get(&name).copied().filter(|_| !whole || change.kind != Kind::Delete);
         let begun = !self.rows.is_empty() || !self.aside.is_empty();
         if begun && self.must_wait(table, change, known) {
             return false;
@@ -272,9 +281,9 @@ impl<'c, 's> Planner<'c, 's> {
             Kind::Update => Net::Update,
             Kind::Delete => Net::Delete,
         };
-        if net == Net::Delete && table.referenced {
+        if net == Net::Delete {
             self.cascades |= table.delete_reaches;
-            self.some_go = true;
+            self.some_go |= table.referenced;
         }
         if let Some(Taken::Row(at)) = known
             && let Some(row) = self.rows.get_mut(at)
@@ -291,8 +300,9 @@ impl<'c, 's> Planner<'c, 's> {
             }
             return;
         }
-        // Rows without a key can be equal: each is a row of its own.
-        if !matches!(table.identity, BoundIdentity::WholeRow) {
+        // Rows without a key can be equal: each is a row of its own. But one made after such a row was
+        // deleted must not be the one that the delete finds.
+        if net == Net::Delete || !matches!(table.identity, BoundIdentity::WholeRow) {
             let name = RowName { table: &table.name, identity: &change.identity };
             self.by_name.insert(name, Taken::Row(self.rows.len()));
         }

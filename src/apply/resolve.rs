@@ -91,6 +91,22 @@ impl<'c, 's> Known<'c, 's> {
         self.slots.iter().filter(|(_, slot)| folded(slot)).map(|(name, _)| *name).collect()
     }
 
+    /// Takes rows for missing, and what rests on them.
+    pub(super) fn miss(&mut self, map: &'c BoundMap, mut rows: Vec<RowName<'c, 's>>) {
+        while let Some(row) = rows.pop() {
+            self.slots.insert(row, Slot::Missing);
+            let rests = |name: &RowName<'c, 's>| {
+                map.tables
+                    .get(name.table)
+                    .is_some_and(|table| prerequisites(map, table, name.identity).contains(&row))
+            };
+            let found = self.slots.iter().filter(|(_, slot)| !matches!(slot, Slot::Missing));
+            rows.extend(
+                found.map(|(name, _)| *name).filter(|name| rests(name)).collect::<Vec<_>>(),
+            );
+        }
+    }
+
     /// Forgets everything: after a rollback, or after deletes that may have cascaded.
     pub(super) fn clear(&mut self) {
         self.slots.clear();
@@ -252,6 +268,11 @@ impl<'c, 's> Known<'c, 's> {
         returned: Vec<Vec<Param>>,
     ) {
         let parts = table.identity_columns().len();
+        // A UUID or an address is the same in any letters.
+        let spelt = table
+            .identity_columns()
+            .into_iter()
+            .any(|column| table.columns.get(column).is_some_and(cell::is_text));
         let addresses = address_columns(table).len();
         let mut exact: HashMap<Vec<u8>, Option<usize>> = HashMap::new();
         let mut folded: HashMap<Vec<u8>, Option<usize>> = HashMap::new();
@@ -266,7 +287,7 @@ impl<'c, 's> Known<'c, 's> {
                 if is_exact { (&mut exact, bytes) } else { (&mut folded, joined(key, true)) };
             map.entry(bytes).and_modify(|slot| *slot = None).or_insert(Some(number));
             found.push(Located {
-                folded: !is_exact,
+                folded: spelt && !is_exact,
                 address: rest.iter().take(addresses).cloned().collect(),
                 local: if table.local_key.is_some() {
                     rest.get(addresses).cloned().unwrap_or(Param::NULL)

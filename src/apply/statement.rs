@@ -279,7 +279,9 @@ fn compared(table: &BoundTable, index: usize) -> String {
     let Some(bound) = table.columns.get(index) else { return "?".to_owned() };
     match (bound.live.data_type.as_str(), bound.live.precision, bound.live.scale) {
         ("decimal", Some(precision), Some(scale)) => {
-            format!("CAST(? AS DECIMAL({precision},{scale}))")
+            // With all the digits after the point that may be: one that is cut finds another row.
+            let fraction = 65_u32.saturating_sub(precision.saturating_sub(scale)).min(30);
+            format!("CAST(? AS DECIMAL(65,{fraction}))")
         }
         ("json", ..) => "CAST(? AS JSON)".to_owned(),
         _ if cell::is_binary(bound) => "CAST(? AS BINARY)".to_owned(),

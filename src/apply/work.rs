@@ -121,7 +121,7 @@ impl<'w> Work<'w> {
         Ok(())
     }
 
-    /// Which of some rows are here under the name from which a parked change renames them. To write
+    /// Which of some rows are here, or wait, under the name from which a parked change renames them. To write
     /// such a row as a new one would make two of it.
     async fn still_called_otherwise(&mut self, rows: &[u64]) -> Result<HashSet<u64>, Failure> {
         let stored = held::chains(self.session, self.names, self.node, rows).await?;
@@ -138,7 +138,14 @@ impl<'w> Work<'w> {
             }
         }
         known.resolve(self.session, self.map, needs).await?;
-        let here = |name| matches!(known.get(name), Some(Slot::At(_) | Slot::Ambiguous));
+        // Or will be: what makes it under that name waits itself.
+        let hash = |name: &RowName<'_, '_>| row_hash(name.table, name.identity);
+        let hashes: Vec<u64> = former.iter().map(|(_, name)| hash(name)).collect();
+        let waits = held::blocked(self.session, self.names, self.node, &hashes).await?;
+        let here = |name: &RowName<'_, '_>| {
+            matches!(known.get(name), Some(Slot::At(_) | Slot::Ambiguous))
+                || waits.contains_key(&hash(name))
+        };
         Ok(former.iter().filter(|(_, name)| here(name)).map(|(hash, _)| *hash).collect())
     }
 

@@ -221,7 +221,8 @@ fn add_key_column(
     let (schema, target) = (required(row, 3)?, required(row, 4)?);
     // A key into another database can never be one of ours: its name says where it points.
     let target = if schema == database { target } else { format!("{schema}.{target}") };
-    let unknown = ("RESTRICT".to_owned(), "RESTRICT".to_owned());
+    // Which may do anything.
+    let unknown = ("unknown".to_owned(), "unknown".to_owned());
     let (on_delete, on_update) =
         rules.get(&(table.name.to_string(), name.clone())).cloned().unwrap_or(unknown);
     table.foreign_keys.push(ForeignKey {

@@ -206,8 +206,9 @@ async fn contents(
     Ok(stored)
 }
 
-/// Some of the rows that parked changes of a node wait for, and that have not come: one that came
-/// whole and was set aside itself would only come again.
+/// Some of the rows that parked changes of a node wait for, to be asked for at a hello. One that came
+/// whole and was set aside itself would only come again; unless it waits for nothing that can come,
+/// as when a row it refers to had no identity at its source: it may have one now.
 pub(in crate::apply) async fn wanted(
     session: &mut Session,
     names: &Names,
@@ -219,7 +220,7 @@ pub(in crate::apply) async fn wanted(
         "SELECT MIN(awaits_table), MIN(awaits_identity) FROM {held} AS waiting WHERE node = ? AND \
          state = 'parked' AND awaits_identity IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {held} AS \
          come WHERE come.row_hash = waiting.awaits_hash AND come.node = waiting.node AND \
-         come.kind = 'insert') GROUP BY awaits_hash ORDER BY RAND() LIMIT {most}",
+         come.kind = 'insert' AND (come.state = 'quarantined' OR come.awaits_hash IS NOT NULL)) GROUP BY awaits_hash ORDER BY RAND() LIMIT {most}",
         held = names.held
     );
     let rows = session.rows(&sql, vec![Param::from(node.to_string())]).await?;

@@ -2,7 +2,7 @@
 
 use mysql_async::Value as Param;
 
-use super::{Writer, ambiguous};
+use super::{Writer, ambiguous, spelt_otherwise};
 use crate::apply::error::Failure;
 use crate::apply::plan::{Net, Row, row_hash};
 use crate::apply::resolve::{self, Slot};
@@ -14,6 +14,11 @@ impl<'c, 's> Writer<'_, 'c, 's> {
         let mut doomed: Vec<(&'c BoundTable, Vec<Vec<Param>>)> = Vec::new();
         for row in rows.iter().rev().filter(|row| row.net == Net::Delete) {
             let table: &'c BoundTable = row.table;
+            // What is here is another row. Of the one that waits nothing is left to be done.
+            if self.is_misspelt(row) && !self.moot.contains(&row.name()) {
+                self.hold_all(row, spelt_otherwise(&row.name()));
+                continue;
+            }
             let ambiguous_here = matches!(self.known.get(&row.name()), Some(Slot::Ambiguous));
             let address = match table.identity {
                 BoundIdentity::WholeRow => {
@@ -27,18 +32,11 @@ impl<'c, 's> Writer<'_, 'c, 's> {
                         self.hold_all(row, hold);
                         None
                     }
-                    // The row of the other spelling is another one, which this one never joined.
-                    Some(Slot::At(located))
-                        if located.folded && self.moot.contains(&row.name()) =>
-                    {
-                        None
-                    }
                     Some(Slot::At(located)) => Some(located.address.clone()),
                     Some(Slot::Missing) | None => None,
                 },
             };
-            let moot = self.moot.remove(&row.name());
-            if moot && !ambiguous_here {
+            if self.moot.remove(&row.name()) && !ambiguous_here {
                 self.outcome.dissolved.push(row_hash(&table.name, row.identity));
             }
             // A row that is not here is already as deleted as it was to be.

@@ -63,11 +63,11 @@ pub(super) async fn execute<'c, 's>(
         fixups: Vec::new(),
         stand_ins: HashMap::new(),
         moot: RowSet::default(),
+        misspelt: RowSet::default(),
         outcome: Outcome { holds: plan.aside, written: Vec::new(), dissolved: Vec::new() },
     };
     let rows = writer.without_blocked(plan.rows, waiting.blocked);
-    writer.locate(&rows).await?;
-    writer.tell_apart(&rows, &waiting).await?;
+    writer.locate(&rows, &waiting).await?;
     let mut start = 0;
     while let Some(first) = rows.get(start) {
         let rest = rows.get(start..).unwrap_or_default();
@@ -102,6 +102,8 @@ struct Writer<'r, 'c, 's> {
     stand_ins: HashMap<&'c str, Param>,
     /// Rows to be deleted whose earlier changes wait.
     moot: RowSet<'c, 's>,
+    /// Rows of this run that are here under another spelling only.
+    misspelt: RowSet<'c, 's>,
     outcome: Outcome<'c, 's>,
 }
 
@@ -142,7 +144,7 @@ impl<'c, 's> Writer<'_, 'c, 's> {
         free
     }
 
-    async fn locate(&mut self, rows: &[Row<'c, 's>]) -> Result<(), Failure> {
+    async fn locate(&mut self, rows: &[Row<'c, 's>], waiting: &Waiting<'_>) -> Result<(), Failure> {
         let mut needs = Needs::default();
         for row in rows {
             self.known.want(&mut needs, self.map, row.table, row.identity, true);
@@ -163,39 +165,41 @@ impl<'c, 's> Writer<'_, 'c, 's> {
             }
         }
         self.known.resolve(self.session, self.map, needs).await?;
+        self.tell_apart(rows, waiting).await?;
         for row in rows {
             let missing = matches!(self.known.get(&row.name()), Some(Slot::Missing));
-            if row.net == Net::Insert && missing {
+            if row.net == Net::Insert && missing && !self.is_misspelt(row) {
                 self.pending.insert(row.name());
             }
         }
         Ok(())
     }
 
-    /// A row found under another spelling is another row if the one that is spelt so waits.
+    /// A row found under another spelling is nobody's to write; and to what refers to it, it is
+    /// another row if the one that is spelt so waits.
     async fn tell_apart(
         &mut self,
         rows: &[Row<'c, 's>],
         waiting: &Waiting<'_>,
     ) -> Result<(), Failure> {
-        if !waiting.any {
-            return Ok(());
-        }
-        let own: RowSet<'_, '_> = rows.iter().map(Row::name).collect();
         let mut folded = self.known.folded();
-        folded.retain(|name| !own.contains(name));
         if folded.is_empty() {
             return Ok(());
         }
-        let hash = |name: &RowName<'_, '_>| row_hash(name.table, name.identity);
-        let hashes: Vec<u64> = folded.iter().map(hash).collect();
-        let held = held::blocked(self.session, waiting.names, waiting.node, &hashes).await?;
-        for name in folded {
-            let hash = hash(&name);
-            if held.contains_key(&hash) || waiting.blocked.contains_key(&hash) {
-                self.known.put(name, Slot::Missing);
-            }
+        let own: RowSet<'_, '_> =
+            rows.iter().flat_map(|row| [Some(row.name()), row.former()]).flatten().collect();
+        self.misspelt = folded.extract_if(.., |name| own.contains(name)).collect();
+        let mut missing: Vec<RowName<'c, 's>> = self.misspelt.iter().copied().collect();
+        if waiting.any && !folded.is_empty() {
+            let hash = |name: &RowName<'_, '_>| row_hash(name.table, name.identity);
+            let hashes: Vec<u64> = folded.iter().map(hash).collect();
+            let held = held::blocked(self.session, waiting.names, waiting.node, &hashes).await?;
+            let waits = |name: &RowName<'_, '_>| {
+                held.contains_key(&hash(name)) || waiting.blocked.contains_key(&hash(name))
+            };
+            missing.extend(folded.into_iter().filter(waits));
         }
+        self.known.miss(self.map, missing);
         Ok(())
     }
 
@@ -210,17 +214,14 @@ impl<'c, 's> Writer<'_, 'c, 's> {
             if row.net == Net::Delete {
                 continue;
             }
-            if row.previous.is_some() {
+            if self.is_misspelt(row) {
+                self.hold_all(row, spelt_otherwise(&row.name()));
+            } else if row.previous.is_some() {
                 self.rename(row).await?;
             } else if matches!(row.table.identity, BoundIdentity::WholeRow) {
                 inserts.push(row);
             } else {
                 match self.known.get(&row.name()) {
-                    Some(Slot::At(located)) if located.folded && row.net == Net::Insert => {
-                        let hold = spelt_otherwise(&row.name());
-                        self.known.put(row.name(), Slot::Missing);
-                        self.hold_all(row, hold);
-                    }
                     Some(Slot::At(_)) => updates.extend(self.update(row)?),
                     Some(Slot::Missing) if row.net == Net::Insert => inserts.push(row),
                     Some(Slot::Missing) | None => {
@@ -238,6 +239,12 @@ impl<'c, 's> Writer<'_, 'c, 's> {
             self.write_updates(first.table, updates).await?;
         }
         self.insert(inserts).await
+    }
+
+    /// Whether a row, or what it was called, is here under another spelling only.
+    fn is_misspelt(&self, row: &Row<'c, 's>) -> bool {
+        self.misspelt.contains(&row.name())
+            || row.former().is_some_and(|name| self.misspelt.contains(&name))
     }
 
     /// Sets a row aside for a reason that concerns all its changes.

@@ -99,6 +99,11 @@ impl<'a> RowsEvent<'a> {
         }
     }
 
+    /// How many bytes its rows take.
+    pub fn bytes(&self) -> usize {
+        self.images.len()
+    }
+
     /// The same with bytes of its own, to be kept when the event has gone.
     pub fn owned(&self) -> RowsEvent<'static> {
         RowsEvent {

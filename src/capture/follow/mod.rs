@@ -1,13 +1,13 @@
 //! Follows the log event by event: what belongs to one transaction is gathered, rows of mapped
 //! tables become changes, and whatever cannot be carried exactly is refused by name.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
 use self::refuse::{READ_AGAIN, cannot_read, given_up, refused};
-use self::replaced::Gone;
+use self::replaced::Kept;
 use self::unlogged::Unchecked;
 use self::xa::Prepared;
 use super::Error;
@@ -148,8 +148,8 @@ struct Transaction {
     origin: Option<NodeId>,
     /// The mapped tables that it changed, in order.
     tables: Vec<Name>,
-    /// Rows deleted that the same statement may put back in their place, in order.
-    gone: Vec<Gone>,
+    /// Rows of the open statement, in order, while it is open what of them comes back.
+    kept: VecDeque<Kept>,
 }
 
 impl Transaction {
@@ -256,7 +256,7 @@ impl Follower {
 
     async fn event(&mut self, event: &Event<'_>, start: &Spot) -> Result<(), Error> {
         if !matches!(event.body, Body::TableMap(_) | Body::Rows(_) | Body::Heartbeat) {
-            self.settle_gone().await?;
+            self.settle_kept().await?;
         }
         match &event.body {
             Body::FormatDescription { .. } => {

@@ -1,105 +1,166 @@
-//! Rows that a statement deletes and puts back in their place, as `REPLACE` does.
+//! Rows that a statement deletes and puts back, as `REPLACE` does.
 //!
 //! A server that cascades in its storage engine does so at the delete, and so does the target when
 //! it applies it. `MySQL` from 9.6 cascades by itself, logs what it does, and does nothing where
 //! the key comes back: the rows that refer to it stay. To the target that is an update.
+//!
+//! So from the first row that such a statement deletes on, its rows wait, in their order, until it
+//! is known what comes back: to the statement's end, or as far back as may be kept.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Follower;
 use crate::capture::Error;
-use crate::capture::decode::{Row, RowKind, RowsEvent};
+use crate::capture::decode::{RawColumn, Row, RowKind, RowsEvent};
 use crate::capture::place::Spot;
 use crate::capture::plan::TablePlan;
+use crate::schema_map::BoundIdentity;
 
-/// Events of deleted rows that are kept while it is open what becomes of them. `REPLACE` deletes as
-/// many rows for a new one as the table has unique keys, one after the other; an event is some
-/// 8 KiB, or one row.
-const GONE_MAX: usize = 8;
+/// Events kept at most; the one that came last always is. One is some 8 KiB, or one row.
+const EVENTS_MAX: usize = 64;
+/// Bytes of rows kept at most.
+const BYTES_MAX: usize = 1 << 20;
 
-/// One event's deleted rows.
-pub(super) struct Gone {
+/// The rows of one event, while it is open what becomes of them.
+pub(super) struct Kept {
     plan: Arc<TablePlan>,
     event: RowsEvent<'static>,
     start: Spot,
+    /// Of deleted rows: those that came back, by their number.
+    back: HashSet<usize>,
+    /// Of inserted rows: what those were that are back, by their number.
+    before: HashMap<usize, Vec<Column>>,
+}
+
+/// One column of a row that is kept.
+enum Column {
+    Absent,
+    Null,
+    Bytes(Vec<u8>),
+}
+
+impl Column {
+    fn of(raw: &RawColumn<'_>) -> Column {
+        match raw {
+            RawColumn::Absent => Column::Absent,
+            RawColumn::Null => Column::Null,
+            RawColumn::Bytes(bytes) => Column::Bytes(bytes.to_vec()),
+        }
+    }
+
+    fn raw(&self) -> RawColumn<'_> {
+        match self {
+            Column::Absent => RawColumn::Absent,
+            Column::Null => RawColumn::Null,
+            Column::Bytes(bytes) => RawColumn::Bytes(bytes),
+        }
+    }
 }
 
 impl Follower {
-    /// Rows of a mapped table; those deleted wait for what the statement does next.
+    /// Rows of a mapped table, at once or when it is known what comes back.
     pub(super) async fn mapped_rows(
         &mut self,
         plan: Arc<TablePlan>,
         event: &RowsEvent<'_>,
         start: &Spot,
     ) -> Result<(), Error> {
-        let of_table = |gone: &Gone| gone.plan.bound.name == plan.bound.name;
-        let is_awaited =
-            self.transaction.as_ref().is_some_and(|open| open.gone.iter().any(of_table));
-        if is_awaited && event.kind == RowKind::Insert {
-            return self.put_back(&plan, event, start).await;
-        }
         let may_come_back = event.kind == RowKind::Delete
             && event.cascades_logged
             && !event.statement_end
-            && !plan.bound.primary_key.is_empty();
-        let Some(open) = self.transaction.as_mut().filter(|_| may_come_back) else {
-            if is_awaited {
-                self.settle_gone().await?;
-            }
+            && !keys(&plan).is_empty();
+        let waits = self.transaction.as_ref().is_some_and(|open| !open.kept.is_empty());
+        if !waits && !may_come_back {
             return self.each_row(&plan, event, start).await;
+        }
+        let mut new = Kept {
+            plan,
+            event: event.owned(),
+            start: start.clone(),
+            back: HashSet::new(),
+            before: HashMap::new(),
         };
-        open.gone.push(Gone { plan, event: event.owned(), start: start.clone() });
-        if open.gone.len() > GONE_MAX {
-            let oldest = open.gone.remove(0);
-            self.each_row(&oldest.plan, &oldest.event, &oldest.start).await?;
+        if event.kind == RowKind::Insert {
+            self.find_back(&mut new)?;
+        }
+        if let Some(open) = &mut self.transaction {
+            open.kept.push_back(new);
+        }
+        while self.keeps_too_much() {
+            self.settle_first().await?;
         }
         Ok(())
     }
 
-    /// The statement is over: what it deleted has gone.
-    pub(super) async fn settle_gone(&mut self) -> Result<(), Error> {
-        for gone in self.take_gone() {
-            self.each_row(&gone.plan, &gone.event, &gone.start).await?;
+    /// The statement is over: nothing comes back any more.
+    pub(super) async fn settle_kept(&mut self) -> Result<(), Error> {
+        while self.transaction.as_ref().is_some_and(|open| !open.kept.is_empty()) {
+            self.settle_first().await?;
         }
         Ok(())
     }
 
-    fn take_gone(&mut self) -> Vec<Gone> {
-        self.transaction.as_mut().map(|open| std::mem::take(&mut open.gone)).unwrap_or_default()
+    fn keeps_too_much(&self) -> bool {
+        let Some(open) = &self.transaction else { return false };
+        let bytes = || open.kept.iter().map(|kept| kept.event.bytes()).sum::<usize>();
+        open.kept.len() > EVENTS_MAX || (open.kept.len() > 1 && bytes() > BYTES_MAX)
     }
 
-    /// Rows inserted after others of the same table were deleted: those with the key of one of them
-    /// are updates of it.
-    async fn put_back(
-        &mut self,
-        plan: &Arc<TablePlan>,
-        event: &RowsEvent<'_>,
-        start: &Spot,
-    ) -> Result<(), Error> {
-        let gone = self.take_gone();
-        let key = &plan.bound.primary_key;
-        let mut inserted = self.all(plan, event, start)?;
-        for gone in &gone {
-            self.decisions.forget(&gone.plan.bound.name);
-            for row in self.all(&gone.plan, &gone.event, &gone.start)? {
-                let same = |new: &&mut Row<'_>| {
-                    new.before.is_empty()
-                        && key
-                            .iter()
-                            .all(|column| new.after.get(*column) == row.before.get(*column))
-                };
-                let back = Arc::ptr_eq(&gone.plan, plan).then(|| inserted.iter_mut().find(same));
-                match back.flatten() {
-                    Some(new) => new.before = row.before,
-                    // What else was in the way of the new rows goes before they come.
-                    None => self.one_row(&gone.plan, RowKind::Delete, &row, &gone.start).await?,
-                }
+    /// Marks the rows of the kept deletes that some inserted rows are, by their primary key or by
+    /// their identity: whatever the server did to rows that refer to them is in the log.
+    fn find_back(&mut self, new: &mut Kept) -> Result<(), Error> {
+        let Some(mut open) = self.transaction.take() else { return Ok(()) };
+        let mut found = Ok(());
+        for kept in open.kept.iter_mut().filter(|kept| kept.event.kind == RowKind::Delete) {
+            if found.is_ok() && Arc::ptr_eq(&kept.plan, &new.plan) {
+                found = self.pair(kept, new);
             }
+        }
+        self.transaction = Some(open);
+        found
+    }
+
+    fn pair(&self, deleted: &mut Kept, inserted: &mut Kept) -> Result<(), Error> {
+        let Kept { plan, event, start, before, .. } = inserted;
+        let keys = keys(plan);
+        let same = |new: &Row<'_>, old: &Row<'_>| {
+            keys.iter().any(|key| {
+                key.iter().all(|column| new.after.get(*column) == old.before.get(*column))
+            })
+        };
+        let gone = self.all(plan, &deleted.event, &deleted.start)?;
+        for (number, new) in self.all(plan, event, start)?.iter().enumerate() {
+            if before.contains_key(&number) {
+                continue;
+            }
+            let mut old = gone.iter().enumerate().filter(|(old, _)| !deleted.back.contains(old));
+            if let Some((old, row)) = old.find(|(_, old)| same(new, old)) {
+                before.insert(number, row.before.iter().map(Column::of).collect());
+                deleted.back.insert(old);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the rows that have waited longest.
+    async fn settle_first(&mut self) -> Result<(), Error> {
+        let first = self.transaction.as_mut().and_then(|open| open.kept.pop_front());
+        let Some(Kept { plan, event, start, back, before }) = first else { return Ok(()) };
+        if back.is_empty() && before.is_empty() {
+            return self.each_row(&plan, &event, &start).await;
         }
         self.decisions.forget(&plan.bound.name);
-        for row in inserted {
-            let kind = if row.before.is_empty() { RowKind::Insert } else { RowKind::Update };
-            self.one_row(plan, kind, &row, start).await?;
+        for (number, mut row) in self.all(&plan, &event, &start)?.into_iter().enumerate() {
+            if back.contains(&number) {
+                continue;
+            }
+            let mut kind = event.kind;
+            if let Some(before) = before.get(&number) {
+                row.before = before.iter().map(Column::raw).collect();
+                kind = RowKind::Update;
+            }
+            self.one_row(&plan, kind, &row, &start).await?;
         }
         Ok(())
     }
@@ -118,4 +179,17 @@ impl Follower {
         }
         Ok(rows)
     }
+}
+
+/// What makes two rows of a table the same row; nothing where nothing does.
+fn keys(plan: &TablePlan) -> Vec<&[usize]> {
+    let mut keys: Vec<&[usize]> = Vec::new();
+    if !plan.bound.primary_key.is_empty() {
+        keys.push(&plan.bound.primary_key);
+    }
+    if !matches!(plan.bound.identity, BoundIdentity::WholeRow) && !plan.identity_columns.is_empty()
+    {
+        keys.push(&plan.identity_columns);
+    }
+    keys
 }

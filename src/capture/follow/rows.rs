@@ -40,6 +40,10 @@ impl Follower {
         let ours = *schema == **database
             || (self.settings.ignores_case && schema.to_lowercase() == database.to_lowercase());
         let found = if ours {
+            // Whose definition is in doubt may be bound anew, and others with it.
+            if self.definitions.doubt_of(event.table) != Doubt::None {
+                self.settle_kept().await?;
+            }
             let concerns = self.definitions.concern(event.table);
             let readable = concerns && self.define(event, start).await?;
             if concerns && !readable {
@@ -91,7 +95,7 @@ impl Follower {
 
     pub(super) async fn rows(&mut self, event: &RowsEvent<'_>, start: &Spot) -> Result<(), Error> {
         self.rows_of_any(event, start).await?;
-        if event.statement_end { self.settle_gone().await } else { Ok(()) }
+        if event.statement_end { self.settle_kept().await } else { Ok(()) }
     }
 
     async fn rows_of_any(&mut self, event: &RowsEvent<'_>, start: &Spot) -> Result<(), Error> {

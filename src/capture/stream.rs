@@ -203,6 +203,25 @@ impl Reading {
     }
 }
 
+/// What servers say of a log that they cannot read themselves.
+const DAMAGE: [&str; 7] = [
+    "binlog truncated in the middle",
+    "exceeded max_allowed_packet",
+    "Could not find format_description_event",
+    "Could not read",
+    "Found invalid event",
+    "GTID list event",
+    "corrupt",
+];
+
+/// What servers say of GTIDs that are on at one end only.
+const GTID_MODE: [&str; 4] = [
+    "Cannot replicate anonymous",
+    "Cannot replicate GTID-transaction",
+    "GTID_MODE",
+    "Found old binary log without GTIDs",
+];
+
 /// Tells what went wrong by the server's words: the dump's errors all have one number.
 fn sorted(error: &mysql_async::Error, position: &Position, silence_max: Duration) -> Error {
     if is_silence(error) {
@@ -230,18 +249,16 @@ fn sorted(error: &mysql_async::Error, position: &Position, silence_max: Duration
         1236 if has("bogus data in log event") || has("event read from binlog did not pass") => {
             Resume::NotAnEvent { position, server: text.to_owned() }.into()
         }
-        1236 if has("binlog truncated in the middle") || has("exceeded max_allowed_packet") => {
+        1236 if DAMAGE.iter().any(|words| has(words)) => {
             Error::Unreadable { server: text.to_owned() }
         }
-        1236 if has("Cannot replicate anonymous") || has("Cannot replicate GTID-transaction") => {
+        1236 if GTID_MODE.iter().any(|words| has(words)) => {
             Resume::GtidMode { position, server: text.to_owned() }.into()
         }
         1236 | 4052 if has("same server_uuid/server_id") || has("same server id") => {
             Error::SameServerId { server: text.to_owned() }
         }
         4052 => Error::SameServerId { server: text.to_owned() },
-        // Whatever else the server says of its log stays so until somebody looks at it.
-        1236 => Error::Unreadable { server: text.to_owned() },
         1044 | 1045 | 1142 | 1227 => Error::Privilege { server: text.to_owned() },
         _ => Error::Lost { reason: error.to_string() },
     }

@@ -5,6 +5,8 @@ use super::{CertificateFacts, Check, Facts, Owner};
 use crate::clock::Timestamp;
 
 const NAME: &str = "certificate";
+/// What a parent cannot begin without.
+const PARENTS: &str = "parent's certificate";
 const DAY_SECONDS: u64 = 86_400;
 /// A child renews its certificate years before it ends, if it reaches its parent.
 const DAYS_MIN: u64 = 30;
@@ -44,12 +46,14 @@ fn join_again(facts: &Facts) -> String {
 }
 
 fn unusable(facts: &Facts, owner: Owner, problem: &str) -> Check {
-    let (meaning, mend) = match owner {
-        Owner::Child => (WAITS, join_again(facts)),
-        Owner::Server => ("Without it no child is let in.", AS_IT_SAYS.to_owned()),
-        Owner::Authority => ("Without it no child is let in, old or new.", AS_IT_SAYS.to_owned()),
+    let (name, meaning, mend) = match owner {
+        Owner::Child => (NAME, WAITS, join_again(facts)),
+        Owner::Server => (PARENTS, "Without it no child is let in.", AS_IT_SAYS.to_owned()),
+        Owner::Authority => {
+            (PARENTS, "Without it no child is let in, old or new.", AS_IT_SAYS.to_owned())
+        }
     };
-    Check::not_good(NAME, Bad, problem, meaning, mend)
+    Check::not_good(name, Bad, problem, meaning, mend)
 }
 
 const AS_IT_SAYS: &str = "as the message says";

@@ -203,15 +203,13 @@ impl Reading {
     }
 }
 
-/// What servers say of a log that they cannot read themselves.
-const DAMAGE: [&str; 7] = [
-    "binlog truncated in the middle",
-    "exceeded max_allowed_packet",
-    "Could not find format_description_event",
-    "Could not read",
-    "Found invalid event",
-    "GTID list event",
-    "corrupt",
+/// What servers say that is not of the log's bytes, and may be otherwise a moment later.
+const PASSING: [&str; 5] = [
+    "memory allocation failed",
+    "Could not open log file",
+    "Binary log is not open",
+    "Misconfigured master",
+    "can not handle replication events with the checksum",
 ];
 
 /// What servers say of GTIDs that are on at one end only.
@@ -249,9 +247,7 @@ fn sorted(error: &mysql_async::Error, position: &Position, silence_max: Duration
         1236 if has("bogus data in log event") || has("event read from binlog did not pass") => {
             Resume::NotAnEvent { position, server: text.to_owned() }.into()
         }
-        1236 if DAMAGE.iter().any(|words| has(words)) => {
-            Error::Unreadable { server: text.to_owned() }
-        }
+        1236 if PASSING.iter().any(|words| has(words)) => Error::Lost { reason: error.to_string() },
         1236 if GTID_MODE.iter().any(|words| has(words)) => {
             Resume::GtidMode { position, server: text.to_owned() }.into()
         }
@@ -259,6 +255,8 @@ fn sorted(error: &mysql_async::Error, position: &Position, silence_max: Duration
             Error::SameServerId { server: text.to_owned() }
         }
         4052 => Error::SameServerId { server: text.to_owned() },
+        // Whatever else the server says of its log stays so until somebody looks at it.
+        1236 => Error::Unreadable { server: text.to_owned() },
         1044 | 1045 | 1142 | 1227 => Error::Privilege { server: text.to_owned() },
         _ => Error::Lost { reason: error.to_string() },
     }

@@ -307,6 +307,10 @@ fn link_error(data_dir: &Path) -> Option<String> {
 impl CertificateFacts {
     /// Those that lie in `data_dir`.
     fn read(data_dir: &Path) -> Vec<CertificateFacts> {
+        // What is wrong with the folder itself, another check says.
+        if !data_dir.is_dir() {
+            return Vec::new();
+        }
         let files = [
             (Owner::Child, child_file(data_dir), REJOIN),
             (Owner::Server, server_file(data_dir), SERVER_REMEDY),

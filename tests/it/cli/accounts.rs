@@ -135,7 +135,8 @@ async fn the_grants_are_enough_and_the_doctor_misses_each_that_is_taken(flavor: 
     let (_, account) = granted(&server, &desk, "child", CHILD).await;
     let mut options = capture_options(&server, "open_mrs", openmrs_map());
     options.database = account;
-    let capturing = Capturing::start(options, &TempDir::new().unwrap()).await;
+    let folder = TempDir::new().unwrap();
+    let capturing = Capturing::start(options, &folder).await;
 
     // Apply, with nothing but a parent's: headwater's own schema and tables, and rows.
     let (_, account) = granted(&server, &desk, "parent", PARENT).await;

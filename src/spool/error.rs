@@ -48,10 +48,10 @@ pub enum Error {
         /// The limit.
         limit: u64,
     },
-    /// Somebody removed or replaced the store while it was open: what is written there is lost when
-    /// the process ends.
+    /// Somebody removed the store while it was open: what is written to it is lost when the process
+    /// ends.
     #[error(
-        "the store in {} was removed or replaced while headwater ran: put it back, or, if it is gone, \
+        "the store in {} was removed while headwater ran: put it back, or, if it is gone, \
          join again with an empty data_dir",
         folder.display()
     )]

@@ -139,11 +139,9 @@ DROP TABLE identity;
 DROP TABLE identity_pending;
 ";
 
-/// Which file the store is, whatever its name leads to later; `None` if there is none.
-pub(super) fn number(folder: &Path) -> Option<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt as _;
-    let found = std::fs::metadata(path(folder)).ok()?;
-    Some((found.dev(), found.ino()))
+/// Whether the store of a data folder has gone. What cannot be told is no reason to stop.
+pub(super) fn is_gone(folder: &Path) -> bool {
+    std::fs::metadata(path(folder)).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
 /// Where the store of a data folder is.

@@ -41,8 +41,6 @@ pub(super) type Failure = Arc<OnceLock<Error>>;
 pub(super) struct Store {
     connection: Connection,
     folder: PathBuf,
-    /// What its name led to when it was opened.
-    file: Option<(u64, u64)>,
     clock: SharedClock,
     elapsed: Elapsed,
     limits: Limits,
@@ -83,7 +81,6 @@ impl Store {
         let mut store = Store {
             connection,
             folder: folder.to_path_buf(),
-            file: file::number(folder),
             clock,
             elapsed: Elapsed::default(),
             limits,
@@ -158,7 +155,7 @@ impl Store {
         durable: Durable,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        if file::number(&self.folder) != self.file {
+        if file::is_gone(&self.folder) {
             return Err(Error::Removed { folder: self.folder.clone() });
         }
         if durable == Durable::Soon {

@@ -449,6 +449,8 @@ impl Store {
             self.connection.prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?;
         let copied = statement.query_row([], |row| unsigned(row, 2))?;
         tracing::trace!(pages = copied, "copied the write-ahead log into the store's file");
-        Ok(())
+        // One that began meanwhile stays in the log and keeps it from being begun anew; one that
+        // begins from now on finds all of it in the file.
+        self.readers.rest()
     }
 }

@@ -214,7 +214,7 @@ fn sort(code: u16, message: &str) -> Failure {
         1034 | 1035 | 1194 | 1195 | 1712 | 1812 | 1814 | 1932 => {
             stop("the target's table is damaged: repair it, or restore the target from a backup")
         }
-        1153 | 1301 => stop("raise max_allowed_packet on the target"),
+        1153 => stop("raise max_allowed_packet on the target"),
         1665 => stop("set binlog_format=ROW on the target"),
         3098 => stop("the target replicates in a group: give the table a primary key"),
         // A definer, a function or a view that is gone.

@@ -235,16 +235,18 @@ impl Session {
     }
 
     /// A packet above the server's limit would end the connection, and the retry after it, for
-    /// ever.
+    /// ever. Statements for several rows stay far below it.
     fn fits(&self, params: &[Param]) -> Result<(), Failure> {
         let bytes: usize = params.iter().map(super::cell::param_bytes).sum();
-        if bytes.saturating_add(1024) <= self.packet_bytes_max {
+        // Beside its value a parameter has two bytes for its type, and a bit.
+        if bytes.saturating_add(1024 + 3 * params.len()) <= self.packet_bytes_max {
             return Ok(());
         }
-        Err(Failure::Whole(Error::Stop(format!(
-            "a row of {bytes} bytes is larger than the target's max_allowed_packet ({}): raise it",
+        Err(Failure::Row(format!(
+            "a row of {bytes} bytes is larger than the target's max_allowed_packet ({}): raise \
+             it, then retry",
             self.packet_bytes_max
-        ))))
+        )))
     }
 }
 

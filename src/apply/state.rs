@@ -11,7 +11,7 @@ use crate::database::name::{quoted, table_of};
 use crate::transport::Watermark;
 
 /// The version of the tables below.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// The names of the state's tables, quoted.
 #[derive(Debug, Clone)]
@@ -19,6 +19,7 @@ pub(super) struct Names {
     schema: String,
     pub(super) watermark: String,
     pub(super) held: String,
+    pub(super) part: String,
     pub(super) touched: String,
     version: String,
 }
@@ -29,6 +30,7 @@ impl Names {
         Names {
             watermark: table("watermark"),
             held: table("held"),
+            part: table("held_part"),
             touched: table("touched"),
             version: table("version"),
             schema: quoted(schema),
@@ -55,11 +57,7 @@ pub(super) async fn prepare(session: &mut Session, names: &Names) -> Result<(), 
     };
     match found.and_then(|value| from_value_opt::<u32>(value).ok()) {
         Some(VERSION) => return Ok(()),
-        Some(1) => {
-            migrate_from_1(session, names).await?;
-            return migrate_from_2(session, names).await;
-        }
-        Some(2) => return migrate_from_2(session, names).await,
+        Some(number @ 1..VERSION) => return migrate(session, names, number).await,
         Some(number) => {
             return Err(Failure::Whole(Error::Stop(format!(
                 "the tables in schema {} are of version {number}, and this headwater knows \
@@ -74,6 +72,17 @@ pub(super) async fn prepare(session: &mut Session, names: &Names) -> Result<(), 
         session.run(&sql).await?;
     }
     session.run(&format!("INSERT IGNORE INTO {} (number) VALUES ({VERSION})", names.version)).await
+}
+
+async fn migrate(session: &mut Session, names: &Names, number: u32) -> Result<(), Failure> {
+    if number < 2 {
+        migrate_from_1(session, names).await?;
+    }
+    if number < 3 {
+        migrate_from_2(session, names).await?;
+    }
+    session.run(&part_table(names)).await?;
+    session.run(&format!("UPDATE {} SET number = {VERSION}", names.version)).await
 }
 
 /// Adds what a change waits for, by name. What was parked before learns it at its next try.
@@ -101,7 +110,7 @@ async fn migrate_from_2(session: &mut Session, names: &Names) -> Result<(), Fail
     if session.rows(&present, Vec::new()).await?.is_empty() {
         session.run(&format!("ALTER TABLE {held} ADD {BY_NODE}")).await?;
     }
-    session.run(&format!("UPDATE {version} SET number = {VERSION}")).await
+    session.run(&format!("UPDATE {version} SET number = 3")).await
 }
 
 /// Makes the schema unless it is there: an administrator may have made it and granted no more.
@@ -129,13 +138,27 @@ const BATCH: &str =
     "batch BINARY(8) NULL COMMENT 'the first bytes of the checksum of the batch that brought it'";
 const BY_NODE: &str = "KEY node (node, state, sequence)";
 
+const ENDING: &str = "ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
+
+/// What version 4 brought.
+fn part_table(names: &Names) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {} (
+           held BIGINT UNSIGNED NOT NULL COMMENT 'the change, whose own content is empty',
+           number INT UNSIGNED NOT NULL,
+           content LONGBLOB NOT NULL COMMENT 'the next bytes of what is too long for a packet',
+           PRIMARY KEY (held, number)
+         ) {ENDING}",
+        names.part
+    )
+}
+
 fn tables(names: &Names) -> Vec<String> {
-    let ending = "ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
     let Names { watermark, held, touched, version, .. } = names;
     vec![
         format!(
             "CREATE TABLE IF NOT EXISTS {version} (number INT UNSIGNED NOT NULL PRIMARY KEY) \
-             {ending}"
+             {ENDING}"
         ),
         format!(
             "CREATE TABLE IF NOT EXISTS {watermark} (
@@ -144,7 +167,7 @@ fn tables(names: &Names) -> Vec<String> {
                sequence BIGINT UNSIGNED NOT NULL COMMENT 'the last transaction applied',
                applied_at DATETIME(6) NOT NULL COMMENT 'UTC',
                {BATCH}
-             ) {ending}"
+             ) {ENDING}"
         ),
         format!(
             "CREATE TABLE IF NOT EXISTS {held} (
@@ -164,11 +187,12 @@ fn tables(names: &Names) -> Vec<String> {
                held_at DATETIME(6) NOT NULL,
                tried_at DATETIME(6) NOT NULL,
                tries INT UNSIGNED NOT NULL DEFAULT 1,
-               content LONGBLOB NOT NULL COMMENT 'the change, as one segment',
+               content LONGBLOB NOT NULL COMMENT 'the change, as one segment; empty: in parts',
                KEY row_hash (row_hash), KEY awaits_hash (awaits_hash), KEY state (state, tried_at),
                {BY_NODE}
-             ) {ending}"
+             ) {ENDING}"
         ),
+        part_table(names),
         format!(
             "CREATE TABLE IF NOT EXISTS {touched} (
                id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
@@ -176,7 +200,7 @@ fn tables(names: &Names) -> Vec<String> {
                row_table VARCHAR(64) NOT NULL,
                identities LONGTEXT NOT NULL COMMENT 'one a line, + inserted, * updated, - deleted',
                touched_at DATETIME(6) NOT NULL
-             ) {ending}"
+             ) {ENDING}"
         ),
     ]
 }

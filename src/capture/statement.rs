@@ -18,8 +18,8 @@ pub enum Statement {
     RollbackToSavepoint,
     /// `XA START`, `XA END`, `XA COMMIT`, `XA ROLLBACK`.
     Xa,
-    /// Rows of the tables it names changed without being in the log: `TRUNCATE`, partitions and
-    /// tablespaces put in or taken out, `ALTER IGNORE`.
+    /// Rows of the tables it names may have come or gone without being in the log: `TRUNCATE`, tables
+    /// dropped, replaced or renamed, partitions and tablespaces put in or taken out, `ALTER IGNORE`.
     Rowless,
     /// Rows changed, and the log has the statement in their place. What it changed beside the tables
     /// it names is not known: triggers, functions and views do not show.
@@ -48,6 +48,7 @@ fn kind(words: Words<'_>) -> Statement {
         Some(_) | None => String::new(),
     };
     let (first, second) = (keyword(), keyword());
+    let behind_verb: Vec<_> = words.clone().skip(1).take(3).collect();
     match (first.as_str(), second.as_str()) {
         ("BEGIN", _) | ("START", "TRANSACTION") => Statement::Begin,
         ("COMMIT", _) => Statement::Commit,
@@ -55,9 +56,17 @@ fn kind(words: Words<'_>) -> Statement {
         ("ROLLBACK", _) => Statement::Rollback,
         ("SAVEPOINT" | "RELEASE", _) => Statement::Savepoint,
         ("XA", _) => Statement::Xa,
-        ("TRUNCATE", _) => Statement::Rowless,
-        ("ALTER", _) if takes_rows(words.clone()) => Statement::Rowless,
+        ("TRUNCATE", _) | ("RENAME", "TABLE" | "TABLES") => Statement::Rowless,
+        ("DROP", _) if is_of_lasting(&behind_verb, &["TABLE", "TABLES", "DATABASE", "SCHEMA"]) => {
+            Statement::Rowless
+        }
+        ("ALTER", _)
+            if takes_rows(words.clone()) || !renamed_by(words.clone(), true, "").is_empty() =>
+        {
+            Statement::Rowless
+        }
         ("CREATE", _) if fills(words) => Statement::InPlaceOfRows,
+        ("CREATE", "OR") if is_of_lasting(&behind_verb, &["TABLE"]) => Statement::Rowless,
         // A function that a query or an assignment calls is logged as a query.
         (
             "INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "LOAD" | "WITH" | "SELECT" | "DO" | "CALL",
@@ -136,6 +145,97 @@ fn is_of_lasting(head: &[Word<'_>], things: &[&str]) -> bool {
     head.iter().any(|word| is_one_of(word, things)) && !before.any(|word| word.is("TEMPORARY"))
 }
 
+/// A table's name in small letters; `None` if it is one of another database.
+type Here = Option<String>;
+/// What a table is called before and after a statement.
+type Renamed = (Here, Here);
+
+/// The tables that a statement gives other names.
+fn renamed(sql: &str, schema: &str, database: &str) -> Vec<Renamed> {
+    let inside = schema.to_lowercase() == database.to_lowercase();
+    readings(sql).flat_map(|words| renamed_by(words, inside, database)).collect()
+}
+
+/// The same, of a statement run in the database (`inside`) or in another.
+fn renamed_by(mut words: Words<'_>, inside: bool, database: &str) -> Vec<Renamed> {
+    let verb = words.next();
+    let is_verb = |keyword| verb.as_ref().is_some_and(|verb| verb.is(keyword));
+    // As in ALTER ONLINE IGNORE TABLE.
+    if !(is_verb("RENAME") || is_verb("ALTER"))
+        || !words.by_ref().take(3).any(|word| is_one_of(&word, &["TABLE", "TABLES"]))
+    {
+        return Vec::new();
+    }
+    let mut behind = words.clone();
+    if behind.next().is_some_and(|word| word.is("IF"))
+        && behind.next().is_some_and(|word| word.is("EXISTS"))
+    {
+        words = behind;
+    }
+    let mut renamed = Vec::new();
+    if is_verb("RENAME") {
+        while let Some(from) = name_in(&mut words, inside, database) {
+            words.any(|word| word.is("TO"));
+            renamed.extend(name_in(&mut words, inside, database).map(|to| (from, to)));
+        }
+        return renamed;
+    }
+    let from = name_in(&mut words, inside, database).flatten();
+    while words.any(|word| word.is("RENAME")) {
+        let mut behind = words.clone();
+        match behind.next() {
+            Some(word) if is_one_of(&word, &["COLUMN", "INDEX", "KEY"]) => continue,
+            Some(word) if is_one_of(&word, &["TO", "AS"]) => words = behind,
+            Some(_) | None => {}
+        }
+        renamed.extend(name_in(&mut words, inside, database).map(|to| (from.clone(), to)));
+    }
+    renamed
+}
+
+/// The table's name that comes next, if any word does.
+fn name_in(words: &mut Words<'_>, inside: bool, database: &str) -> Option<Here> {
+    let word = words.next()?;
+    let mut behind = words.clone();
+    match behind.next().filter(|next| next.qualified) {
+        Some(next) => {
+            *words = behind;
+            Some(word.names(database).then(|| next.text.to_lowercase()))
+        }
+        None => Some(inside.then(|| word.text.to_lowercase())),
+    }
+}
+
+/// Whether a statement that is [`Statement::Rowless`] brings rows to a table of `database` or takes
+/// them away. A copy that one of the tools for changing tables puts in the place of the original has
+/// the same rows, which the log has as rows of the original.
+pub(super) fn moves_rows(sql: &str, schema: &str, database: &str, table: &str) -> bool {
+    if drops_database(sql, database) {
+        return true;
+    }
+    let renamed = renamed(sql, schema, database);
+    if renamed.is_empty() {
+        return Mentions::defined(sql, schema, database).table(table);
+    }
+    let table = table.to_lowercase();
+    let is_it = |name: &Here| name.as_deref() == Some(table.as_str());
+    let gone = renamed.iter().any(|(from, _)| is_it(from));
+    match renamed.iter().find(|(_, to)| is_it(to)) {
+        Some((Some(from), _)) => !is_copy_of(from, &table),
+        Some((None, _)) => true,
+        None => {
+            gone || (takes_rows(words(sql)) && Mentions::read(sql, schema, database).table(&table))
+        }
+    }
+}
+
+/// Whether a table is called as gh-ost (`_obs_gho`), pt-online-schema-change (`_obs_new`) and others
+/// (`lhmn_obs`) call the copy that they make of another. They shorten long names.
+fn is_copy_of(copy: &str, table: &str) -> bool {
+    let known: String = table.chars().take(48).collect();
+    (copy.starts_with('_') || copy.starts_with("lhmn_")) && copy.contains(&known)
+}
+
 /// Whether a statement takes all tables of a database away.
 pub(super) fn drops_database(sql: &str, database: &str) -> bool {
     readings(sql).any(|mut words| {
@@ -202,6 +302,18 @@ mod tests {
             ("ALTER TABLE obs DISCARD PARTITION p TABLESPACE", Statement::Rowless),
             ("ALTER TABLE obs IMPORT TABLESPACE", Statement::Rowless),
             ("ALTER ONLINE IGNORE TABLE obs ADD UNIQUE (a)", Statement::Rowless),
+            ("DROP TABLE IF EXISTS `obs` /* generated by server */", Statement::Rowless),
+            ("DROP TEMPORARY TABLE obs", Statement::Definition),
+            ("DROP TABLE temporary", Statement::Rowless),
+            ("DROP DATABASE openmrs", Statement::Rowless),
+            ("DROP VIEW obs", Statement::Definition),
+            ("CREATE OR REPLACE TABLE obs (a INT)", Statement::Rowless),
+            ("CREATE OR REPLACE TEMPORARY TABLE obs (a INT)", Statement::Definition),
+            ("CREATE OR REPLACE VIEW obs AS SELECT 1", Statement::Definition),
+            ("RENAME TABLE a TO b", Statement::Rowless),
+            ("RENAME USER a TO b", Statement::Definition),
+            ("ALTER TABLE obs RENAME TO b", Statement::Rowless),
+            ("ALTER TABLE obs RENAME COLUMN a TO b", Statement::Definition),
             ("-- don't\nTRUNCATE obs", Statement::Rowless),
             ("# don't\nTRUNCATE obs", Statement::Rowless),
             ("/*M!100100 TRUNCATE obs */", Statement::Rowless),
@@ -274,6 +386,44 @@ mod tests {
         ] {
             assert!(!defines_tables(sql), "{sql}");
         }
+    }
+
+    #[test]
+    fn what_brings_rows_or_takes_them_is_told_from_what_renames() {
+        let moves = |sql| moves_rows(sql, "openmrs", "openmrs", "obs");
+        for sql in [
+            "TRUNCATE obs",
+            "DROP TABLE x, `openmrs`.`OBS`",
+            "DROP SCHEMA openmrs",
+            "CREATE OR REPLACE TABLE obs (a INT)",
+            "RENAME TABLE obs TO obs_old",
+            "RENAME TABLE IF EXISTS obs WAIT 5 TO obs_old",
+            "RENAME TABLE obs TO other.obs",
+            "RENAME TABLE other._obs_new TO obs",
+            "RENAME TABLE obs TO obs_old, obs_new TO obs",
+            "RENAME TABLE obs TO t, person TO obs, t TO person",
+            "ALTER TABLE obs ADD x INT, RENAME AS obs_old",
+            "ALTER TABLE obs RENAME COLUMN a TO b, RENAME openmrs.obs_old",
+            "ALTER TABLE _obs_old RENAME obs_old, DROP PARTITION obs",
+            "alter table obs rename `to`",
+        ] {
+            assert!(moves(sql), "{sql}");
+        }
+        for sql in [
+            "DROP TABLE _obs_old, obs_group",
+            "DROP TABLE other.obs",
+            "DROP DATABASE other",
+            "CREATE OR REPLACE TABLE note (obs INT, FOREIGN KEY (obs) REFERENCES obs (obs_id))",
+            "RENAME TABLE obs TO _obs_del, _obs_gho TO obs",
+            "RENAME TABLE `openmrs`.`obs` TO `openmrs`.`_obs_old`, `openmrs`.`_obs_new` TO `openmrs`.`obs`",
+            "RENAME TABLE obs TO lhma_2026_obs, lhmn_obs TO obs",
+            "RENAME TABLE other.obs TO other.obs_old",
+            "ALTER TABLE obs_group RENAME INDEX obs TO x, RENAME TO obs_groups",
+        ] {
+            assert!(!moves(sql), "{sql}");
+        }
+        assert!(moves_rows("RENAME TABLE openmrs.obs TO x", "mysql", "openmrs", "obs"));
+        assert!(!moves_rows("RENAME TABLE obs TO x", "mysql", "openmrs", "obs"));
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! Tables defined anew while capture is behind: a row is read with the definition that it was
 //! written with, or refused by name.
 
+use std::sync::Arc;
+
 use headwater::capture::Doing;
 use headwater::change::Change;
+use headwater::schema_map::MapFile;
 use headwater_rig::{Flavor, ServerOptions};
 
 use crate::capture::{Site, text, told, value};
@@ -65,6 +68,21 @@ pub(crate) async fn behind(site: Site, statements: &str) -> Site {
     let options = capture_options(&server, "openmrs", openmrs_map());
     let capturing = Capturing::start_only(options, &folder);
     Site { server, folder, capturing }
+}
+
+/// Starts capture anew, with places to pass over.
+pub(crate) async fn again(site: Site, map: Arc<MapFile>, accepted: &[String]) -> Site {
+    let Site { server, folder, capturing } = site;
+    capturing.stop().await;
+    let mut options = capture_options(&server, "openmrs", map);
+    options.accepted = accepted.to_vec();
+    let capturing = Capturing::start_only(options, &folder);
+    Site { server, folder, capturing }
+}
+
+/// The place that a refusal names, as an operator accepts it.
+pub(crate) fn place(words: &str) -> String {
+    words.split("accept = [\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
 }
 
 pub(crate) async fn refusal(site: &Site) -> String {
@@ -305,6 +323,9 @@ async fn rows_of_a_query(site: Site) {
          UPDATE location SET name = 'made' WHERE location_id = 12;",
     )
     .await;
+    let renamed = refusal(&site).await;
+    assert!(renamed.contains("table location") && renamed.contains("RENAME"), "{renamed}");
+    let site = again(site, openmrs_map(), &[place(&renamed)]).await;
     let transactions = site.captured(2).await;
     assert_eq!(told(&transactions), ["Insert location", "Update location"]);
     assert_eq!(value(&transactions[0].changes[0], "name"), text("Ward"));

@@ -10,28 +10,14 @@ use headwater::transport::Wanted;
 use headwater_rig::Flavor;
 
 use crate::capture::{PERSON, Site, one, reference, text, told, value};
-use crate::definitions::{Names, behind, has_gtids, refusal, without_gtids};
-use crate::support::ledger::{EXACT, NOT_THERE, REFUSED};
+use crate::definitions::{Names, again, behind, has_gtids, place, refusal, without_gtids};
+use crate::support::ledger::{EXACT, NOT_NOTICED, NOT_THERE, REFUSED};
 use crate::support::{Capturing, capture_options, on, on_all, openmrs_map};
 use crate::surprises::SURPRISES;
 
 const WARD: &str = "7f65d926-57d6-4402-ae10-a5b3bcbf7986";
 
-/// The place that a refusal names, as an operator accepts it.
-fn place(words: &str) -> String {
-    words.split("accept = [\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
-}
-
 /// Starts capture again with other maps and accepted places.
-async fn again(site: Site, map: Arc<MapFile>, accepted: &[String]) -> Site {
-    let Site { server, folder, capturing } = site;
-    capturing.stop().await;
-    let mut options = capture_options(&server, "openmrs", map);
-    options.accepted = accepted.to_vec();
-    let capturing = Capturing::start_only(options, &folder);
-    Site { server, folder, capturing }
-}
-
 /// As an application's upgrade does it: a column, its contents, then its key.
 async fn a_column_given_a_foreign_key_refers_from_then_on(flavor: Flavor) {
     for names in Names::of(flavor) {
@@ -345,7 +331,12 @@ async fn what_was_defined_without_the_log_is_found_out(flavor: Flavor) {
         assert!(pause < 10, "still {last}");
     }
     site.capturing.stop().await;
-    SURPRISES.settle("table defined anew without the log while capture was off", flavor, EXACT);
+    // Rows from before it was found out are read by the former definition: capture warns of them.
+    SURPRISES.settle(
+        "table defined anew without the log while capture was off",
+        flavor,
+        NOT_NOTICED,
+    );
 }
 
 async fn tables_given_up_stay_so_over_a_restart(flavor: Flavor) {
@@ -400,7 +391,7 @@ async fn a_row_asked_for_is_read_as_its_table_is_by_then(flavor: Flavor) {
 const FILLED: &str = "CREATE TABLE ... SELECT in statement format";
 
 async fn a_table_filled_by_a_statement_is_refused(flavor: Flavor) {
-    let site = Site::start_with(flavor, Names::Missing.options(flavor)).await;
+    let mut site = Site::start_with(flavor, Names::Missing.options(flavor)).await;
     let statement = "SET SESSION binlog_format = STATEMENT; SET foreign_key_checks = 0;
          RENAME TABLE location TO location_old;
          CREATE TABLE location (PRIMARY KEY (location_id), UNIQUE KEY (uuid)) ENGINE = InnoDB
@@ -412,6 +403,9 @@ async fn a_table_filled_by_a_statement_is_refused(flavor: Flavor) {
         SURPRISES.settle(FILLED, flavor, NOT_THERE);
     } else {
         site.sql(statement).await;
+        let renamed = refusal(&site).await;
+        assert!(renamed.contains("RENAME"), "{renamed}");
+        site = again(site, openmrs_map(), &[place(&renamed)]).await;
         let words = refusal(&site).await;
         assert!(words.contains("statement format") && words.contains("location"), "{words}");
         if has_gtids() {

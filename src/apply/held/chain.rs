@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use mysql_async::Value as Param;
 
-use super::{HASHES_MAX, Stored, find, marks, padded, remove, shortened};
+use super::{HASHES_MAX, Stored, find, forget, marks, padded, remove, shortened, whole};
 use crate::apply::error::{Failure, State};
 use crate::apply::session::Session;
 use crate::apply::state::{Names, moment, number, text};
@@ -70,14 +70,10 @@ pub(in crate::apply) async fn dissolve(
 ) -> Result<u64, Failure> {
     let mut dissolved = 0;
     for piece in deleted.chunks(HASHES_MAX) {
-        let sql = format!(
-            "DELETE FROM {} WHERE row_hash IN ({}) AND node = ?",
-            names.held,
-            marks(piece.len())
-        );
+        let some = format!("row_hash IN ({}) AND node = ?", marks(piece.len()));
         let mut params = padded(piece);
         params.push(Param::from(node.to_string()));
-        dissolved += session.execute(&sql, params).await?.affected;
+        dissolved += forget(session, names, &some, params).await?;
     }
     Ok(dissolved)
 }
@@ -171,8 +167,10 @@ async fn contents(
     params: Vec<Param>,
 ) -> Result<Vec<Stored>, Failure> {
     let sql = format!(
-        "SELECT id, LENGTH(content) FROM {} WHERE {condition} ORDER BY id LIMIT {RELEASE_MAX}",
-        names.held
+        "SELECT id, LENGTH(content) + (SELECT COALESCE(SUM(LENGTH(part.content)), 0) FROM {} AS part \
+         WHERE part.held = held.id) FROM {} AS held WHERE {condition} ORDER BY id LIMIT \
+         {RELEASE_MAX}",
+        names.part, names.held
     );
     let mut ids = Vec::new();
     let mut bytes = 0_u64;
@@ -196,10 +194,7 @@ async fn contents(
             let mut columns = row.unwrap().into_iter();
             let mut next = || number(columns.next().unwrap_or(Param::NULL));
             let (id, row) = (next(), next());
-            let content = match columns.next() {
-                Some(Param::Bytes(content)) => content,
-                Some(_) | None => Vec::new(),
-            };
+            let content = whole(session, names, id, columns.next()).await?;
             stored.push(Stored { id, row, content });
         }
     }
@@ -384,8 +379,7 @@ pub(in crate::apply) async fn discard_all(
     let rows = session.rows(&sql, params.clone()).await?;
     let first = rows.into_iter().filter_map(|row| row.unwrap().into_iter().next()).map(number);
     let first: Vec<u64> = first.collect();
-    let sql = format!("DELETE FROM {held} WHERE node = ? AND state = ?");
-    let removed = session.execute(&sql, params).await?.affected;
+    let removed = forget(session, names, "node = ? AND state = ?", params).await?;
     next_in_turn(session, names, now, node, &first).await?;
     Ok(removed)
 }

@@ -2,7 +2,7 @@
 
 use mysql_async::Value as Param;
 
-use super::{Stored, decode};
+use super::{Stored, decode, whole};
 use crate::apply::error::{Failure, State};
 use crate::apply::session::Session;
 use crate::apply::state::{Names, number, text};
@@ -107,10 +107,7 @@ pub(in crate::apply) async fn show(
         return Ok(None);
     };
     let mut columns = row.unwrap();
-    let content = match columns.pop() {
-        Some(Param::Bytes(content)) => content,
-        Some(_) | None => Vec::new(),
-    };
+    let content = whole(session, names, id, columns.pop()).await?;
     let stored = [Stored { id, row: 0, content }];
     let values = decode(&stored)
         .into_iter()

@@ -71,7 +71,17 @@ pub(super) async fn insert(
     let mut rows: Vec<Vec<Param>> = Vec::new();
     let mut bytes = 0_usize;
     for (item, hold) in holds {
-        let row = new_row(node, now, item, hold);
+        let mut row = new_row(node, now, item, hold);
+        let content = encode(&item.change);
+        if content.len() > session.packet_bytes_max / 2 {
+            // Its number comes after those of what was set aside before it.
+            insert_some(session, names, std::mem::take(&mut rows)).await?;
+            bytes = 0;
+            row.push(Param::from(""));
+            insert_in_parts(session, names, row, &content).await?;
+            continue;
+        }
+        row.push(Param::from(content));
         let size: usize = row.iter().map(super::cell::param_bytes).sum();
         if rows.len() == 64 || (!rows.is_empty() && bytes.saturating_add(size) > bytes_max) {
             insert_some(session, names, std::mem::take(&mut rows)).await?;
@@ -80,24 +90,61 @@ pub(super) async fn insert(
         bytes = bytes.saturating_add(size);
         rows.push(row);
     }
-    insert_some(session, names, rows).await
+    insert_some(session, names, rows).await.map(|_| ())
 }
 
+/// Stores a change that no statement of this server can hold.
+async fn insert_in_parts(
+    session: &mut Session,
+    names: &Names,
+    row: Vec<Param>,
+    content: &[u8],
+) -> Result<(), Failure> {
+    let id = insert_some(session, names, vec![row]).await?;
+    let part_bytes = INSERT_BYTES_MAX.min(session.packet_bytes_max / 2);
+    let sql = format!("INSERT INTO {} (held, number, content) VALUES (?, ?, ?)", names.part);
+    for (number, part) in content.chunks(part_bytes).enumerate() {
+        let params = vec![Param::from(id), Param::from(number), Param::from(part)];
+        session.execute(&sql, params).await?;
+    }
+    Ok(())
+}
+
+/// Tells the number of the first.
 async fn insert_some(
     session: &mut Session,
     names: &Names,
     rows: Vec<Vec<Param>>,
-) -> Result<(), Failure> {
+) -> Result<Option<u64>, Failure> {
     const COLUMNS: &str = "(state, node, sequence, place, row_table, row_hash, row_identity, kind, \
                            reason, awaits_hash, awaits_table, awaits_identity, held_at, tried_at, content)";
     if rows.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let marks = vec!["(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"; rows.len()].join(",");
     let sql = format!("INSERT INTO {} {COLUMNS} VALUES {marks}", names.held);
-    session.execute(&sql, rows.into_iter().flatten().collect()).await.map(|_| ())
+    let done = session.execute(&sql, rows.into_iter().flatten().collect()).await?;
+    Ok(done.last_insert_id)
 }
 
+/// A change's bytes, which stand in parts of their own where the row has none.
+async fn whole(
+    session: &mut Session,
+    names: &Names,
+    id: u64,
+    content: Option<Param>,
+) -> Result<Vec<u8>, Failure> {
+    let bytes = |param| if let Some(Param::Bytes(bytes)) = param { bytes } else { Vec::new() };
+    let content = bytes(content);
+    if !content.is_empty() {
+        return Ok(content);
+    }
+    let sql = format!("SELECT content FROM {} WHERE held = ? ORDER BY number", names.part);
+    let parts = session.rows(&sql, vec![Param::from(id)]).await?;
+    Ok(parts.into_iter().flat_map(|row| bytes(row.unwrap().into_iter().next())).collect())
+}
+
+/// All columns but the content.
 fn new_row(node: NodeId, now: Timestamp, item: &Item<'_>, hold: &Hold) -> Vec<Param> {
     let change = &item.change;
     let (sequence, place) = match item.source {
@@ -116,7 +163,7 @@ fn new_row(node: NodeId, now: Timestamp, item: &Item<'_>, hold: &Hold) -> Vec<Pa
         Param::from(shortened(&hold.reason)),
     ];
     row.extend(awaits(hold));
-    row.extend([moment(now), moment(now), Param::from(encode(change))]);
+    row.extend([moment(now), moment(now)]);
     row
 }
 
@@ -180,11 +227,26 @@ pub(super) async fn remove(
 ) -> Result<u64, Failure> {
     let mut removed = 0;
     for piece in ids.chunks(HASHES_MAX) {
-        let sql = format!("DELETE FROM {} WHERE id IN ({})", names.held, marks(piece.len()));
-        let params = padded(piece);
-        removed += session.execute(&sql, params).await?.affected;
+        let some = format!("id IN ({})", marks(piece.len()));
+        removed += forget(session, names, &some, padded(piece)).await?;
     }
     Ok(removed)
+}
+
+/// Removes the changes that meet a condition, and tells how many they were.
+async fn forget(
+    session: &mut Session,
+    names: &Names,
+    condition: &str,
+    params: Vec<Param>,
+) -> Result<u64, Failure> {
+    let Names { held, part, .. } = names;
+    let sql = format!(
+        "DELETE {part} FROM {part} JOIN {held} ON {held}.id = {part}.held WHERE {condition}"
+    );
+    session.execute(&sql, params.clone()).await?;
+    let sql = format!("DELETE FROM {held} WHERE {condition}");
+    Ok(session.execute(&sql, params).await?.affected)
 }
 
 /// As many question marks as the next power of two, so that few statements are prepared.

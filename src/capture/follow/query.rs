@@ -10,7 +10,7 @@ use crate::capture::Error;
 use crate::capture::alter::renumbers;
 use crate::capture::decode::{Header, Query};
 use crate::capture::place::Spot;
-use crate::capture::statement::{Statement, starts_transaction};
+use crate::capture::statement::{Statement, moves_rows, starts_transaction};
 use crate::capture::words::Mentions;
 use crate::schema_map::BoundTable;
 use crate::value::Name;
@@ -56,13 +56,6 @@ impl Follower {
                 self.forget_changed();
             }
             Statement::Xa => self.xa(&sql, header, start)?,
-            Statement::Rowless => {
-                for sql in query.texts() {
-                    self.rowless(query, &sql, start)?;
-                }
-                self.doubt(query);
-                self.end_of_statement(header);
-            }
             Statement::InPlaceOfRows => {
                 for sql in query.texts() {
                     self.in_place_of_rows(query, &sql, header, start)?;
@@ -70,7 +63,12 @@ impl Follower {
                 self.doubt(query);
                 self.end_of_statement(header);
             }
-            Statement::Definition => {
+            kind @ (Statement::Rowless | Statement::Definition) => {
+                if kind == Statement::Rowless {
+                    for sql in query.texts() {
+                        self.rowless(query, &sql, start)?;
+                    }
+                }
                 self.doubt(query);
                 if starts_transaction(&sql) {
                     // CREATE TABLE ... SELECT: its rows follow.
@@ -131,19 +129,21 @@ impl Follower {
     }
 
     fn rowless(&mut self, query: &Query<'_>, sql: &str, start: &Spot) -> Result<(), Error> {
-        let mentions = Mentions::read(sql, &query.schema, &self.settings.database);
         let map = Arc::clone(&self.map);
-        let mut tables = map.tables.keys().filter(|table| mentions.table(table));
+        let database = self.settings.database.clone();
+        let moves = |table: &&Name| moves_rows(sql, &query.schema, &database, table);
+        let tables = map.tables.keys().filter(moves);
         if self.is_accepted(start) {
             tables.for_each(|table| self.forget(table));
             return Ok(());
         }
-        match tables.next() {
+        match tables.min() {
             Some(table) => Err(refused(
                 start,
                 &format!(
                     "a statement changed table {table} without its rows being in the log \
-                     (TRUNCATE, or an ALTER TABLE that puts rows in or takes them out)"
+                     (TRUNCATE, DROP, RENAME, CREATE OR REPLACE, or an ALTER TABLE that puts rows in \
+                     or takes them out)"
                 ),
                 &given_up(start),
             )),

@@ -119,8 +119,37 @@ async fn small_packets_are_enough(stage: Stage) -> Stage {
         stage.schema
     );
     assert_eq!(ask(&stage, &listed).await, "6500");
+    // A row that no packet can bring waits for a larger one, in parts, and nothing else does.
+    let (long, other) = (uuid(), uuid());
+    let body = "a long story ".repeat(800_000);
+    let row = insert("note", &long, vec![("body", text(body.clone()))]);
+    let report = stage.try_send(&[vec![row], vec![note(&other, 1)]]).await.unwrap();
+    assert_eq!((report.rows, report.quarantined), (1, 1), "{report:?}");
+    let waiting = stage.waiting(State::Quarantined).await;
+    let waiting = waiting.iter().find(|it| it.identity == long).unwrap();
+    for part in ["max_allowed_packet (4194304)", "raise it, then retry"] {
+        assert!(waiting.reason.contains(part), "{}", waiting.reason);
+    }
+    let shown = stage.applier.show(waiting.id).await.unwrap().unwrap();
+    assert!(
+        shown
+            .values
+            .iter()
+            .any(|it| it.value.as_ref().is_some_and(|it| it.contains("a long story")))
+    );
+    let parts = format!("SELECT COUNT(*) FROM {}.held_part", stage.schema);
+    assert_eq!(ask(&stage, &parts).await, "5");
+    assert!(stage.applier.retry(waiting.id).await.unwrap().unwrap().released == 0);
+    let report =
+        stage.try_send(&[vec![update("note", &long, vec![("body", text("short"))])]]).await;
+    assert_eq!(report.unwrap().held, 1, "it waits behind the first");
     let back = format!("SET GLOBAL max_allowed_packet = {before}");
     stage.server.sql(&back).await.unwrap();
+    let stage = stage.anew(Limits::default(), map()).await;
+    assert_eq!(stage.applier.retry(waiting.id).await.unwrap().unwrap().released, 2);
+    let sql = format!("SELECT body FROM notes.note WHERE uuid = '{long}'");
+    assert_eq!(ask(&stage, &sql).await, "short");
+    assert_eq!(ask(&stage, &parts).await, "0");
     stage
 }
 

@@ -439,6 +439,7 @@ async fn what_an_older_headwater_set_aside_is_kept(stage: Stage) {
              MODIFY kind ENUM('insert', 'update', 'delete') NOT NULL; \
              ALTER TABLE {schema}.held DROP KEY node; \
              ALTER TABLE {schema}.watermark DROP COLUMN batch; \
+             DROP TABLE {schema}.held_part; \
              UPDATE {schema}.version SET number = 1"
         ))
         .await;

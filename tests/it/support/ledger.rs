@@ -12,8 +12,6 @@ use headwater_rig::Flavor;
 pub(crate) const EXACT: &str = "exact";
 /// It is refused by name, before anything is lost.
 pub(crate) const REFUSED: &str = "refused";
-/// It deliberately does not travel, as the fine print says; all else does.
-pub(crate) const LEFT_OUT: &str = "left out";
 /// Nothing in the log tells of it.
 pub(crate) const NOT_NOTICED: &str = "not noticed";
 /// Work waits, says for what, and goes on by itself once that is mended.

@@ -12,15 +12,15 @@ pub(super) struct Surprise {
     pub(super) behind: bool,
     /// What a refusal speaks of.
     pub(super) says: &'static str,
-    /// Rows (`table uuid`) that are not carried because DDL brought or took them.
-    pub(super) left_out: &'static [&'static str],
+    /// What only comes before it: a refusal that speaks of this is passed over.
+    pub(super) past: &'static str,
 }
 
 pub(super) const fn everywhere(
     row: &'static str,
     sql: fn(Flavor) -> Option<&'static str>,
 ) -> Surprise {
-    Surprise { row, sql, after: "", behind: false, says: "table note", left_out: &[] }
+    Surprise { row, sql, after: "", behind: false, says: "table note", past: "" }
 }
 
 impl Surprise {
@@ -36,8 +36,8 @@ impl Surprise {
         Surprise { says, ..self }
     }
 
-    pub(super) const fn left_out(self, left_out: &'static [&'static str]) -> Surprise {
-        Surprise { left_out, ..self }
+    pub(super) const fn past(self, past: &'static str) -> Surprise {
+        Surprise { past, ..self }
     }
 }
 

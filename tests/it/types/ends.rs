@@ -152,11 +152,6 @@ impl Ends {
 
     /// Waits until one more transaction is captured than are applied, and applies it.
     pub(crate) async fn carry(&mut self) -> Report {
-        self.try_carry().await.unwrap()
-    }
-
-    /// The same, and what keeps the batch from being applied.
-    pub(crate) async fn try_carry(&mut self) -> Result<Report, String> {
         let running = self.running.as_mut().unwrap();
         let through = running.applied.next();
         running.capturing.until_head(through.0).await;
@@ -175,10 +170,9 @@ impl Ends {
         }
         let batch = cutter.finish().unwrap().unwrap();
         let received = batch::open(batch.content, &batch.key).unwrap();
-        let report = running.applier.apply_counted(&running.peer, &received).await;
-        let report = report.map_err(|error| error.to_string())?;
+        let report = running.applier.apply_counted(&running.peer, &received).await.unwrap();
         running.applied = through;
-        Ok(report)
+        report
     }
 
     /// The same, and nothing may be set aside.
@@ -207,6 +201,14 @@ impl Ends {
         let state = capturing.until(|state| matches!(state.doing, Doing::Stopped(_))).await;
         let Doing::Stopped(words) = state.doing else { unreachable!("waited for it") };
         words
+    }
+
+    /// Tries again what is quarantined.
+    pub(crate) async fn retry_held(&self) {
+        let applier = &self.running.as_ref().unwrap().applier;
+        for waiting in applier.list(State::Quarantined, None, 1000).await.unwrap() {
+            applier.retry(waiting.id).await.unwrap();
+        }
     }
 
     /// Forgets what was set aside.

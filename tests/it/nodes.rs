@@ -134,9 +134,20 @@ pub(crate) struct Pair {
     pub(crate) child_server: Server,
     pub(crate) parent_server: Server,
     pub(crate) link: Link,
-    pub(crate) others: openmrs::OtherRows,
+    others: Option<openmrs::OtherRows>,
+    tables: Tables,
     folder: TempDir,
 }
+
+/// A database that is in step, and its map.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tables {
+    pub(crate) database: &'static str,
+    /// Below the package's folder.
+    pub(crate) map: &'static str,
+}
+
+const OPENMRS: Tables = Tables { database: "openmrs", map: "schema-maps/openmrs-2.x.toml" };
 
 impl Pair {
     /// Both servers with the same metadata under other ids, the parent with patients of another
@@ -167,6 +178,17 @@ impl Pair {
         openmrs::seed(&child_server, "openmrs", 0).await.unwrap();
         openmrs::seed(&parent_server, "openmrs", 5000).await.unwrap();
         let others = openmrs::other_patients(&parent_server, "openmrs", 99, 300).await.unwrap();
+        let mut pair = Pair::enrolled_with(child_server, parent_server, OPENMRS).await;
+        pair.others = Some(others);
+        pair
+    }
+
+    /// The same for tables that stand on both servers already.
+    pub(crate) async fn enrolled_with(
+        child_server: Server,
+        parent_server: Server,
+        tables: Tables,
+    ) -> Pair {
         let folder = tempfile::tempdir().unwrap();
         let port = edge::free_port().unwrap();
         let link = Link::to_port(port).await.unwrap();
@@ -175,9 +197,11 @@ impl Pair {
             link.port()
         );
         let listens = format!("[listen]\naddress = \"127.0.0.1:{port}\"\nnames = [\"127.0.0.1\"]");
-        let child = node(folder.path(), "clinic-12", &child_server, &dialled);
-        let parent = node(folder.path(), "parent", &parent_server, &listens);
-        let mut pair = Pair { child, parent, child_server, parent_server, link, others, folder };
+        let child = node(folder.path(), "clinic-12", &child_server, tables, &dialled);
+        let parent = node(folder.path(), "parent", &parent_server, tables, &listens);
+        let others = None;
+        let mut pair =
+            Pair { child, parent, child_server, parent_server, link, others, tables, folder };
         pair.enrol();
         pair
     }
@@ -203,7 +227,7 @@ impl Pair {
     /// Another child of the same parent: a node without a database of its own story.
     pub(crate) fn another(&self, name: &str) -> Node {
         let dialled = format!("[parent]\nurl = \"https://127.0.0.1:{}\"", self.link.port());
-        node(self.folder.path(), name, &self.child_server, &dialled)
+        node(self.folder.path(), name, &self.child_server, self.tables, &dialled)
     }
 
     /// Waits until the child's capture has a position.
@@ -262,8 +286,9 @@ impl Pair {
     /// the two are the same: nothing is missing, nothing is left over, nothing is there twice.
     pub(crate) async fn must_be_equal(&self) {
         self.in_step().await;
-        assert!(self.others.untouched(&self.parent_server, "openmrs").await.unwrap());
-        self.others.remove(&self.parent_server, "openmrs").await.unwrap();
+        let others = self.others.as_ref().unwrap();
+        assert!(others.untouched(&self.parent_server, "openmrs").await.unwrap());
+        others.remove(&self.parent_server, "openmrs").await.unwrap();
         let with = self.parent.config.to_str().unwrap();
         let said = self.child.says(&["compare", "--with", with]);
         let last = said.lines().last().unwrap_or_default();
@@ -286,21 +311,21 @@ impl Pair {
     }
 
     pub(crate) async fn at_child(&self, statements: &str) {
-        self.child_server.sql_in("openmrs", statements).await.unwrap();
+        self.child_server.sql_in(self.tables.database, statements).await.unwrap();
     }
 
     /// What a question gives at the parent.
     pub(crate) async fn parent_says(&self, query: &str) -> Option<String> {
-        self.parent_server.ask("openmrs", query).await.unwrap()
+        self.parent_server.ask(self.tables.database, query).await.unwrap()
     }
 }
 
-fn node(folder: &Path, name: &str, server: &Server, section: &str) -> Node {
+fn node(folder: &Path, name: &str, server: &Server, tables: Tables, section: &str) -> Node {
     let folder = folder.join(name);
     std::fs::create_dir_all(&folder).unwrap();
-    let map = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema-maps/openmrs-2.x.toml");
+    let map = Path::new(env!("CARGO_MANIFEST_DIR")).join(tables.map);
     let config = folder.join("headwater.toml");
-    let url = server.url("openmrs");
+    let url = server.url(tables.database);
     let status_port = edge::free_port().unwrap();
     let text = format!(
         "[node]\nname = \"{name}\"\ndata_dir = \"{}\"\n\n[database]\nurl = \"{url}\"\nmaps = [\"{}\"]\n\n\

@@ -1,6 +1,7 @@
 //! The whole way: what a clinic commits is at the parent, once, whatever is cut or killed.
 
 mod between;
+mod pharmacy;
 mod refused;
 
 use std::net::Ipv4Addr;

@@ -9,7 +9,8 @@ pub(super) const READ_AGAIN: &str = "The log is damaged there: check the server'
 
 pub(super) fn given_up(start: &Spot) -> String {
     format!(
-        "Copy the rows it concerns by other means, then go on with [capture] accept = [\"{start}\"]"
+        "Copy the rows it concerns by other means, as 'Rows that are not in the log' in \
+         docs/operator.md says, then go on with [capture] accept = [\"{start}\"]"
     )
 }
 

@@ -273,14 +273,15 @@ async fn a_target_that_cannot_now_is_tried_again_and_one_that_never_will_is_told
     let running = child.run(child.options());
     eventually("acknowledged", || async { child.acknowledged().await == 2 }).await;
     assert_eq!(parent.target.applies(), 2);
-    let never = TargetError::Refused("the table secret is not let up".to_owned());
-    parent.target.with(|memory| memory.fail_next = Some(never));
+    let never = "the table secret is not let up".to_owned();
+    parent.target.with(|memory| memory.refuses = Some(never));
     capture(&child.spool, 1, 10).await;
     eventually("the link's words say so", || async {
-        child.last_error().await.is_some_and(|words| words.contains("secret"))
-            || child.acknowledged().await == 3
+        child.last_error().await.is_some_and(|words| words.contains("secret is not let up"))
     })
     .await;
+    assert_eq!(child.acknowledged().await, 2);
+    parent.target.with(|memory| memory.refuses = None);
     eventually("acknowledged", || async { child.acknowledged().await == 3 }).await;
     assert_eq!(parent.target.transactions(), [1, 2, 3]);
     running.stop().await;

@@ -17,6 +17,8 @@ pub(super) struct Memory {
     pub(super) transactions: Vec<(Sequence, u64)>,
     pub(super) applies: u64,
     pub(super) fail_next: Option<TargetError>,
+    /// Why it refuses every batch.
+    pub(super) refuses: Option<String>,
     pub(super) wanted_next: Vec<Wanted>,
     /// What is still missing, and how often that was asked.
     pub(super) missing: Vec<Wanted>,
@@ -67,6 +69,9 @@ impl Target for MemoryTarget {
         memory.applies += 1;
         if let Some(error) = memory.fail_next.take() {
             return Err(error);
+        }
+        if let Some(words) = &memory.refuses {
+            return Err(TargetError::Refused(words.clone()));
         }
         if batch.from > watermark {
             return Err(TargetError::Gap { from: batch.from, watermark });

@@ -25,7 +25,12 @@ pub(super) struct Proxy {
 
 impl Proxy {
     pub(super) async fn start(to: SocketAddr) -> Proxy {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        Proxy::start_at(Ipv4Addr::LOCALHOST, to).await
+    }
+
+    /// At another address of this machine.
+    pub(super) async fn start_at(at: Ipv4Addr, to: SocketAddr) -> Proxy {
+        let listener = TcpListener::bind((at, 0)).await.unwrap();
         let proxy = Proxy {
             address: listener.local_addr().unwrap(),
             budget: Arc::new(AtomicU64::new(u64::MAX)),

@@ -248,8 +248,23 @@ async fn a_person_attribute_is_translated_when_its_type_says_so(stage: Stage) {
     let (plain, plain_row) = attribute(CITIZENSHIP, text("611"));
     let (concept, concept_row) = attribute(CIVIL_STATUS, refer("concept", YES));
     let (mapped, mapped_row) = attribute(CIVIL_STATUS, text(YES));
-    stage.send(&[vec![person(&id), center_row, plain_row, concept_row, mapped_row]]).await;
-    for (own, value) in [(center, "611"), (plain, "611"), (concept, "1165"), (mapped, YES)] {
+    // Its format is no concern here: the value says itself what it refers to.
+    let (patient_of, patient_row) = attribute(CITIZENSHIP, refer("patient", &id));
+    let (user_of, user_row) = attribute(CITIZENSHIP, refer("users", DAEMON));
+    let rows = vec![center_row, plain_row, concept_row, mapped_row, patient_row, user_row];
+    stage.send(&[vec![person(&id), patient(&id)], rows]).await;
+    let local = format!(
+        "SELECT patient_id FROM patient JOIN person ON person_id = patient_id WHERE person.uuid = '{id}'"
+    );
+    let local = stage.ask(&local).await.unwrap();
+    for (own, value) in [
+        (center, "611"),
+        (plain, "611"),
+        (concept, "1165"),
+        (mapped, YES),
+        (patient_of, &*local),
+        (user_of, "77"),
+    ] {
         let query = format!("SELECT value FROM person_attribute WHERE uuid = '{own}'");
         assert_eq!(stage.ask(&query).await.as_deref(), Some(value));
     }

@@ -168,6 +168,87 @@ async fn an_attribute_s_value_is_translated_as_its_type_says(flavor: Flavor) {
     site.capturing.stop().await;
 }
 
+/// What an attribute's value may be the number of, by its type's format, as OpenMRS 2.8 has it.
+const KINDS: &[(&str, &str)] = &[
+    ("Cohort", "cohort"),
+    ("Concept", "concept"),
+    ("Drug", "drug"),
+    ("Encounter", "encounter"),
+    ("EncounterType", "encounter_type"),
+    ("Form", "form"),
+    ("Location", "location"),
+    ("Patient", "patient"),
+    ("PatientIdentifierType", "patient_identifier_type"),
+    ("Person", "person"),
+    ("Program", "program"),
+    ("ProgramWorkflow", "program_workflow"),
+    ("ProgramWorkflowState", "program_workflow_state"),
+    ("Provider", "provider"),
+    ("RelationshipType", "relationship_type"),
+    ("User", "users"),
+    ("Visit", "visit"),
+    ("VisitType", "visit_type"),
+];
+
+async fn a_value_of_every_kind_is_translated(flavor: Flavor) {
+    let Site { server, folder: _, capturing } = Site::start(flavor).await;
+    capturing.stop().await;
+    let mut work = String::new();
+    let mut expected = Vec::new();
+    for (number, (format, table)) in KINDS.iter().enumerate() {
+        let (key, id) = (
+            if *table == "users" { "user_id".to_owned() } else { format!("{table}_id") },
+            900 + number,
+        );
+        let (id, uuid) = if *table == "patient" {
+            (41, PERSON.to_owned())
+        } else {
+            let uuid = format!("kind0000-0000-4000-8000-0000000000{number:02}");
+            let row = format!(
+                "SET SESSION sql_mode = '', foreign_key_checks = 0;
+                 INSERT INTO {table} ({key}, uuid) VALUES ({id}, '{uuid}')"
+            );
+            server.sql_in("openmrs", &row).await.unwrap();
+            (id, uuid)
+        };
+        work.push_str(&format!(
+            "INSERT INTO person_attribute_type (person_attribute_type_id, name, format, creator,
+               date_created, uuid) VALUES ({number} + 100, '{format}', 'org.openmrs.{format}', 7,
+               '2026-01-01', 'type0000-0000-4000-8000-0000000000{number:02}');
+             INSERT INTO person_attribute (person_attribute_id, person_id, value,
+               person_attribute_type_id, creator, date_created, uuid) VALUES ({number} + 100, 41, '{id}',
+               {number} + 100, 7, '2026-01-01', 'attr0000-0000-4000-8000-0000000000{number:02}');"
+        ));
+        expected.push(reference(table, &uuid));
+    }
+    let patient = "SET SESSION sql_mode = '', foreign_key_checks = 0;
+                   INSERT IGNORE INTO patient (patient_id) VALUES (41)";
+    server.sql_in("openmrs", patient).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let capturing =
+        Capturing::start(capture_options(&server, "openmrs", openmrs_map()), &folder).await;
+    let site = Site { server, folder, capturing };
+    work.push_str(
+        "UPDATE person_attribute_type SET foreign_key = 901 WHERE person_attribute_type_id = 101;
+         INSERT INTO user_property (user_id, property, property_value) VALUES
+           (7, 'defaultLocation', '906');",
+    );
+    site.sql(&work).await;
+    let count = 2 * KINDS.len() + 2;
+    let transactions = site.captured(u64::try_from(count).unwrap()).await;
+    let changes: Vec<_> = transactions.iter().flat_map(|it| &it.changes).collect();
+    let found: Vec<_> = changes
+        .iter()
+        .filter(|change| &*change.shape.table == "person_attribute")
+        .map(|change| value(change, "value"))
+        .collect();
+    assert_eq!(found, expected);
+    let [.., key, property] = &changes[..] else { panic!("{count} changes") };
+    assert_eq!(value(key, "foreign_key"), expected[1]);
+    assert_eq!(value(property, "property_value"), expected[6]);
+    site.capturing.stop().await;
+}
+
 async fn secrets_and_counters_stay_at_home(flavor: Flavor) {
     let site = Site::start(flavor).await;
     site.sql(
@@ -211,6 +292,7 @@ on_both!(
     a_self_reference_inside_one_statement_is_known,
     composite_natural_and_keyless_rows_have_identities,
     an_attribute_s_value_is_translated_as_its_type_says,
+    a_value_of_every_kind_is_translated,
     secrets_and_counters_stay_at_home,
 );
 

@@ -17,7 +17,7 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable as _;
 
 use self::columns::{columns, statements, updates};
-use crate::support::on_all;
+use crate::support::{is_there, on_all};
 
 const LIMIT: u64 = 64 << 20;
 
@@ -249,6 +249,9 @@ async fn told_right(server: &Server, settings: &[&str]) -> Told {
 
 #[tokio::test]
 async fn mysql_prints_what_is_decoded() {
+    if !is_there(Flavor::Mysql97, concat!(module_path!(), "::mysql_prints_what_is_decoded")) {
+        return;
+    }
     let server = Server::start(Flavor::Mysql97, ServerOptions::default()).await.unwrap();
     create(&server).await;
     let told = told_right(&server, &["SET GLOBAL binlog_row_metadata = FULL"]).await;
@@ -274,6 +277,9 @@ async fn mysql_prints_what_is_decoded() {
 
 #[tokio::test]
 async fn mariadb_prints_what_is_decoded() {
+    if !is_there(Flavor::Mariadb1011, concat!(module_path!(), "::mariadb_prints_what_is_decoded")) {
+        return;
+    }
     let server = Server::start(Flavor::Mariadb1011, ServerOptions::default()).await.unwrap();
     create(&server).await;
     let told = told_right(&server, &["SET GLOBAL binlog_row_metadata = NO_LOG"]).await;
@@ -389,6 +395,12 @@ on_all!(any_flipped_bit_is_noticed, minimal_images_have_absent_columns_not_nulls
 
 #[tokio::test]
 async fn mysqls_transaction_ids_are_read_with_and_without_tags() {
+    if !is_there(
+        Flavor::Mysql97,
+        concat!(module_path!(), "::mysqls_transaction_ids_are_read_with_and_without_tags"),
+    ) {
+        return;
+    }
     let server = Server::start(Flavor::Mysql97, ServerOptions::default()).await.unwrap();
     let sql = "CREATE DATABASE d; CREATE TABLE d.k (id INT PRIMARY KEY);
          SET gtid_next = 'AUTOMATIC:clinic'; INSERT INTO d.k VALUES (1);
@@ -427,6 +439,15 @@ async fn mysqls_transaction_ids_are_read_with_and_without_tags() {
 
 #[tokio::test]
 async fn mariadbs_old_temporal_format_is_read_without_fractions_and_refused_with() {
+    if !is_there(
+        Flavor::Mariadb1011,
+        concat!(
+            module_path!(),
+            "::mariadbs_old_temporal_format_is_read_without_fractions_and_refused_with"
+        ),
+    ) {
+        return;
+    }
     let options = ServerOptions::default().with("--mysql56-temporal-format=OFF");
     let server = Server::start(Flavor::Mariadb1011, options).await.unwrap();
     server.sql("CREATE DATABASE kinds").await.unwrap();

@@ -27,6 +27,17 @@ fn child_of_ward(table: &str, action: &str) -> String {
     )
 }
 
+/// How many rows a table has, which are the same at both ends but for their numbers.
+async fn rows_at_both(ends: &Ends, table: &str) -> usize {
+    let mut what = vec!["text".to_owned()];
+    if table != "ward" {
+        what.push(format!("(SELECT ward.uuid FROM ward WHERE ward.ward_id = {table}.ward_id)"));
+    }
+    let here = shown(&ends.child, table, &what).await;
+    assert_eq!(here, shown(&ends.parent, table, &what).await, "{table}");
+    here.len()
+}
+
 async fn cascades_come_to_the_same_at_a_parent_with_the_same_keys(flavor: Flavor) {
     let mut ends = Ends::start(flavor, flavor).await;
     let note = child_of_ward("note", "ON DELETE CASCADE ON UPDATE CASCADE");
@@ -54,15 +65,8 @@ async fn cascades_come_to_the_same_at_a_parent_with_the_same_keys(flavor: Flavor
     for _ in 0..work.len() - nothing {
         ends.carry_all().await;
     }
-    for table in ["ward", "note", "card"] {
-        let mut what = vec!["text".to_owned()];
-        if table != "ward" {
-            what.push(format!("(SELECT ward.uuid FROM ward WHERE ward.ward_id = {table}.ward_id)"));
-        }
-        let (here, there) =
-            (shown(&ends.child, table, &what).await, shown(&ends.parent, table, &what).await);
-        assert_eq!(here, there, "{table}");
-        assert_eq!(here.len(), if table == "card" { 2 } else { 1 }, "{table}");
+    for (table, count) in [("ward", 1), ("note", 1), ("card", 2)] {
+        assert_eq!(rows_at_both(&ends, table).await, count, "{table}");
     }
     ends.stop().await;
     SURPRISES.settle("ON DELETE CASCADE and SET NULL, the parent's keys alike", flavor, EXACT);
@@ -111,13 +115,7 @@ async fn what_refers_to_a_row_replaced_is_the_same_at_both_ends(flavor: Flavor) 
         }
     }
     for table in ["ward", "note", "card", "slip"] {
-        let mut what = vec!["text".to_owned()];
-        if table != "ward" {
-            what.push(format!("(SELECT ward.uuid FROM ward WHERE ward.ward_id = {table}.ward_id)"));
-        }
-        let (here, there) =
-            (shown(&ends.child, table, &what).await, shown(&ends.parent, table, &what).await);
-        assert_eq!(here, there, "{table}");
+        rows_at_both(&ends, table).await;
     }
     ends.stop().await;
     SURPRISES.settle("REPLACE of a row that others refer to", flavor, EXACT);

@@ -1,4 +1,4 @@
-//! The whole way between servers of two kinds.
+//! The whole way between servers of two kinds: all pairs.
 
 use headwater_rig::{Clinic, Flavor};
 
@@ -29,7 +29,15 @@ macro_rules! between {
 
 between!(
     mariadb_to_mysql: Mariadb1011 to Mysql97,
+    mariadb_to_mysql_56: Mariadb1011 to Mysql56,
+    mariadb_to_mariadb_11_8: Mariadb1011 to Mariadb118,
     mysql_to_mariadb: Mysql97 to Mariadb1011,
+    mysql_to_mysql_56: Mysql97 to Mysql56,
+    mysql_to_mariadb_11_8: Mysql97 to Mariadb118,
+    mysql_56_to_mysql: Mysql56 to Mysql97,
+    mysql_56_to_mariadb: Mysql56 to Mariadb1011,
     mysql_56_to_mariadb_11_8: Mysql56 to Mariadb118,
+    mariadb_11_8_to_mysql: Mariadb118 to Mysql97,
     mariadb_11_8_to_mysql_56: Mariadb118 to Mysql56,
+    mariadb_11_8_to_mariadb: Mariadb118 to Mariadb1011,
 );

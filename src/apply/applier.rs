@@ -420,7 +420,10 @@ impl Applier {
         session.wait_for_locks(self.lock_wait_seconds()).await.map_err(whole)?;
         match act(&mut session).await {
             Ok(outcome) => {
-                self.idle.lock().await.push(session);
+                // A new one takes packets of the size that the server allows by then.
+                if !session.outgrown {
+                    self.idle.lock().await.push(session);
+                }
                 Ok(outcome)
             }
             Err(failure) => {

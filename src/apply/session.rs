@@ -52,8 +52,10 @@ pub(super) struct Session {
     used_at: Duration,
     /// Statements executed so far.
     pub(super) statements: u64,
-    /// The server's `max_allowed_packet`.
+    /// The server's `max_allowed_packet`, as it was when the session began.
     pub(super) packet_bytes_max: usize,
+    /// A packet would have been larger than that; it may have been raised since.
+    pub(super) outgrown: bool,
     /// Whether foreign keys are being checked.
     checks: bool,
     lock_wait_seconds: u32,
@@ -112,6 +114,7 @@ impl Session {
             used_at,
             statements: 0,
             packet_bytes_max: usize::try_from(packet).unwrap_or(1 << 24),
+            outgrown: false,
             checks: false,
             lock_wait_seconds,
         })
@@ -236,12 +239,13 @@ impl Session {
 
     /// A packet above the server's limit would end the connection, and the retry after it, for
     /// ever. Statements for several rows stay far below it.
-    fn fits(&self, params: &[Param]) -> Result<(), Failure> {
+    fn fits(&mut self, params: &[Param]) -> Result<(), Failure> {
         let bytes: usize = params.iter().map(super::cell::param_bytes).sum();
         // Beside its value a parameter has two bytes for its type, and a bit.
         if bytes.saturating_add(1024 + 3 * params.len()) <= self.packet_bytes_max {
             return Ok(());
         }
+        self.outgrown = true;
         Err(Failure::Row(format!(
             "a row of {bytes} bytes is larger than the target's max_allowed_packet ({}): raise \
              it, then retry",

@@ -81,7 +81,10 @@ async fn migrate(session: &mut Session, names: &Names, number: u32) -> Result<()
     if number < 3 {
         migrate_from_2(session, names).await?;
     }
-    session.run(&part_table(names)).await?;
+    let there = format!("SELECT 1 FROM {} LIMIT 1", names.part);
+    if session.rows(&there, Vec::new()).await.is_err() {
+        session.run(&part_table(names)).await?;
+    }
     session.run(&format!("UPDATE {} SET number = {VERSION}", names.version)).await
 }
 

@@ -166,8 +166,11 @@ impl<'a> Iterator for Words<'a> {
             }
             if let Some(after) = self.comment() {
                 self.rest = after;
+                self.after_word = close;
                 continue;
             }
+            // As in `db` . `table`.
+            self.after_word = close && first.is_whitespace();
             let after = self.rest.strip_prefix(first)?;
             match first {
                 '`' => return Some(self.name(after, first, qualified)),
@@ -207,7 +210,7 @@ impl<'a> Words<'a> {
         let inside = rest.strip_prefix("/*")?;
         let executed = inside.strip_prefix('!').or_else(|| inside.strip_prefix("M!"));
         match executed {
-            Some(executed) if self.dialect.executes_comments => {
+            Some(executed) if self.dialect.executes_comments || runs_everywhere(executed) => {
                 Some(executed.trim_start_matches(|letter: char| letter.is_ascii_digit()))
             }
             Some(_) | None => Some(inside.split_once("*/").map_or("", |(_, after)| after)),
@@ -228,6 +231,17 @@ impl<'a> Words<'a> {
         self.after_word = true;
         Word { text: whole, quoted: true, qualified }
     }
+}
+
+/// Whether what follows `/*!` is for every server that there is, such as the `/*!40005 TEMPORARY */` of
+/// MySQL 5.6.
+fn runs_everywhere(executed: &str) -> bool {
+    let digits = executed.bytes().take_while(u8::is_ascii_digit).count();
+    digits == 5
+        && executed
+            .get(..5)
+            .and_then(|version| version.parse().ok())
+            .is_some_and(|it: u32| it < 50_600)
 }
 
 fn is_word(letter: char) -> bool {

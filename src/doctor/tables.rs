@@ -280,7 +280,7 @@ fn writing(server: &Server) -> Vec<Check> {
             "max_allowed_packet",
             Doubtful,
             format!("{} MiB", bytes >> 20),
-            "A row larger than this cannot be written: it is quarantined until there is room for it.",
+            "A row larger than this cannot be written: it is quarantined, to be retried once this is raised.",
             "SET GLOBAL max_allowed_packet = 1073741824;  -- and in the server's configuration",
         ));
     }

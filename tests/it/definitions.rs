@@ -278,6 +278,28 @@ async fn a_table_swapped_for_its_copy_is_read_with_the_copy_s_definition(flavor:
     SURPRISES.settle("table swapped for its copy while capture was behind", flavor, EXACT);
 }
 
+async fn a_table_dropped_and_made_again_is_read_on_once_that_is_accepted(flavor: Flavor) {
+    let site = Site::start_with(flavor, Names::Missing.options(flavor)).await;
+    site.sql(
+        "SET foreign_key_checks = 0;
+         UPDATE location SET name = 'before' WHERE location_id = 12;
+         DROP TABLE location;
+         CREATE TABLE location (uuid CHAR(38) NOT NULL UNIQUE, name VARCHAR(255) NOT NULL,
+           location_id INT AUTO_INCREMENT PRIMARY KEY, date_created DATETIME NULL);
+         INSERT INTO location (name, uuid) VALUES ('made', '0c1e5a0e-0000-4000-8000-000000000002');
+         UPDATE location SET name = 'changed';",
+    )
+    .await;
+    let dropped = refusal(&site).await;
+    assert!(dropped.contains("table location") && dropped.contains("DROP"), "{dropped}");
+    let site = again(site, openmrs_map(), &[place(&dropped)]).await;
+    let transactions = site.captured(3).await;
+    assert_eq!(told(&transactions), ["Update location", "Insert location", "Update location"]);
+    assert_eq!(columns(&transactions[1].changes[0]), ["uuid", "name", "date_created"]);
+    assert_eq!(value(last(&transactions), "name"), text("changed"));
+    site.capturing.stop().await;
+}
+
 async fn a_table_made_from_a_query_brings_its_rows(flavor: Flavor) {
     const ROW: &str = "CREATE TABLE ... SELECT";
     let site = Site::start_with(flavor, Names::Missing.options(flavor)).await;
@@ -340,6 +362,7 @@ async fn rows_of_a_query(site: Site) {
 on!(mysql_without_gtids, Mysql97, without_gtids_rows_are_read_with_their_definitions);
 on!(mysql_56_without_gtids, Mysql56, without_gtids_rows_are_read_with_their_definitions);
 on_all!(
+    a_table_dropped_and_made_again_is_read_on_once_that_is_accepted,
     rows_before_and_after_a_definition_are_each_read_with_theirs,
     a_table_defined_twice_is_read_by_the_names_in_the_log,
     without_names_a_table_defined_twice_is_refused_until_given_up,

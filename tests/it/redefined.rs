@@ -17,7 +17,6 @@ use crate::surprises::SURPRISES;
 
 const WARD: &str = "7f65d926-57d6-4402-ae10-a5b3bcbf7986";
 
-/// Starts capture again with other maps and accepted places.
 /// As an application's upgrade does it: a column, its contents, then its key.
 async fn a_column_given_a_foreign_key_refers_from_then_on(flavor: Flavor) {
     for names in Names::of(flavor) {

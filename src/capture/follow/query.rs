@@ -10,6 +10,7 @@ use crate::capture::Error;
 use crate::capture::alter::renumbers;
 use crate::capture::decode::{Header, Query};
 use crate::capture::place::Spot;
+use crate::capture::plan::TablePlan;
 use crate::capture::statement::{Statement, moves_rows, starts_transaction};
 use crate::capture::words::Mentions;
 use crate::schema_map::BoundTable;
@@ -131,13 +132,19 @@ impl Follower {
     fn rowless(&mut self, query: &Query<'_>, sql: &str, start: &Spot) -> Result<(), Error> {
         let map = Arc::clone(&self.map);
         let database = self.settings.database.clone();
-        let moves = |table: &&Name| moves_rows(sql, &query.schema, &database, table);
-        let tables = map.tables.keys().filter(moves);
-        if self.is_accepted(start) {
-            tables.for_each(|table| self.forget(table));
-            return Ok(());
+        let moves =
+            |table: &&Arc<BoundTable>| moves_rows(sql, &query.schema, &database, &table.name);
+        let accepted = self.is_accepted(start);
+        let (sent, others): (Vec<_>, Vec<_>) = map
+            .tables
+            .values()
+            .filter(moves)
+            .partition(|table| TablePlan::is_sent(table) && !accepted);
+        // Rows that do not travel are only referred to.
+        for table in others {
+            self.forget(&table.name);
         }
-        match tables.min() {
+        match sent.iter().map(|table| &table.name).min() {
             Some(table) => Err(refused(
                 start,
                 &format!(

@@ -145,7 +145,6 @@ async fn small_packets_are_enough(stage: Stage) -> Stage {
     assert_eq!(report.unwrap().held, 1, "it waits behind the first");
     let back = format!("SET GLOBAL max_allowed_packet = {before}");
     stage.server.sql(&back).await.unwrap();
-    let stage = stage.anew(Limits::default(), map()).await;
     assert_eq!(stage.applier.retry(waiting.id).await.unwrap().unwrap().released, 2);
     let sql = format!("SELECT body FROM notes.note WHERE uuid = '{long}'");
     assert_eq!(ask(&stage, &sql).await, "short");

@@ -200,7 +200,7 @@ fn renamed_by(mut words: Words<'_>, inside: bool, database: &str) -> Vec<Renamed
 fn name_in(words: &mut Words<'_>, inside: bool, database: &str) -> Option<Here> {
     let word = words.next()?;
     let mut behind = words.clone();
-    match behind.next().filter(|next| next.qualified) {
+    match behind.next().filter(|next| next.dotted) {
         Some(next) => {
             *words = behind;
             Some(word.names(database).then(|| next.text.to_lowercase()))
@@ -419,6 +419,7 @@ mod tests {
             "RENAME TABLE obs TO x, _obs_group_new TO obs",
             "RENAME TABLE obs TO x, obs_new TO obs",
             "RENAME TABLE `openmrs` . `obs` TO `openmrs` . `x`",
+            "RENAME TABLE .obs TO .x",
             "ALTER TABLE openmrs /* ours */ . obs RENAME x",
         ] {
             assert!(moves(sql), "{sql}");

@@ -12,6 +12,8 @@ pub(super) struct Word<'a> {
     pub(super) quoted: bool,
     /// It stands right behind another and a dot.
     pub(super) qualified: bool,
+    /// It stands behind a dot, wherever the word before that ends: as in `db . table`, or `TABLE .t`.
+    pub(super) dotted: bool,
 }
 
 impl Word<'_> {
@@ -157,25 +159,23 @@ impl<'a> Iterator for Words<'a> {
     type Item = Word<'a>;
 
     fn next(&mut self) -> Option<Word<'a>> {
-        let mut qualified = false;
+        let (mut qualified, mut dotted) = (false, false);
         loop {
             let first = self.rest.chars().next()?;
             let close = std::mem::take(&mut self.after_word);
-            if first == '.' && close {
-                qualified = true;
+            if first == '.' {
+                qualified |= close;
+                dotted = true;
             }
             if let Some(after) = self.comment() {
                 self.rest = after;
-                self.after_word = close;
                 continue;
             }
-            // As in `db` . `table`.
-            self.after_word = close && first.is_whitespace();
             let after = self.rest.strip_prefix(first)?;
             match first {
-                '`' => return Some(self.name(after, first, qualified)),
+                '`' => return Some(Word { qualified, dotted, ..self.name(after, first) }),
                 '"' if self.dialect.quotes_names => {
-                    return Some(self.name(after, first, qualified));
+                    return Some(Word { qualified, dotted, ..self.name(after, first) });
                 }
                 '\'' | '"' => self.rest = after_string(after, first, self.dialect.escapes),
                 _ if is_word(first) => {
@@ -183,7 +183,12 @@ impl<'a> Iterator for Words<'a> {
                     let (word, rest) = self.rest.split_at_checked(end)?;
                     self.rest = rest;
                     self.after_word = true;
-                    return Some(Word { text: Cow::Borrowed(word), quoted: false, qualified });
+                    return Some(Word {
+                        text: Cow::Borrowed(word),
+                        quoted: false,
+                        qualified,
+                        dotted,
+                    });
                 }
                 _ => self.rest = after,
             }
@@ -218,7 +223,7 @@ impl<'a> Words<'a> {
     }
 
     /// The quoted name that begins here; the quote twice stands for itself.
-    fn name(&mut self, after: &'a str, quote: char, qualified: bool) -> Word<'a> {
+    fn name(&mut self, after: &'a str, quote: char) -> Word<'a> {
         let (mut text, mut rest) = after.split_once(quote).unwrap_or((after, ""));
         let mut whole = Cow::Borrowed(text);
         while let Some(more) = rest.strip_prefix(quote) {
@@ -229,7 +234,7 @@ impl<'a> Words<'a> {
         }
         self.rest = rest;
         self.after_word = true;
-        Word { text: whole, quoted: true, qualified }
+        Word { text: whole, quoted: true, qualified: false, dotted: false }
     }
 }
 

@@ -188,7 +188,7 @@ async fn a_reader_sees_every_append_and_does_not_keep_the_log_from_being_copied(
     }
     done.store(true, Ordering::Relaxed);
     looking.join().unwrap();
-    // 8 MiB are copied at a time; one that begins while they are may keep the log for once.
+    // 16 MiB are copied at a time; one that begins while they are may keep the log for once.
     let bytes = std::fs::metadata(&log).unwrap().len();
     assert!(bytes < 60_000_000, "the write-ahead log has grown to {bytes} bytes");
 }

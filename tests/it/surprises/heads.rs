@@ -7,7 +7,7 @@ use std::fs;
 use std::time::Duration;
 
 use headwater::capture::Doing;
-use headwater_rig::Flavor;
+use headwater_rig::{Flavor, tail};
 use tempfile::TempDir;
 
 use super::damage::{At, HEADER, LogFile, Stage, WORK};
@@ -68,11 +68,6 @@ async fn came(stage: &Stage, before: &super::Rows, expected: &super::Rows) -> Ca
     }
     capturing.stop().await;
     outcome
-}
-
-fn last_lines(text: &str, count: usize) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
 fn file_name(log: &LogFile) -> String {
@@ -142,7 +137,7 @@ async fn a_flipped_bit_at_either_end_of_a_file_is_noticed_by_place(flavor: Flavo
                     Came::Neither(_) => false,
                 };
                 if stage.server.sql("DO 1").await.is_err() {
-                    println!("{}", last_lines(&stage.server.log(), 30));
+                    println!("{}", tail(&stage.server.log(), 30));
                     gone += 1;
                     log.write();
                     stage.server.kill9();

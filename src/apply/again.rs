@@ -136,7 +136,7 @@ impl Applier {
     async fn retry_rows(&self, node: NodeId, rows: &[u64], wait: u32) -> Result<u64, Error> {
         match self.retry_once(node, rows, wait).await {
             Err(Error::Changed(reason)) => {
-                tracing::info!(reason, "the target's tables changed");
+                tracing::info!(reason, "the target changed");
                 self.bind_anew().await?;
                 self.retry_once(node, rows, wait).await
             }

@@ -205,7 +205,7 @@ impl Applier {
                 .await;
             match result {
                 Err(Error::Changed(reason)) if !bound_anew => {
-                    tracing::info!(reason, "the target's tables changed");
+                    tracing::info!(reason, "the target changed");
                     self.bind_anew().await?;
                     bound_anew = true;
                 }
@@ -420,10 +420,7 @@ impl Applier {
         session.wait_for_locks(self.lock_wait_seconds()).await.map_err(whole)?;
         match act(&mut session).await {
             Ok(outcome) => {
-                // A new one takes packets of the size that the server allows by then.
-                if !session.outgrown {
-                    self.idle.lock().await.push(session);
-                }
+                self.idle.lock().await.push(session);
                 Ok(outcome)
             }
             Err(failure) => {

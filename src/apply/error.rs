@@ -31,7 +31,8 @@ pub enum Error {
     /// Every batch would fail the same way until a person mends the target; the words say how.
     #[error("{0}")]
     Stop(String),
-    /// The target's tables are not what they were when the map was bound to them.
+    /// The target is not what it was: its tables when the map was bound to them, or the packets it takes
+    /// when the connection began.
     #[error("{0}")]
     Changed(String),
 }

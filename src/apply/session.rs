@@ -37,6 +37,9 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Reading what the tables are like takes no longer than this.
 const SCHEMA_MAX: Duration = Duration::from_mins(2);
 
+/// Asks for the limit that new sessions get.
+const LIMIT_NOW: &str = "SELECT @@GLOBAL.max_allowed_packet";
+
 /// What a write reported.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Done {
@@ -54,8 +57,6 @@ pub(super) struct Session {
     pub(super) statements: u64,
     /// The server's `max_allowed_packet`, as it was when the session began.
     pub(super) packet_bytes_max: usize,
-    /// A packet would have been larger than that; it may have been raised since.
-    pub(super) outgrown: bool,
     /// Whether foreign keys are being checked.
     checks: bool,
     lock_wait_seconds: u32,
@@ -114,7 +115,6 @@ impl Session {
             used_at,
             statements: 0,
             packet_bytes_max: usize::try_from(packet).unwrap_or(1 << 24),
-            outgrown: false,
             checks: false,
             lock_wait_seconds,
         })
@@ -145,7 +145,7 @@ impl Session {
 
     /// Runs a prepared statement that returns no rows.
     pub(super) async fn execute(&mut self, sql: &str, params: Vec<Param>) -> Result<Done, Failure> {
-        self.fits(&params)?;
+        self.fits(&params).await?;
         self.count(sql, params.len());
         self.watch.over(self.conn.exec_drop(sql, positional(params))).await?;
         Ok(Done { affected: self.conn.affected_rows(), last_insert_id: self.conn.last_insert_id() })
@@ -157,7 +157,7 @@ impl Session {
         sql: &str,
         params: Vec<Param>,
     ) -> Result<Vec<Row>, Failure> {
-        self.fits(&params)?;
+        self.fits(&params).await?;
         self.count(sql, params.len());
         self.watch.over(self.conn.exec(sql, positional(params))).await
     }
@@ -239,13 +239,19 @@ impl Session {
 
     /// A packet above the server's limit would end the connection, and the retry after it, for
     /// ever. Statements for several rows stay far below it.
-    fn fits(&mut self, params: &[Param]) -> Result<(), Failure> {
+    async fn fits(&mut self, params: &[Param]) -> Result<(), Failure> {
         let bytes: usize = params.iter().map(super::cell::param_bytes).sum();
         // Beside its value a parameter has two bytes for its type, and a bit.
         if bytes.saturating_add(1024 + 3 * params.len()) <= self.packet_bytes_max {
             return Ok(());
         }
-        self.outgrown = true;
+        // A session keeps the limit that it began with.
+        self.count(LIMIT_NOW, 0);
+        let now: Option<u64> = self.watch.over(self.conn.query_first(LIMIT_NOW)).await?;
+        if now.is_some_and(|now| now > self.packet_bytes_max as u64) {
+            let words = "max_allowed_packet was raised: a new connection takes it up".to_owned();
+            return Err(Failure::Whole(Error::Changed(words)));
+        }
         Err(Failure::Row(format!(
             "a row of {bytes} bytes is larger than the target's max_allowed_packet ({}): raise \
              it, then retry",

@@ -140,14 +140,14 @@ async fn small_packets_are_enough(stage: Stage) -> Stage {
     let parts = format!("SELECT COUNT(*) FROM {}.held_part", stage.schema);
     assert_eq!(ask(&stage, &parts).await, "5");
     assert!(stage.applier.retry(waiting.id).await.unwrap().unwrap().released == 0);
-    let report =
-        stage.try_send(&[vec![update("note", &long, vec![("body", text("short"))])]]).await;
+    let sized = update("note", &long, vec![("size", Value::Int(3))]);
+    let report = stage.try_send(&[vec![sized]]).await;
     assert_eq!(report.unwrap().held, 1, "it waits behind the first");
     let back = format!("SET GLOBAL max_allowed_packet = {before}");
     stage.server.sql(&back).await.unwrap();
     assert_eq!(stage.applier.retry(waiting.id).await.unwrap().unwrap().released, 2);
-    let sql = format!("SELECT body FROM notes.note WHERE uuid = '{long}'");
-    assert_eq!(ask(&stage, &sql).await, "short");
+    let sql = format!("SELECT CONCAT(LENGTH(body), ' ', size) FROM note WHERE uuid = '{long}'");
+    assert_eq!(ask(&stage, &sql).await, format!("{} 3", body.len()));
     assert_eq!(ask(&stage, &parts).await, "0");
     stage
 }

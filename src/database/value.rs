@@ -40,12 +40,40 @@ fn from_bytes(column: &LiveColumn, bytes: Vec<u8>) -> Value<'static> {
         Ok(text) => match kind {
             "decimal" | "numeric" => Value::Decimal(Cow::Owned(text)),
             "date" | "time" | "datetime" | "timestamp" => Value::Temporal(Cow::Owned(text)),
-            "json" => Value::Json(Cow::Owned(text)),
+            "json" => Value::Json(Cow::Owned(with_signed_zeros(text))),
             "year" => text.parse().map_or(Value::Text(Cow::Owned(text)), Value::UInt),
             _ => Value::Text(Cow::Owned(text)),
         },
         Err(error) => Value::Bytes(Cow::Owned(error.into_bytes())),
     }
+}
+
+/// `MySQL` 5.7 prints doubles without a fraction like integers, of which none is `-0`: read back, that
+/// would lose its sign.
+fn with_signed_zeros(json: String) -> String {
+    if !json.contains("-0") {
+        return json;
+    }
+    let (mut text, mut rest, mut quoted) = (String::with_capacity(json.len() + 2), &*json, false);
+    while let Some(first) = rest.chars().next() {
+        let is_zero = |rest: &str| {
+            rest.strip_prefix("-0").is_some_and(|after| {
+                !after.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E'))
+            })
+        };
+        let (taken, written) = match first {
+            '-' if !quoted && is_zero(rest) => (2, "-0.0"),
+            '\\' => {
+                let bytes = 1 + rest.chars().nth(1).map_or(0, char::len_utf8);
+                (bytes, rest.get(..bytes).unwrap_or(rest))
+            }
+            _ => (first.len_utf8(), rest.get(..first.len_utf8()).unwrap_or(rest)),
+        };
+        quoted ^= first == '"';
+        text.push_str(written);
+        rest = rest.get(taken..).unwrap_or("");
+    }
+    text
 }
 
 /// Whether a type (`DATA_TYPE`) holds bytes rather than text or numbers.
@@ -85,5 +113,25 @@ pub fn parameter(value: &Value<'_>) -> mysql_async::Value {
             Sql::Bytes(text.as_bytes().to_vec())
         }
         Value::Encoded { bytes, .. } | Value::Bytes(bytes) => Sql::Bytes(bytes.to_vec()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_of_json_keep_their_sign() {
+        for (printed, kept) in [
+            ("-0", "-0.0"),
+            ("[-0, 0, -0.5, -0e1, -01]", "[-0.0, 0, -0.5, -0e1, -01]"),
+            (r#"{"-0": "a-0", "b\"-0": [-0]}"#, r#"{"-0": "a-0", "b\"-0": [-0.0]}"#),
+            (r#"["\\", -0, "\u00e9 \u{e9}-0"]"#, r#"["\\", -0.0, "\u00e9 \u{e9}-0"]"#),
+            ("-", "-"),
+            ("\"-0", "\"-0"),
+            ("-0\\", "-0.0\\"),
+        ] {
+            assert_eq!(with_signed_zeros(printed.to_owned()), kept);
+        }
     }
 }

@@ -188,6 +188,11 @@ impl Decoder {
         Decoder { checksum: None, post_headers: Vec::new(), inflated_bytes_max, mariadb: false }
     }
 
+    /// Whether the log that is read is a `MariaDB`'s.
+    pub fn is_mariadb(&self) -> bool {
+        self.mariadb
+    }
+
     /// Reads one event from exactly its bytes: header, body, and checksum if the log has them.
     /// Events from inside a transaction payload have none.
     pub fn event<'a>(

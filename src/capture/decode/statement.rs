@@ -119,6 +119,17 @@ impl<'a> Query<'a> {
         Some(names.any(|name| name.to_lowercase() == database.to_lowercase()))
     }
 
+    /// Whether a `MySQL` before 8.0 made it up: after a restart it empties each in-memory table when that is
+    /// first used. A session's statement names the databases that it changed; on `MariaDB` none does.
+    pub fn empties_memory(&self) -> bool {
+        let names = self.sql.strip_prefix(b"DELETE FROM `").and_then(|sql| sql.strip_suffix(b"`"));
+        let is_bare = |names: &[u8]| {
+            let mut marked = names.split(|byte| *byte == b'`');
+            matches!([(); 4].map(|()| marked.next()), [Some(_), Some(b"."), Some(_), None])
+        };
+        self.databases == Databases::Untold && names.is_some_and(is_bare)
+    }
+
     /// The statement as text, for telling BEGIN from COMMIT from DDL. What is not UTF-8, as servers
     /// log what they write themselves, is in the session's character set; what is not that either is
     /// replaced.
@@ -227,6 +238,29 @@ mod tests {
         assert_eq!(Query::read(&body(8, b"TRUNCATE obs")).unwrap().texts().count(), 1);
         let utf8 = body(45, "TRUNCATE m\u{e9}dicament".as_bytes());
         assert_eq!(Query::read(&utf8).unwrap().texts().count(), 1);
+    }
+
+    #[test]
+    fn what_empties_an_in_memory_table_is_told_from_what_sessions_delete() {
+        let query = |databases: &[u8], sql: &str| {
+            let mut body = vec![1, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0];
+            body.extend(u16::try_from(databases.len()).unwrap().to_le_bytes());
+            body.extend([databases, b"clinic\0", sql.as_bytes()].concat());
+            Query::read(&body).unwrap().empties_memory()
+        };
+        let made_up = "DELETE FROM `clinic`.`fleeting`";
+        assert!(query(b"", made_up));
+        assert!(!query(b"\x0c\x01clinic\0", made_up));
+        assert!(!query(&[12, TOO_MANY_DATABASES], made_up));
+        for sql in [
+            "DELETE FROM `clinic`.`fleeting` WHERE `id` = 1",
+            "DELETE FROM `clinic`.`fleeting` ",
+            "DELETE FROM `fleeting`",
+            "DELETE FROM `a`.`b` USING `a`.`b` JOIN `a`.`c`",
+            "UPDATE `clinic`.`fleeting`",
+        ] {
+            assert!(!query(b"", sql), "{sql}");
+        }
     }
 
     #[test]

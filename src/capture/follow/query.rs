@@ -168,7 +168,7 @@ impl Follower {
         start: &Spot,
     ) -> Result<(), Error> {
         // What servers make up themselves: an in-memory table is empty after a restart.
-        if header.is_without_schema() {
+        if header.is_without_schema() || !self.decoder.is_mariadb() && query.empties_memory() {
             return Ok(());
         }
         if self.is_accepted(start) {

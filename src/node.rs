@@ -17,6 +17,7 @@ use crate::change::NodeId;
 use crate::clock::{SharedClock, SystemClock, sleep};
 use crate::config::{self, Config};
 use crate::database::schema::LiveSchema;
+use crate::database::server::Server as DatabaseServer;
 use crate::operate::{NAMELESS, Reach};
 use crate::schema_map::{BoundMap, Direction, MapFile};
 use crate::spool::{self, Spool};
@@ -136,11 +137,11 @@ impl Node {
         let mut applier = None;
         if self.config.listen.is_some() {
             // A parent that cannot reach its database yet waits for it, as a child does.
-            let made = tokio::select! {
+            let (made, version) = tokio::select! {
                 made = self.applier() => made?,
                 _ = stop.wait_for(|stop| *stop) => return Ok(()),
             };
-            self.serve(&mut parts, &made, &stopping).await?;
+            self.serve(&mut parts, &made, version, &stopping).await?;
             applier = Some(made);
         }
         if self.config.parent.is_some() {
@@ -170,12 +171,13 @@ impl Node {
         result
     }
 
-    /// Connects to the target database, waiting until it is there, and makes headwater's tables.
-    async fn applier(&self) -> Result<Arc<Applier>, Error> {
+    /// Connects to the target database, waiting until it is there, and makes headwater's tables. Also
+    /// gives the server's version.
+    async fn applier(&self) -> Result<(Arc<Applier>, String), Error> {
         let options = &self.config.database.options;
-        let map = loop {
+        let (map, version) = loop {
             match self.bind().await {
-                Ok(map) => break map,
+                Ok(found) => break found,
                 Err(error) if error.is_transient() => {
                     tracing::warn!(%error, "waiting for the database");
                     sleep(DATABASE_RETRY).await;
@@ -208,7 +210,7 @@ impl Node {
         .with_passwords_of(options.clone());
         loop {
             match applier.prepare().await {
-                Ok(()) => return Ok(Arc::new(applier)),
+                Ok(()) => return Ok((Arc::new(applier), version)),
                 Err(apply::Error::Retry(reason)) => {
                     tracing::warn!(reason, "waiting for the database");
                     sleep(DATABASE_RETRY).await;
@@ -218,21 +220,23 @@ impl Node {
         }
     }
 
-    async fn bind(&self) -> Result<BoundMap, crate::database::Error> {
+    async fn bind(&self) -> Result<(BoundMap, String), crate::database::Error> {
         let options = &self.config.database.options;
         let mut connection = options.connect(&[]).await?;
+        let server = DatabaseServer::read(&mut connection).await?;
         let live = LiveSchema::read(&mut connection, &options.database).await?;
         let map = BoundMap::bind(&self.map, &live);
         for problem in map.problems.iter().filter(|problem| problem.fatal) {
             tracing::error!(table = %problem.table, "does not travel: {}", problem.message);
         }
-        Ok(map)
+        Ok((map, server.version_text))
     }
 
     async fn serve(
         &self,
         parts: &mut Parts,
         applier: &Arc<Applier>,
+        version: String,
         stopping: &watch::Receiver<bool>,
     ) -> Result<(), Error> {
         let Some(listen) = &self.config.listen else { return Ok(()) };
@@ -240,6 +244,7 @@ impl Node {
         let mut options = ServerOptions::new(listen.address, &self.config.node.name, data_dir);
         options.names.clone_from(&listen.names);
         options.map_digest = hex(&self.map.digest());
+        options.database = Some(version);
         options.connections_max = listen.connections_max;
         options.strangers_max = listen.strangers_max;
         options.hello_within = listen.hello_within;

@@ -16,6 +16,7 @@ use crate::schema_map::BoundMap;
 use crate::schema_map::file::MapFile;
 use crate::spool::{Direction, Spool, free_bytes};
 use crate::transport::authority::{AUTHORITY_REMEDY, SERVER_REMEDY, authority_file, server_file};
+use crate::transport::client::PARENT_DATABASE;
 use crate::transport::credentials::{self, REJOIN, Validity, child_file};
 
 /// How long the parent may take to answer a knock.
@@ -118,6 +119,8 @@ pub struct MachineFacts {
     pub certificates: Vec<CertificateFacts>,
     /// What the parent, or the way to it, said last, if it was not well.
     pub link_error: Option<String>,
+    /// The version of the parent's database server, as that prints it, if the parent has told it.
+    pub parent_database: Option<String>,
     /// Now, to judge them by.
     pub now: Timestamp,
     /// What the configuration's reader warned of.
@@ -291,6 +294,7 @@ impl MachineFacts {
             free_bytes_min: config.spool.disk_free_bytes_min,
             certificates: CertificateFacts::read(folder),
             link_error: link_error(folder),
+            parent_database: parent_database(folder),
             now,
             warnings: config.warnings.clone(),
         }
@@ -302,6 +306,11 @@ fn link_error(data_dir: &Path) -> Option<String> {
     let usage = Spool::peek(data_dir).and_then(|store| store.usage()).ok()?;
     let up = usage.links.into_iter().find(|usage| usage.link.direction == Direction::Up)?;
     up.link.last_error
+}
+
+fn parent_database(data_dir: &Path) -> Option<String> {
+    let noted = Spool::peek(data_dir).and_then(|store| store.note(PARENT_DATABASE)).ok()??;
+    String::from_utf8(noted).ok()
 }
 
 impl CertificateFacts {

@@ -5,7 +5,7 @@ use super::Verdict::{Bad, Doubtful, Unknown};
 use super::{Check, DatabaseFacts, Facts, MapFacts};
 use crate::database::name::{quoted, table_of};
 use crate::database::schema::{ForeignKey, LiveTable};
-use crate::database::server::{Flavor, Server};
+use crate::database::server::{Flavor, Server, parse_version};
 use crate::schema_map::{BoundTable, Role, fits};
 use crate::value::Name;
 
@@ -19,7 +19,7 @@ pub(super) fn checks(facts: &Facts, database: &DatabaseFacts) -> Vec<Check> {
     if let Some(found) = &database.map {
         checks.extend(map(facts, found));
         checks.extend(engines(facts, found));
-        checks.extend(types(found));
+        checks.extend(types(facts, found));
         if facts.duties.capture {
             checks.push(cascades(&database.server, found));
         }
@@ -124,26 +124,35 @@ fn engines(facts: &Facts, found: &MapFacts) -> Vec<Check> {
     if checks.is_empty() { vec![Check::good(NAME, "all InnoDB")] } else { checks }
 }
 
-/// Types that the server at the other end of a link may not have.
-fn types(found: &MapFacts) -> Option<Check> {
+/// Types that the server at the other end of a link does not have, or may not have while the parent has
+/// not told which server it is.
+fn types(facts: &Facts, found: &MapFacts) -> Option<Check> {
+    let version = facts.machine.parent_database.as_deref().filter(|_| facts.parent.is_some());
+    let parent = version.map(parse_version);
     let rare = mapped(found).flat_map(|(table, _)| {
         table.columns.iter().filter(|column| column.role == Role::Plain).filter_map(|column| {
-            let servers = fits::found_on(&column.live)?;
+            let rare = fits::rare(&column.live).filter(|rare| {
+                parent.is_none_or(|(flavor, numbers)| !rare.is_on(flavor, numbers))
+            })?;
             let (table, name, kind) = (&table.name, &column.name, &column.live.column_type);
-            Some(format!("{table}.{name} is {kind}, which only {servers} have"))
+            Some(format!("{table}.{name} is {kind}, which only {} have", rare.servers))
         })
     });
     let rare: Vec<String> = rare.collect();
-    (!rare.is_empty()).then(|| {
-        Check::not_good(
-            "types",
-            Unknown,
-            some(rare.iter().map(String::as_str)),
-            "A server without the type needs a column that holds its values; what does not fit is \
-             quarantined there.",
-            "headwater map check --with FILE2, where both databases can be reached",
-        )
-    })
+    let list = some(rare.iter().map(String::as_str));
+    let (verdict, list) = match version {
+        _ if rare.is_empty() => return None,
+        Some(version) => (Doubtful, format!("{list}; the parent's server is {version}")),
+        None => (Unknown, list),
+    };
+    Some(Check::not_good(
+        "types",
+        verdict,
+        list,
+        "A server without the type needs a column that holds its values; what does not fit is \
+         quarantined there.",
+        "headwater map check --with FILE2, where both databases can be reached",
+    ))
 }
 
 /// Rows that the server itself deletes or alters through a foreign key are not in the log, except

@@ -23,6 +23,7 @@ fn child() -> Facts {
             free_bytes_min: 256 << 20,
             certificates,
             link_error: None,
+            parent_database: None,
             now: Timestamp(10 * DAY),
             warnings: Vec::new(),
         },

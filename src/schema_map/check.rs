@@ -180,12 +180,16 @@ impl Report {
 
     fn doubts(&mut self, table: &BoundTable, live: &LiveTable) {
         for column in table.columns.iter().filter(|column| column.role == Role::Plain) {
-            if let Some(servers) = fits::found_on(&column.live) {
-                self.add(table, false, format!(
-                    "its column {} is {}, which only {servers} have: headwater map check --with FILE2 \
+            if let Some(rare) = fits::rare(&column.live) {
+                self.add(
+                    table,
+                    false,
+                    format!(
+                        "its column {} is {}, which only {} have: headwater map check --with FILE2 \
                      says whether what another server has in its place holds it",
-                    column.name, column.live.column_type
-                ));
+                        column.name, column.live.column_type, rare.servers
+                    ),
+                );
             }
         }
         for key in &live.foreign_keys {

@@ -102,19 +102,44 @@ fn is_unique(schema: &LiveSchema, table: &Name, column: &Name) -> bool {
     })
 }
 
+/// A type that many servers do not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rare {
+    /// Those that have it, in words.
+    pub servers: &'static str,
+    mysql: Option<(u16, u16, u16)>,
+    mariadb: Option<(u16, u16, u16)>,
+}
+
+impl Rare {
+    /// Whether a server has it.
+    pub fn is_on(&self, flavor: Flavor, version: (u16, u16, u16)) -> bool {
+        let first = match flavor {
+            Flavor::Mysql => self.mysql,
+            Flavor::Mariadb => self.mariadb,
+        };
+        first.is_some_and(|first| version >= first)
+    }
+}
+
 /// Which servers have a column's type, if many do not.
-pub fn found_on(column: &LiveColumn) -> Option<&'static str> {
+pub fn rare(column: &LiveColumn) -> Option<Rare> {
+    let rare = |servers, mysql, mariadb| Some(Rare { servers, mysql, mariadb });
     match column.data_type.as_str() {
-        "vector" => Some("MySQL from 9.0 and MariaDB from 11.7"),
-        "uuid" => Some("MariaDB from 10.7"),
-        "inet4" => Some("MariaDB from 10.10"),
-        "inet6" => Some("MariaDB from 10.5"),
-        "json" => Some("MySQL from 5.7 and, as text, MariaDB"),
+        "vector" => rare("MySQL from 9.0 and MariaDB from 11.7", Some((9, 0, 0)), Some((11, 7, 0))),
+        "uuid" => rare("MariaDB from 10.7", None, Some((10, 7, 0))),
+        "inet4" => rare("MariaDB from 10.10", None, Some((10, 10, 0))),
+        "inet6" => rare("MariaDB from 10.5", None, Some((10, 5, 0))),
+        "json" => rare("MySQL from 5.7 and, as text, MariaDB", Some((5, 7, 0)), Some((10, 2, 0))),
         _ if column.column_type.to_ascii_lowercase().contains("compressed") => {
-            Some("MariaDB from 10.3")
+            rare("MariaDB from 10.3", None, Some((10, 3, 0)))
         }
-        "decimal" if column.scale.is_some_and(|scale| scale > 30) => Some("MariaDB"),
-        _ if column.charset.as_deref() == Some("gb18030") => Some("MySQL from 5.7"),
+        "decimal" if column.scale.is_some_and(|scale| scale > 30) => {
+            rare("MariaDB", None, Some((10, 2, 0)))
+        }
+        _ if column.charset.as_deref() == Some("gb18030") => {
+            rare("MySQL from 5.7", Some((5, 7, 0)), None)
+        }
         _ => None,
     }
 }

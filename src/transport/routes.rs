@@ -217,6 +217,7 @@ impl<T: Target> Shared<T> {
             epoch: self.receiver.spool.epoch(),
             map: self.options.map_digest.clone(),
             clock: now,
+            database: self.options.database.clone(),
             watermark: standing.watermark.sequence,
             batch: standing.watermark.batch,
             set_aside: standing.set_aside,

@@ -55,6 +55,8 @@ pub struct ServerOptions {
     pub node_name: String,
     /// The digest of its schema map, in hexadecimal ([`super::wire::hex`]).
     pub map_digest: String,
+    /// The version of its database server, as that prints it, for its children's doctors.
+    pub database: Option<String>,
     /// The node's folder.
     pub data_dir: PathBuf,
     /// Connections at a time; for a further one the oldest that has not said hello makes way. Default
@@ -86,6 +88,7 @@ impl ServerOptions {
             names: Vec::new(),
             node_name: node_name.into(),
             map_digest: String::new(),
+            database: None,
             data_dir,
             connections_max: 1000,
             strangers_max: 64,

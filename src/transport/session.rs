@@ -203,6 +203,7 @@ mod tests {
             epoch: Epoch(uuid::Uuid::nil()),
             map: "aa".to_owned(),
             clock: Timestamp(0),
+            database: None,
             watermark: Sequence(watermark),
             batch: None,
             set_aside: SetAside::default(),

@@ -104,6 +104,9 @@ pub struct Welcome {
     pub map: String,
     /// What the parent's clock says.
     pub clock: Timestamp,
+    /// The version of its database server, as that prints it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
     /// The last transaction applied from this child.
     pub watermark: Sequence,
     /// The first eight bytes of the checksum of the batch that brought it there.

@@ -22,6 +22,9 @@ use crate::transport::wire::{Hello, JoinAnswer, PROTOCOL_VERSIONS, RowList, Welc
 /// The note under which the store remembers what the parent has set aside of this node's changes, as
 /// JSON of [`SetAside`].
 pub const SET_ASIDE: &str = "link.set_aside";
+/// The note under which the store remembers the version of the parent's database server, as that prints
+/// it.
+pub const PARENT_DATABASE: &str = "link.parent_database";
 /// After a batch of which something was set aside, or while something is, the sum is asked for so
 /// soon.
 const ASK_SUM_AFTER: Duration = Duration::from_mins(1);
@@ -57,6 +60,7 @@ impl Client {
         }
         self.contact(None).await.map_err(Ended::Fatal)?;
         self.note_set_aside(welcome.set_aside).await?;
+        self.note_parent_database(welcome.database.as_deref()).await?;
         self.hand_over(&welcome.wanted)?;
         Ok(start)
     }
@@ -79,6 +83,14 @@ impl Client {
         // A batch begins at what is acknowledged.
         if self.offered.add(&batch.key, batch.key.from) {
             self.spool.set_note(OFFERED, self.offered.bytes()).await?;
+        }
+        Ok(())
+    }
+
+    async fn note_parent_database(&self, version: Option<&str>) -> Result<(), Ended> {
+        let Some(version) = version.map(str::as_bytes) else { return Ok(()) };
+        if self.spool.note(PARENT_DATABASE).await?.as_deref() != Some(version) {
+            self.spool.set_note(PARENT_DATABASE, version).await?;
         }
         Ok(())
     }

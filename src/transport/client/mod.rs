@@ -26,7 +26,7 @@ use crate::clock::{SharedClock, sleep};
 use crate::spool::{self, Contact, Direction, Spool, State};
 pub use ended::ClientError;
 use ended::Ended;
-pub use meet::SET_ASIDE;
+pub use meet::{PARENT_DATABASE, SET_ASIDE};
 pub use options::{ClientOptions, Schedule};
 
 /// Hellos in a row without a piece getting through before the link backs off.

@@ -15,6 +15,7 @@ mod event;
 mod identity;
 mod json;
 mod log;
+mod login;
 pub mod memory;
 mod position;
 mod raw;
@@ -42,7 +43,7 @@ const fn target(name: &'static str, run: fn(&[u8]), memory: memory::Limit) -> Ta
 
 /// All targets. The limits are those of the parsers, with room for what the target itself does:
 /// reading a thing twice, and once more after writing it.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     target("batch", batch::run, memory::Limit { fixed_kib: 1024, per_byte: 1024 }),
     target("certificate", certificate::run, memory::Limit { fixed_kib: 1024, per_byte: 256 }),
     target("compressed", compressed::run, memory::Limit { fixed_kib: 4096, per_byte: 1024 }),
@@ -51,6 +52,7 @@ pub const TARGETS: [Target; 16] = [
     target("identity", identity::run, memory::Limit { fixed_kib: 64, per_byte: 256 }),
     target("json", json::run, memory::Limit { fixed_kib: 64, per_byte: 128 }),
     target("log", log::run, memory::Limit { fixed_kib: 4096, per_byte: 1024 }),
+    target("login", login::run, memory::Limit { fixed_kib: 4096, per_byte: 256 }),
     target("position", position::run, memory::Limit { fixed_kib: 64, per_byte: 256 }),
     target("rows", rows::run, memory::Limit { fixed_kib: 2048, per_byte: 1024 }),
     target("schema_map", schema_map::run, memory::Limit { fixed_kib: 1024, per_byte: 1024 }),

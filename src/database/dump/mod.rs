@@ -15,6 +15,7 @@ use mysql_common::constants::Command;
 use mysql_common::packets::ComRegisterSlave;
 use mysql_common::packets::binlog_request::BinlogRequest;
 use mysql_common::proto::MySerialize as _;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connect::Options;
 use packets::{FAILED, OK, Packets, refused, unexpected};
@@ -61,6 +62,18 @@ impl Dump {
             Ok(Err(error)) => Err(options.not_connected(error)),
             Err(_elapsed) => Err(options.not_answered()),
         }
+    }
+
+    /// The same over a connection that is there already.
+    ///
+    /// # Errors
+    ///
+    /// What the server says against it, and what cannot be read.
+    pub async fn over<S>(stream: S, options: &Options, silence_max: Duration) -> Result<Dump, Error>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        Ok(Dump { packets: login::log_in(Box::new(stream), options, silence_max).await? })
     }
 
     /// Runs a statement that gives no rows.

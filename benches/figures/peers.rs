@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use headwater_rig::{Flavor, Server, edge};
+use headwater_rig::{Server, edge};
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Row, Value};
 use tokio::time::Instant;
@@ -18,8 +18,8 @@ const STILL_MAX: Duration = Duration::from_mins(3);
 /// Reads a server's log from this file to its end, without decoding it, and writes it to a folder.
 pub(crate) async fn read_raw(server: &Server, first_file: &str, folder: &Path) -> Result<Duration> {
     let name = match server.flavor() {
-        Flavor::Mysql97 | Flavor::Mysql56 => "mysqlbinlog",
-        Flavor::Mariadb1011 | Flavor::Mariadb118 => "mariadb-binlog",
+        flavor if !flavor.is_mariadb() => "mysqlbinlog",
+        _ => "mariadb-binlog",
     };
     let (program, first) = server
         .installed()
@@ -54,11 +54,11 @@ impl Replica {
     pub(crate) async fn of(source: &Server, server: Server) -> Result<Replica> {
         let port = source.port();
         let words = match server.flavor() {
-            Flavor::Mysql97 | Flavor::Mysql56 => format!(
+            flavor if !flavor.is_mariadb() => format!(
                 "CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT={port}, \
                  SOURCE_USER='root', SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1"
             ),
-            Flavor::Mariadb1011 | Flavor::Mariadb118 => format!(
+            _ => format!(
                 "CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT={port}, \
                  MASTER_USER='root', MASTER_PASSWORD='', MASTER_USE_GTID=slave_pos"
             ),
@@ -78,17 +78,15 @@ impl Replica {
     /// Waits until it has all that the source has.
     pub(crate) async fn caught_up(&self, source: &Server) -> Result<()> {
         let (executed, reached) = match source.flavor() {
-            Flavor::Mysql97 | Flavor::Mysql56 => {
+            flavor if !flavor.is_mariadb() => {
                 ("SELECT @@gtid_executed", "SELECT GTID_SUBSET(?, @@gtid_executed)")
             }
-            Flavor::Mariadb1011 | Flavor::Mariadb118 => {
-                ("SELECT @@gtid_binlog_pos", "SELECT ? = @@gtid_slave_pos")
-            }
+            _ => ("SELECT @@gtid_binlog_pos", "SELECT ? = @@gtid_slave_pos"),
         };
         let wanted = source.ask("", executed).await?.context("the source has no transactions")?;
         let progress = match source.flavor() {
-            Flavor::Mysql97 | Flavor::Mysql56 => "SELECT @@gtid_executed",
-            Flavor::Mariadb1011 | Flavor::Mariadb118 => "SELECT @@gtid_slave_pos",
+            flavor if !flavor.is_mariadb() => "SELECT @@gtid_executed",
+            _ => "SELECT @@gtid_slave_pos",
         };
         let mut conn = self.server.conn("").await?;
         let (mut last, mut moved) = (String::new(), Instant::now());

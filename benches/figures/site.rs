@@ -61,9 +61,10 @@ pub(crate) fn options() -> ServerOptions {
 }
 
 fn replica_options(flavor: Flavor) -> ServerOptions {
-    match flavor {
-        Flavor::Mysql97 | Flavor::Mysql56 => options().with("--replica-parallel-workers=2"),
-        Flavor::Mariadb1011 | Flavor::Mariadb118 => options().with("--slave-parallel-threads=2"),
+    if flavor.is_mariadb() {
+        options().with("--slave-parallel-threads=2")
+    } else {
+        options().with("--replica-parallel-workers=2")
     }
 }
 

@@ -20,6 +20,12 @@ pub enum Flavor {
     Mysql56,
     /// MariaDB 11.8.
     Mariadb118,
+    /// MySQL 5.7. Tests run on this and the two below only where somebody has got them.
+    Mysql57,
+    /// MySQL 8.0.
+    Mysql80,
+    /// MySQL 8.4.
+    Mysql84,
 }
 
 impl fmt::Display for Flavor {
@@ -29,6 +35,9 @@ impl fmt::Display for Flavor {
             Flavor::Mariadb1011 => "mariadb",
             Flavor::Mysql56 => "mysql-5.6",
             Flavor::Mariadb118 => "mariadb-11.8",
+            Flavor::Mysql57 => "mysql-5.7",
+            Flavor::Mysql80 => "mysql-8.0",
+            Flavor::Mysql84 => "mysql-8.4",
         })
     }
 }
@@ -38,7 +47,8 @@ impl std::str::FromStr for Flavor {
 
     fn from_str(text: &str) -> Result<Self, String> {
         Flavor::ALL.into_iter().find(|flavor| flavor.to_string() == text).ok_or_else(|| {
-            format!("`{text}` is none of `mysql`, `mariadb`, `mysql-5.6`, `mariadb-11.8`")
+            let known = Flavor::ALL.map(|flavor| format!("`{flavor}`")).join(", ");
+            format!("`{text}` is none of {known}")
         })
     }
 }
@@ -57,17 +67,47 @@ pub struct Installed {
 
 impl Flavor {
     /// All kinds, the two that the whole suite runs on first.
-    pub const ALL: [Flavor; 4] =
-        [Flavor::Mysql97, Flavor::Mariadb1011, Flavor::Mysql56, Flavor::Mariadb118];
+    pub const ALL: [Flavor; 7] = [
+        Flavor::Mysql97,
+        Flavor::Mariadb1011,
+        Flavor::Mysql56,
+        Flavor::Mariadb118,
+        Flavor::Mysql57,
+        Flavor::Mysql80,
+        Flavor::Mysql84,
+    ];
 
     /// Whether it is a MariaDB.
     pub fn is_mariadb(self) -> bool {
         matches!(self, Flavor::Mariadb1011 | Flavor::Mariadb118)
     }
 
+    /// Whether tests run on it only where somebody has got it, since `make test` does not.
+    pub fn is_extra(self) -> bool {
+        matches!(self, Flavor::Mysql57 | Flavor::Mysql80 | Flavor::Mysql84)
+    }
+
     /// Whether it is a MySQL that takes what MySQL 8.0 takes.
     pub fn is_new_mysql(self) -> bool {
-        self == Flavor::Mysql97
+        self.is_mysql_from(8, 0)
+    }
+
+    /// Whether it is a MySQL of this release or a later one.
+    pub fn is_mysql_from(self, major: u32, minor: u32) -> bool {
+        let release = match self {
+            Flavor::Mysql56 => (5, 6),
+            Flavor::Mysql57 => (5, 7),
+            Flavor::Mysql80 => (8, 0),
+            Flavor::Mysql84 => (8, 4),
+            Flavor::Mysql97 => (9, 7),
+            Flavor::Mariadb1011 | Flavor::Mariadb118 => return false,
+        };
+        release >= (major, minor)
+    }
+
+    /// Whether its log can be told to name columns.
+    pub fn names_columns(self) -> bool {
+        self.is_mariadb() || self.is_new_mysql()
     }
 
     /// Whether a server of this kind can be started here.
@@ -87,6 +127,9 @@ impl Flavor {
             Flavor::Mariadb1011 => ("mariadb-10.11", "mariadbd"),
             Flavor::Mysql56 => ("mysql-5.6", "mysqld"),
             Flavor::Mariadb118 => ("mariadb-11.8", "mariadbd"),
+            Flavor::Mysql57 => ("mysql-5.7", "mysqld"),
+            Flavor::Mysql80 => ("mysql-8.0", "mysqld"),
+            Flavor::Mysql84 => ("mysql-8.4", "mysqld"),
         };
         let root = edge::cache_folder().join(folder);
         // MySQL 5.6 is a folder of its own files, the others are systems.
@@ -113,7 +156,7 @@ impl Flavor {
 }
 
 /// The servers that tests run on, told once on standard error. What is missing is told in
-/// capitals. A MySQL from 9.0 on and one MariaDB are the least: without them it is a failure
+/// capitals. A MySQL from 8.0 on and one MariaDB are the least: without them it is a failure
 /// unless `HEADWATER_SERVERS_OPTIONAL` is set, because a test that silently runs on half of the
 /// servers promises what it does not keep.
 ///
@@ -129,7 +172,8 @@ pub fn found_servers() -> Vec<Flavor> {
             eprintln!("testing on {} {}", installed.flavor, installed.version);
         }
         let found: Vec<Flavor> = found.iter().map(|installed| installed.flavor).collect();
-        for flavor in Flavor::ALL.iter().filter(|flavor| !found.contains(flavor)) {
+        let missing = |flavor: &&Flavor| !flavor.is_extra() && !found.contains(flavor);
+        for flavor in Flavor::ALL.iter().filter(missing) {
             eprintln!("NOT TESTING ON {}", flavor.to_string().to_uppercase());
         }
         found
@@ -138,7 +182,7 @@ pub fn found_servers() -> Vec<Flavor> {
         && found.iter().any(|flavor| flavor.is_mariadb());
     assert!(
         least || edge::environment("HEADWATER_SERVERS_OPTIONAL").is_some(),
-        "MISSING: A MYSQL FROM 9.0 ON, OR A MARIADB. Run scripts/get-servers, or set \
+        "MISSING: A MYSQL FROM 8.0 ON, OR A MARIADB. Run scripts/get-servers, or set \
          HEADWATER_SERVERS_OPTIONAL=1 to test without"
     );
     found.clone()
@@ -210,9 +254,7 @@ impl Installed {
         let parts = self.root.as_ref().and_then(|root| match self.flavor {
             // Brings one library of its own.
             Flavor::Mysql56 => Some((loader(Path::new("/"))?, root.clone())),
-            Flavor::Mysql97 | Flavor::Mariadb1011 | Flavor::Mariadb118 => {
-                Some((loader(root)?, library_folder(root)?))
-            }
+            _ => Some((loader(root)?, library_folder(root)?)),
         });
         match parts {
             Some((loader, libraries)) => {
@@ -244,6 +286,9 @@ impl Installed {
             (Flavor::Mysql56, Some(release)) => is(release == (5, 6)),
             (Flavor::Mariadb1011, Some(release)) => is(release >= (10, 11)),
             (Flavor::Mariadb118, Some(release)) => is(release == (11, 8)),
+            (Flavor::Mysql57, Some(release)) => is(release == (5, 7)),
+            (Flavor::Mysql80, Some(release)) => is(release == (8, 0)),
+            (Flavor::Mysql84, Some(release)) => is(release == (8, 4)),
         };
         right.map_err(|()| anyhow::anyhow!("{} is {version}", self.server.display()))
     }

@@ -18,8 +18,10 @@ pub(crate) fn prepare(
     options: &mut ServerOptions,
 ) -> Result<Option<Installed>> {
     match installed.flavor {
-        Flavor::Mysql97 => component(installed, folder, options),
-        Flavor::Mysql56 => Ok(None),
+        Flavor::Mysql97 | Flavor::Mysql84 | Flavor::Mysql80 => {
+            component(installed, folder, options)
+        }
+        Flavor::Mysql56 | Flavor::Mysql57 => Ok(None),
         Flavor::Mariadb1011 | Flavor::Mariadb118 => plugin(installed, folder, options),
     }
 }

@@ -85,10 +85,21 @@ impl ServerOptions {
             add(fixed.to_owned());
         }
         match flavor {
-            Flavor::Mysql97 => {
+            Flavor::Mysql97 | Flavor::Mysql84 => {
                 add("--mysqlx=OFF".to_owned());
                 add(format!("--innodb-redo-log-capacity={}M", self.redo_log_mib));
                 // The built-in default names a folder that only an installed package has.
+                add("--secure-file-priv=".to_owned());
+            }
+            // 8.0 before 8.0.30 has no other name for it.
+            Flavor::Mysql80 => {
+                add("--mysqlx=OFF".to_owned());
+                add(format!("--innodb-log-file-size={}M", self.redo_log_mib));
+                add("--secure-file-priv=".to_owned());
+            }
+            Flavor::Mysql57 => {
+                add(format!("--innodb-log-file-size={}M", self.redo_log_mib));
+                add("--explicit-defaults-for-timestamp=ON".to_owned());
                 add("--secure-file-priv=".to_owned());
             }
             Flavor::Mysql56 => {
@@ -128,7 +139,7 @@ impl ServerOptions {
             add(&format!("--gtid-mode={switch}"));
             add(&format!("--enforce-gtid-consistency={switch}"));
         }
-        if flavor == Flavor::Mysql56 && self.gtid {
+        if matches!(flavor, Flavor::Mysql56 | Flavor::Mysql57) && self.gtid {
             add("--log-slave-updates=ON");
         }
     }

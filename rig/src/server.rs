@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
 use tempfile::TempDir;
@@ -236,7 +236,33 @@ impl Server {
     pub async fn upgrade_to(&mut self, flavor: Flavor) -> Result<()> {
         self.stop().await?;
         self.installed = flavor.installed()?;
-        self.launch().await
+        self.launch().await?;
+        match flavor {
+            Flavor::Mysql57 => self.upgrade_tables(),
+            // Its next release does without the former kind of password, and the one after has none.
+            Flavor::Mysql80 => {
+                let sql = "ALTER USER root@'%' IDENTIFIED WITH caching_sha2_password BY ''";
+                self.sql(sql).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Has MySQL 5.7 upgrade the tables of its own, as later ones do by themselves.
+    fn upgrade_tables(&self) -> Result<()> {
+        let (program, first) =
+            self.installed.tool("mysql_upgrade").context("there is no mysql_upgrade")?;
+        let sets = self.installed.share().join("charsets");
+        let output = std::process::Command::new(program)
+            .args(first)
+            .args(["--no-defaults", "--user=root", "--host=127.0.0.1", "--force"])
+            .args(["--upgrade-system-tables", "--skip-write-binlog"])
+            .arg(template::option("--character-sets-dir=", &sets))
+            .arg(format!("--port={}", self.port))
+            .output()?;
+        let told = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "mysql_upgrade ended with {}: {told}", output.status);
+        Ok(())
     }
 
     /// Stops the server's process where it is, as a machine that hangs does; see [`Server::thaw`].

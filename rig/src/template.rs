@@ -62,7 +62,9 @@ fn ready(installed: &Installed) -> Result<PathBuf> {
     fs::create_dir_all(&making)?;
     let data = making.join("data");
     match installed.flavor {
-        Flavor::Mysql97 => initialise_mysql(installed, &making, &data),
+        Flavor::Mysql97 | Flavor::Mysql84 | Flavor::Mysql80 | Flavor::Mysql57 => {
+            initialise_mysql(installed, &making, &data)
+        }
         Flavor::Mariadb1011 | Flavor::Mariadb118 => initialise_mariadb(installed, &data),
         Flavor::Mysql56 => initialise_mysql_56(installed, &data),
     }
@@ -76,9 +78,14 @@ fn ready(installed: &Installed) -> Result<PathBuf> {
 fn initialise_mysql(installed: &Installed, making: &Path, data: &Path) -> Result<()> {
     let statements = making.join("init.sql");
     fs::write(&statements, ROOT_FROM_ANYWHERE)?;
+    let redo_log = if installed.flavor.is_mysql_from(8, 4) {
+        "--innodb-redo-log-capacity=48M"
+    } else {
+        "--innodb-log-file-size=48M"
+    };
     let mut command = server_command(installed, data);
     command
-        .args(["--initialize-insecure", "--skip-log-bin", "--innodb-redo-log-capacity=48M"])
+        .args(["--initialize-insecure", "--skip-log-bin", redo_log])
         .args(["--innodb-flush-log-at-trx-commit=0", "--performance-schema=OFF"])
         .arg(option("--init-file=", &statements));
     run(&mut command, None)?;

@@ -28,16 +28,20 @@ macro_rules! on {
 }
 use on;
 
-/// Runs each story on the two servers that everything runs on.
+/// Runs each story on the two servers that everything runs on, and on what else is there beside the four
+/// that `make test` gets.
 macro_rules! on_both {
     ($($story:ident),* $(,)?) => {
         $crate::apply::on!(mysql, Mysql97, $($story),*);
         $crate::apply::on!(mariadb, Mariadb1011, $($story),*);
+        $crate::apply::on!(mysql_57, Mysql57, $($story),*);
+        $crate::apply::on!(mysql_80, Mysql80, $($story),*);
+        $crate::apply::on!(mysql_84, Mysql84, $($story),*);
     };
 }
 use on_both;
 
-/// Runs each story on the two others.
+/// Runs each story on the two others of the four.
 macro_rules! on_others {
     ($($story:ident),* $(,)?) => {
         $crate::apply::on!(mysql_56, Mysql56, $($story),*);

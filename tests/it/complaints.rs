@@ -122,7 +122,7 @@ async fn tls_that_does_not_come_about_is_told(flavor: Flavor) {
     std::fs::write(&nonsense, "nothing\n").unwrap();
     let text = check(&format!("tls=required&ca={}", nonsense.display()), 4);
     assert!(text.contains("nonsense.pem"), "{text}");
-    if flavor == Flavor::Mysql97 {
+    if flavor.is_mysql_from(9, 0) {
         server
             .restart_with(|options| options.extra.push("--tls-version=".to_owned()))
             .await

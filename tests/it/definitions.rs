@@ -23,20 +23,15 @@ pub(crate) enum Names {
 impl Names {
     /// What the server can be told.
     pub(crate) fn of(flavor: Flavor) -> &'static [Names] {
-        match flavor {
-            Flavor::Mysql56 => &[Names::Missing],
-            Flavor::Mysql97 | Flavor::Mariadb1011 | Flavor::Mariadb118 => {
-                &[Names::Missing, Names::Logged]
-            }
-        }
+        if flavor.names_columns() { &[Names::Missing, Names::Logged] } else { &[Names::Missing] }
     }
 
     pub(crate) fn options(self, flavor: Flavor) -> ServerOptions {
         let metadata = match (self, flavor) {
-            (_, Flavor::Mysql56) => return gtids_or_not(),
+            _ if !flavor.names_columns() => return gtids_or_not(),
             (Names::Logged, _) => "FULL",
-            (Names::Missing, Flavor::Mysql97) => "MINIMAL",
-            (Names::Missing, Flavor::Mariadb1011 | Flavor::Mariadb118) => "NO_LOG",
+            (Names::Missing, _) if flavor.is_mariadb() => "NO_LOG",
+            (Names::Missing, _) => "MINIMAL",
         };
         gtids_or_not().with(&format!("--binlog-row-metadata={metadata}"))
     }
@@ -127,7 +122,7 @@ const TWICE: &str = "UPDATE location SET name = 'before' WHERE location_id = 12;
     UPDATE location SET other = 2 WHERE location_id = 12;";
 
 async fn a_table_defined_twice_is_read_by_the_names_in_the_log(flavor: Flavor) {
-    if flavor == Flavor::Mysql56 {
+    if !flavor.names_columns() {
         SURPRISES.settle(
             "table defined twice while capture was behind, names in the log",
             flavor,
@@ -187,7 +182,7 @@ async fn a_column_filled_between_its_making_and_its_constraints_is_read(flavor: 
         )
         .await;
         // A new column's character set is known from the log, or from nowhere before the end.
-        let says = matches!((names, flavor), (Names::Logged, _) | (_, Flavor::Mysql97));
+        let says = matches!(names, Names::Logged) || flavor.is_new_mysql();
         let row = match names {
             Names::Logged => {
                 "column added, filled and modified while capture was behind, names in the log"
@@ -205,7 +200,7 @@ async fn a_column_filled_between_its_making_and_its_constraints_is_read(flavor: 
         site.capturing.stop().await;
         SURPRISES.settle(row, flavor, if says { EXACT } else { REFUSED });
     }
-    if flavor == Flavor::Mysql56 {
+    if !flavor.names_columns() {
         let row = "column added, filled and modified while capture was behind, names in the log";
         SURPRISES.settle(row, flavor, NOT_THERE);
     }
@@ -303,7 +298,7 @@ async fn a_table_dropped_and_made_again_is_read_on_once_that_is_accepted(flavor:
 async fn a_table_made_from_a_query_brings_its_rows(flavor: Flavor) {
     const ROW: &str = "CREATE TABLE ... SELECT";
     let site = Site::start_with(flavor, Names::Missing.options(flavor)).await;
-    if flavor == Flavor::Mysql56 {
+    if matches!(flavor, Flavor::Mysql56 | Flavor::Mysql57) {
         let made = site.server.sql_in("openmrs", "CREATE TABLE x SELECT * FROM location").await;
         let words = format!("{:#}", made.unwrap_err());
         assert!(words.contains("GTID"), "{words}");

@@ -89,12 +89,11 @@ fn is_mysql(flavor: Flavor) -> bool {
 
 const BROKEN: &[Broken] = &[
     broken("binlog_row_value_options", "PARTIAL_JSON", "bad", |flavor| {
-        (flavor == Flavor::Mysql97)
-            .then_some("SET GLOBAL binlog_row_value_options = 'PARTIAL_JSON'")
+        flavor.is_new_mysql().then_some("SET GLOBAL binlog_row_value_options = 'PARTIAL_JSON'")
     }),
     broken("binlog_checksum", "NONE", "doubtful", |_| Some("SET GLOBAL binlog_checksum = 'NONE'")),
     broken("log retention", "3 days", "doubtful", |flavor| {
-        Some(if flavor == Flavor::Mysql56 {
+        Some(if matches!(flavor, Flavor::Mysql56 | Flavor::Mysql57) {
             "SET GLOBAL expire_logs_days = 3"
         } else {
             "SET GLOBAL binlog_expire_logs_seconds = 259200"
@@ -126,15 +125,15 @@ const BROKEN: &[Broken] = &[
     }),
     broken("cascades", "users.changed_by -> users ON DELETE CASCADE", "doubtful", |flavor| {
         // It is so in every OpenMRS; MySQL logs it from 9.6 on.
-        (flavor != Flavor::Mysql97).then_some("DO 0")
+        (!flavor.is_mysql_from(9, 6)).then_some("DO 0")
     }),
     Broken {
         undo: Undo::By("ALTER TABLE note DROP COLUMN place"),
         ..broken("types", "note.place is ", "unknown", |flavor| match flavor {
-            Flavor::Mysql97 => Some("ALTER TABLE note ADD COLUMN place JSON"),
-            Flavor::Mysql56 => None,
+            _ if flavor.is_mysql_from(5, 7) => Some("ALTER TABLE note ADD COLUMN place JSON"),
             Flavor::Mariadb1011 => Some("ALTER TABLE note ADD COLUMN place UUID"),
             Flavor::Mariadb118 => Some("ALTER TABLE note ADD COLUMN place VECTOR(3)"),
+            _ => None,
         })
     },
     Broken {
@@ -144,7 +143,7 @@ const BROKEN: &[Broken] = &[
         })
     },
     broken("read_only", "ON", "bad", |flavor| {
-        Some(if flavor == Flavor::Mysql97 {
+        Some(if flavor.is_mysql_from(5, 7) {
             "SET GLOBAL super_read_only = ON"
         } else {
             "SET GLOBAL read_only = ON"
@@ -157,7 +156,7 @@ const BROKEN: &[Broken] = &[
 
 async fn what_is_broken_on_the_server_is_named_with_the_statement_that_mends_it(flavor: Flavor) {
     let options = ServerOptions {
-        row_metadata: (flavor != Flavor::Mysql56).then_some("FULL"),
+        row_metadata: flavor.names_columns().then_some("FULL"),
         ..ServerOptions::default()
     };
     let server = Server::start_with_openmrs(flavor, options).await.unwrap();
@@ -280,8 +279,8 @@ async fn what_is_broken_around_the_server_is_named_with_what_to_do(flavor: Flavo
         }
         edge::sleep(Duration::from_millis(100)).await;
     }
-    // MySQL 5.6 answers with a row cut short where a reader has no uuid, which no client takes.
-    if flavor != Flavor::Mysql56 {
+    // MySQL before 8.0 answers with a row cut short where a reader has no uuid, which no client takes.
+    if flavor.is_mariadb() || flavor.is_new_mysql() {
         is(&taken, "server_id", words, "unknown", "another capture.server_id");
     }
     capturing.stop().await;

@@ -39,8 +39,8 @@ fn certificate(folder: &Path) -> Vec<String> {
 async fn every_proof_lets_in(flavor: Flavor) {
     let folder = tempfile::tempdir().unwrap();
     let mut extra = certificate(folder.path());
-    // Its TLS takes no key of an elliptic curve, and without a certificate it offers none.
-    let has_tls = flavor != Flavor::Mysql56;
+    // Their TLS takes no key of an elliptic curve, and without a certificate they offer none.
+    let has_tls = !matches!(flavor, Flavor::Mysql56 | Flavor::Mysql57);
     if !has_tls {
         extra.clear();
     }

@@ -208,8 +208,10 @@ async fn a_parent_restored_while_its_child_has_nothing_to_send_is_sent_what_it_l
     // What the backup has, so that there is a watermark in it.
     pair.at_child("UPDATE location SET address6 = 'before' ORDER BY location_id LIMIT 1").await;
     pair.in_step().await;
-    let backup = "CREATE TABLE openmrs.backup_location AS SELECT * FROM openmrs.location; \
-                  CREATE TABLE openmrs.backup_watermark AS SELECT * FROM headwater.watermark";
+    let backup = "CREATE TABLE openmrs.backup_location LIKE openmrs.location; \
+                  INSERT INTO openmrs.backup_location SELECT * FROM openmrs.location; \
+                  CREATE TABLE openmrs.backup_watermark LIKE headwater.watermark; \
+                  INSERT INTO openmrs.backup_watermark SELECT * FROM headwater.watermark";
     pair.parent_server.sql(backup).await.unwrap();
     pair.at_child("UPDATE location SET address6 = 'since' ORDER BY location_id LIMIT 1").await;
     pair.in_step().await;

@@ -160,6 +160,9 @@ pub(crate) fn is_there(flavor: Flavor, story: &str) -> bool {
     if headwater_rig::tested_on(flavor) {
         return true;
     }
+    if flavor.is_extra() {
+        return false;
+    }
     skipped(&flavor.to_string(), story.trim_start_matches("it::"));
     false
 }
@@ -192,22 +195,29 @@ macro_rules! on {
 }
 pub(crate) use on;
 
-/// A test of each story for the two servers that everything runs on.
+/// A test of each story for the two servers that everything runs on, and for what else is there beside
+/// the four that `make test` gets.
 macro_rules! on_both {
     ($($name:ident),* $(,)?) => {
         $crate::support::on!(mysql, Mysql97, $($name),*);
         $crate::support::on!(mariadb, Mariadb1011, $($name),*);
+        $crate::support::on!(mysql_57, Mysql57, $($name),*);
+        $crate::support::on!(mysql_80, Mysql80, $($name),*);
+        $crate::support::on!(mysql_84, Mysql84, $($name),*);
     };
 }
 pub(crate) use on_both;
 
-/// A test of each story for each of the four servers.
+/// A test of each story for each kind of server: on the four that `make test` gets, and on what else is there.
 macro_rules! on_all {
     ($($name:ident),* $(,)?) => {
         $crate::support::on!(mysql, Mysql97, $($name),*);
         $crate::support::on!(mariadb, Mariadb1011, $($name),*);
         $crate::support::on!(mysql_56, Mysql56, $($name),*);
         $crate::support::on!(mariadb_11_8, Mariadb118, $($name),*);
+        $crate::support::on!(mysql_57, Mysql57, $($name),*);
+        $crate::support::on!(mysql_80, Mysql80, $($name),*);
+        $crate::support::on!(mysql_84, Mysql84, $($name),*);
     };
 }
 pub(crate) use on_all;

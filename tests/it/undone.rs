@@ -29,8 +29,9 @@ const TABLES: &str = "
     INSERT INTO patient VALUES (1), (2);";
 
 async fn server(flavor: Flavor) -> (Server, Arc<MapFile>) {
-    // With GTIDs MySQL 5.6 refuses what its log would have to roll back.
-    let options = ServerOptions { gtid: flavor != Flavor::Mysql56, ..ServerOptions::default() };
+    // With GTIDs these refuse what their log would have to roll back.
+    let gtid = !matches!(flavor, Flavor::Mysql56 | Flavor::Mysql57);
+    let options = ServerOptions { gtid, ..ServerOptions::default() };
     let server = Server::start(flavor, options).await.unwrap();
     server.sql(&format!("CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4")).await.unwrap();
     server.sql_in(DATABASE, TABLES).await.unwrap();

@@ -276,9 +276,9 @@ async fn told_with(server: &Server, lag: Lag) -> Vec<(&'static str, &'static str
 /// What the log may be told to say about its columns.
 fn metadata(flavor: Flavor) -> &'static [&'static str] {
     match flavor {
-        Flavor::Mysql97 => &["FULL", "MINIMAL"],
-        Flavor::Mysql56 => &[""],
-        Flavor::Mariadb1011 | Flavor::Mariadb118 => &["FULL", "MINIMAL", "NO_LOG"],
+        _ if flavor.is_new_mysql() => &["FULL", "MINIMAL"],
+        Flavor::Mysql56 | Flavor::Mysql57 => &[""],
+        _ => &["FULL", "MINIMAL", "NO_LOG"],
     }
 }
 

@@ -29,12 +29,15 @@ pub(super) const HEALTH_CENTER: &str = "8d87236c-c2cc-11de-8d13-0010c6dffd0f";
 pub(super) const CITIZENSHIP: &str = "8d871afc-c2cc-11de-8d13-0010c6dffd0f";
 pub(super) const CIVIL_STATUS: &str = "8d871f2a-c2cc-11de-8d13-0010c6dffd0f";
 
+/// How many kinds of server there are.
+const KINDS: usize = Flavor::ALL.len();
+
 /// One server of each kind, shared by all tests of this process.
-static SERVERS: [OnceLock<Server>; 4] = [const { OnceLock::new() }; 4];
+static SERVERS: [OnceLock<Server>; KINDS] = [const { OnceLock::new() }; KINDS];
 /// The same, for the one test that makes itself at home on it.
-static SET_UP: [OnceLock<Server>; 4] = [const { OnceLock::new() }; 4];
-static DATABASES: [tokio::sync::OnceCell<()>; 4] =
-    [const { tokio::sync::OnceCell::const_new() }; 4];
+static SET_UP: [OnceLock<Server>; KINDS] = [const { OnceLock::new() }; KINDS];
+static DATABASES: [tokio::sync::OnceCell<()>; KINDS] =
+    [const { tokio::sync::OnceCell::const_new() }; KINDS];
 
 fn number(flavor: Flavor) -> usize {
     Flavor::ALL.iter().position(|known| *known == flavor).unwrap()

@@ -35,9 +35,8 @@ fn diagnosis(output: &Output) -> Vec<(String, String, String)> {
 }
 
 async fn a_good_server_passes_and_each_broken_setting_is_named_with_its_mend(flavor: Flavor) {
-    // MySQL 5.6 logs nothing about columns, and cannot be told to.
-    let old = flavor == Flavor::Mysql56;
-    let row_metadata = if old { None } else { Some("FULL") };
+    // MySQL before 8.0 logs nothing about columns, and cannot be told to.
+    let row_metadata = flavor.names_columns().then_some("FULL");
     let options = ServerOptions { row_metadata, ..ServerOptions::default() };
     let mut server = Server::start(flavor, options).await.unwrap();
     openmrs::create(&server, "openmrs").await.unwrap();
@@ -58,7 +57,7 @@ async fn a_good_server_passes_and_each_broken_setting_is_named_with_its_mend(fla
         ),
         ("binlog_row_metadata", "SET GLOBAL binlog_row_metadata = 'MINIMAL'", "doubtful"),
     ] {
-        if old && name == "binlog_row_metadata" {
+        if name == "binlog_row_metadata" && !flavor.names_columns() {
             continue;
         }
         server.sql(broken).await.unwrap();
@@ -167,10 +166,7 @@ async fn the_grants_are_enough_and_the_doctor_misses_each_that_is_taken(flavor: 
 
     // Take each away: the doctor says so, the node does not start, and the statement gives it back.
     let (config, _) = granted(&server, &desk, "sync", TIER).await;
-    let positions = match flavor {
-        Flavor::Mysql97 | Flavor::Mysql56 => "REPLICATION CLIENT",
-        Flavor::Mariadb1011 | Flavor::Mariadb118 => "BINLOG MONITOR",
-    };
+    let positions = if flavor.is_mariadb() { "BINLOG MONITOR" } else { "REPLICATION CLIENT" };
     for (right, on) in [
         ("REPLICATION SLAVE", "*.*"),
         (positions, "*.*"),

@@ -343,7 +343,12 @@ async fn logs_print_what_is_decoded(flavor: Flavor) {
     let server = Server::start(flavor, ServerOptions::default()).await.unwrap();
     create(&server).await;
     let settings: &[&[&str]] = match flavor {
-        Flavor::Mysql56 => &[&[], &["SET GLOBAL binlog_checksum = NONE"]],
+        Flavor::Mysql56 | Flavor::Mysql57 => &[&[], &["SET GLOBAL binlog_checksum = NONE"]],
+        Flavor::Mysql80 | Flavor::Mysql84 => &[
+            &[],
+            &["SET GLOBAL binlog_row_metadata = FULL", "SET GLOBAL binlog_checksum = NONE"],
+            &["SET GLOBAL binlog_transaction_compression = ON"],
+        ],
         Flavor::Mariadb118 => &[
             &[],
             &["SET GLOBAL binlog_row_metadata = FULL", "SET GLOBAL binlog_checksum = NONE"],
@@ -358,6 +363,9 @@ async fn logs_print_what_is_decoded(flavor: Flavor) {
 
 crate::support::on!(old_mysql, Mysql56, logs_print_what_is_decoded);
 crate::support::on!(new_mariadb, Mariadb118, logs_print_what_is_decoded);
+crate::support::on!(log_of_mysql_57, Mysql57, logs_print_what_is_decoded);
+crate::support::on!(log_of_mysql_80, Mysql80, logs_print_what_is_decoded);
+crate::support::on!(log_of_mysql_84, Mysql84, logs_print_what_is_decoded);
 
 async fn minimal_images_have_absent_columns_not_nulls(flavor: Flavor) {
     let server = Server::start(flavor, ServerOptions::default()).await.unwrap();

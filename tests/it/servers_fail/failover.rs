@@ -23,11 +23,9 @@ impl Moving {
     }
 
     async fn start_with(flavor: Flavor, gtid: bool) -> Moving {
-        let options = || match flavor {
-            Flavor::Mysql97 | Flavor::Mysql56 => ServerOptions { gtid, ..ServerOptions::default() },
-            Flavor::Mariadb1011 | Flavor::Mariadb118 => {
-                ServerOptions::default().with("--log-slave-updates=ON")
-            }
+        let options = || {
+            let options = ServerOptions { gtid, ..ServerOptions::default() };
+            if flavor.is_mariadb() { options.with("--log-slave-updates=ON") } else { options }
         };
         let mut site = Site::without_capture(flavor, options()).await;
         let replica = Server::start(flavor, options()).await.unwrap();
@@ -35,21 +33,21 @@ impl Moving {
         // Without GTIDs from the beginning of the first log on.
         let by = i32::from(gtid);
         let (source, begin) = match flavor {
-            Flavor::Mysql97 => (
+            _ if flavor.is_new_mysql() => (
                 format!(
                     "CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = {port},
                      SOURCE_USER = 'root', SOURCE_AUTO_POSITION = {by}, GET_SOURCE_PUBLIC_KEY = 1"
                 ),
                 "START REPLICA",
             ),
-            Flavor::Mysql56 => (
+            Flavor::Mysql56 | Flavor::Mysql57 => (
                 format!(
                     "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {port},
                      MASTER_USER = 'root', MASTER_AUTO_POSITION = {by}"
                 ),
                 "START SLAVE",
             ),
-            Flavor::Mariadb1011 | Flavor::Mariadb118 => (
+            _ => (
                 format!(
                     "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {port},
                      MASTER_USER = 'root', MASTER_USE_GTID = slave_pos"
@@ -79,8 +77,7 @@ impl Moving {
     }
 
     async fn replica_stops(&self) {
-        let stop =
-            if self.replica.flavor() == Flavor::Mysql97 { "STOP REPLICA" } else { "STOP SLAVE" };
+        let stop = if self.replica.flavor().is_new_mysql() { "STOP REPLICA" } else { "STOP SLAVE" };
         self.replica.sql(stop).await.unwrap();
     }
 

@@ -11,7 +11,7 @@ use crate::support::ledger::REFUSED;
 use crate::support::on_all;
 
 fn reset(flavor: Flavor) -> &'static str {
-    if flavor == Flavor::Mysql97 { "RESET BINARY LOGS AND GTIDS" } else { "RESET MASTER" }
+    if flavor.is_mysql_from(8, 4) { "RESET BINARY LOGS AND GTIDS" } else { "RESET MASTER" }
 }
 
 /// After a RESET the same names, offsets and GTIDs come again, for other changes.

@@ -193,7 +193,7 @@ async fn log_end(server: &Server) -> (String, u64) {
 
 async fn log_end_of(flavor: Flavor, conn: &mut Conn) -> (String, u64) {
     let status =
-        if flavor == Flavor::Mysql97 { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
+        if flavor.is_mysql_from(8, 4) { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
     let row: mysql_async::Row = conn.query_first(status).await.unwrap().unwrap();
     (row.get(0).unwrap(), row.get(1).unwrap())
 }

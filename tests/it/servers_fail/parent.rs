@@ -14,8 +14,10 @@ use crate::support::on_all;
 
 fn read_only(flavor: Flavor, on: bool) -> &'static str {
     match (flavor, on) {
-        (Flavor::Mysql97, true) => "SET GLOBAL super_read_only = ON",
-        (Flavor::Mysql97, false) => "SET GLOBAL super_read_only = OFF; SET GLOBAL read_only = OFF",
+        (_, true) if flavor.is_mysql_from(5, 7) => "SET GLOBAL super_read_only = ON",
+        (_, false) if flavor.is_mysql_from(5, 7) => {
+            "SET GLOBAL super_read_only = OFF; SET GLOBAL read_only = OFF"
+        }
         (_, true) => "SET GLOBAL read_only = ON",
         (_, false) => "SET GLOBAL read_only = OFF",
     }

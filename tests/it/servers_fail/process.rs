@@ -1,6 +1,8 @@
 //! The child's server restarted, killed, frozen, upgraded in place, or under another id; and
 //! another reader under ours.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use headwater::capture::Doing;
@@ -67,14 +69,22 @@ async fn killed_in_the_middle_of_a_transaction_no_other_is_passed_over(flavor: F
     site.write("before").await;
     site.captured(&["before"]).await;
     site.stop_capture().await;
+    // The engine has nothing of the transaction that is cut, as when a server dies while it writes its log.
+    site.server.stop().await.unwrap();
+    let (data, kept) = (site.server.data(), TempDir::new().unwrap());
+    copied(&data, kept.path());
+    site.server.restart().await.unwrap();
     let (file, _) = site.log_end().await;
     site.write("cut").await;
     site.server.kill9();
-    let path = site.server.data().join(&file);
-    let log = std::fs::read(&path).unwrap();
+    let log = std::fs::read(data.join(&file)).unwrap();
+    let index = std::fs::read(data.join("binlog.index")).unwrap();
     let end = ends_of(&log, INSERTS).last().copied().unwrap();
     assert!(end < log.len());
-    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(end as u64).unwrap();
+    std::fs::remove_dir_all(&data).unwrap();
+    copied(kept.path(), &data);
+    std::fs::write(data.join(&file), &log[..end]).unwrap();
+    std::fs::write(data.join("binlog.index"), index).unwrap();
     site.server.restart().await.unwrap();
     // Capture stops in the middle of the next, which starts from there when that is mended.
     let next = "BEGIN; INSERT INTO note (uuid, body) VALUES ('one', 'x');
@@ -97,6 +107,13 @@ async fn killed_in_the_middle_of_a_transaction_no_other_is_passed_over(flavor: F
     assert_eq!(site.names(2).await, ["before", "one", "two"]);
     site.stop_capture().await;
     SERVERS.settle("killed in the middle of writing a transaction to its log", flavor, EXACT);
+}
+
+/// Copies a folder with all that is in it.
+fn copied(from: &Path, to: &Path) {
+    let from = from.join(".");
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    assert!(status.success());
 }
 
 const INSERTS: &[u8] = &[23, 30];
@@ -127,13 +144,15 @@ async fn frozen_it_is_noticed_within_three_heartbeats(flavor: Flavor) {
 async fn upgraded_in_place_it_is_followed_on_or_named(flavor: Flavor) {
     const ROW: &str = "upgraded in place";
     let newer = match flavor {
-        Flavor::Mariadb1011 => Flavor::Mariadb118,
-        // What a MySQL 5.6 data folder can be started with directly; 9.7 is three upgrades away.
-        Flavor::Mysql56 => Flavor::Mariadb1011,
-        Flavor::Mysql97 | Flavor::Mariadb118 => {
-            SERVERS.settle(ROW, flavor, NOT_THERE);
-            return;
-        }
+        Flavor::Mariadb1011 => Some(Flavor::Mariadb118),
+        // A MySQL 5.6 data folder can be started with it directly; 9.7 is four upgrades away.
+        Flavor::Mysql56 => Some(Flavor::Mariadb1011),
+        Flavor::Mariadb118 => None,
+        _ => next_release(flavor),
+    };
+    let Some(newer) = newer else {
+        SERVERS.settle(ROW, flavor, NOT_THERE);
+        return;
     };
     if !newer.available() {
         return;
@@ -153,6 +172,55 @@ async fn upgraded_in_place_it_is_followed_on_or_named(flavor: Flavor) {
         return;
     }
     site.captured(&["before", "after"]).await;
+    site.stop_capture().await;
+    SERVERS.settle(ROW, flavor, EXACT);
+}
+
+/// The release that a MySQL's data folder can be started with next.
+fn next_release(flavor: Flavor) -> Option<Flavor> {
+    match flavor {
+        Flavor::Mysql56 => Some(Flavor::Mysql57),
+        Flavor::Mysql57 => Some(Flavor::Mysql80),
+        Flavor::Mysql80 => Some(Flavor::Mysql84),
+        Flavor::Mysql84 => Some(Flavor::Mysql97),
+        Flavor::Mysql97 | Flavor::Mariadb1011 | Flavor::Mariadb118 => None,
+    }
+}
+
+async fn upgraded_release_by_release_it_is_followed_on(flavor: Flavor) {
+    const ROW: &str = "upgraded in place to MySQL 9.7, release by release";
+    let steps: Vec<Flavor> =
+        std::iter::successors(next_release(flavor), |last| next_release(*last)).collect();
+    if steps.is_empty() {
+        SERVERS.settle(ROW, flavor, NOT_THERE);
+        return;
+    }
+    if !steps.iter().all(|step| step.available()) {
+        return;
+    }
+    let mut site = Site::start(flavor).await;
+    site.write("before").await;
+    let mut notes = vec!["before".to_owned()];
+    for step in steps {
+        // Written and not read yet when the server goes down, and once more with capture off.
+        for off in [false, true] {
+            if off {
+                site.captured(&notes.iter().map(String::as_str).collect::<Vec<_>>()).await;
+                site.stop_capture().await;
+            }
+            notes.push(format!("on {} {off}", site.server.flavor()));
+            site.write(notes.last().unwrap()).await;
+            if off {
+                site.server.upgrade_to(step).await.unwrap();
+                site.go();
+            } else {
+                site.server.restart().await.unwrap();
+            }
+        }
+    }
+    notes.push("at the end".to_owned());
+    site.write("at the end").await;
+    site.captured(&notes.iter().map(String::as_str).collect::<Vec<_>>()).await;
     site.stop_capture().await;
     SERVERS.settle(ROW, flavor, EXACT);
 }
@@ -268,6 +336,7 @@ on_all!(
     killed_in_the_middle_of_a_transaction_no_other_is_passed_over,
     frozen_it_is_noticed_within_three_heartbeats,
     upgraded_in_place_it_is_followed_on_or_named,
+    upgraded_release_by_release_it_is_followed_on,
     under_another_id_it_is_followed_by_gtid_or_named,
     another_reader_with_our_server_id_is_named_and_not_fought,
     a_wrong_address_is_waited_for,

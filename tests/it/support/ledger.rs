@@ -37,6 +37,9 @@ pub(crate) fn column(flavor: Flavor) -> &'static str {
         Flavor::Mysql56 => "MySQL 5.6",
         Flavor::Mariadb1011 => "MariaDB 10.11",
         Flavor::Mariadb118 => "MariaDB 11.8",
+        Flavor::Mysql57 => "MySQL 5.7",
+        Flavor::Mysql80 => "MySQL 8.0",
+        Flavor::Mysql84 => "MySQL 8.4",
     }
 }
 

@@ -161,7 +161,7 @@ pub(super) const SURPRISES_TOLD: &[Surprise] = &[
         )
     }),
     everywhere("partial JSON", |flavor| {
-        (flavor == Flavor::Mysql97).then_some(
+        flavor.is_new_mysql().then_some(
             "ALTER TABLE note ADD COLUMN facts JSON NULL;
              UPDATE note SET facts = '{\"a\": \"a long text to leave alone\", \"b\": 1}';
              SET SESSION binlog_row_value_options = PARTIAL_JSON;
@@ -199,7 +199,7 @@ pub(super) const SURPRISES_TOLD: &[Surprise] = &[
         })
     }),
     everywhere("compressed transaction", |flavor| {
-        (flavor == Flavor::Mysql97).then_some(
+        flavor.is_new_mysql().then_some(
             "SET SESSION binlog_transaction_compression = ON; BEGIN;
              INSERT INTO note (uuid, text, body) VALUES ('z-1', 'z', REPEAT('z', 20000));
              UPDATE note SET body = REPEAT('y', 20000) WHERE uuid = 'z-1'; COMMIT",
@@ -221,14 +221,14 @@ pub(super) const SURPRISES_TOLD: &[Surprise] = &[
         )
     }),
     everywhere("tagged GTID", |flavor| {
-        (flavor == Flavor::Mysql97).then_some(
+        flavor.is_mysql_from(8, 3).then_some(
             "SET SESSION gtid_next = 'AUTOMATIC:clinic';
              INSERT INTO note (uuid, text) VALUES ('g-1', 'tagged');
              SET SESSION gtid_next = 'AUTOMATIC'",
         )
     }),
     everywhere("column added and dropped between rows, names in the log", |flavor| {
-        (flavor != Flavor::Mysql56).then_some(
+        flavor.names_columns().then_some(
             "ALTER TABLE ward ADD COLUMN extra INT NULL AFTER uuid;
              UPDATE ward SET extra = 1, text = 'extra' WHERE uuid = 'w-1';
              ALTER TABLE ward DROP COLUMN extra;

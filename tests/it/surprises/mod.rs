@@ -87,7 +87,7 @@ async fn replayed(mut rows: Rows, capturing: &Capturing) -> Rows {
 /// The file and the offset where a server's log ends.
 async fn log_end(server: &Server) -> (String, u64) {
     let mut conn = server.conn("").await.unwrap();
-    let new = server.flavor() == Flavor::Mysql97;
+    let new = server.flavor().is_mysql_from(8, 4);
     let show = if new { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
     let row: mysql_async::Row = conn.query_first(show).await.unwrap().unwrap();
     conn.disconnect().await.unwrap();
@@ -224,9 +224,9 @@ async fn told_once(server: &Server, map: &Arc<MapFile>, surprise: &Surprise) -> 
 }
 
 async fn surprises_are_carried_exactly_or_refused_by_place(flavor: Flavor) {
-    let names = match flavor {
-        Flavor::Mysql56 => ServerOptions::default(),
-        _ => ServerOptions::default().with("--binlog-row-metadata=FULL"),
+    let names = ServerOptions {
+        row_metadata: flavor.names_columns().then_some("FULL"),
+        ..ServerOptions::default()
     };
     let server = Server::start(flavor, names).await.unwrap();
     let cells = told_on(&server, |_, _| true).await;

@@ -85,7 +85,7 @@ pub(super) const TOLD: &[Surprise] = &[
         Some(match flavor {
             Flavor::Mariadb1011 => "/*M!100000 TRUNCATE TABLE note */",
             Flavor::Mariadb118 => "/*M!110000 TRUNCATE TABLE note */",
-            Flavor::Mysql97 | Flavor::Mysql56 => "/*!50000 TRUNCATE TABLE note */",
+            _ => "/*!50000 TRUNCATE TABLE note */",
         })
     }),
     everywhere("TRUNCATE under SET STATEMENT", |flavor| {
@@ -128,7 +128,7 @@ pub(super) const TOLD: &[Surprise] = &[
         Some("SET foreign_key_checks = 0; ALTER TABLE note DISCARD TABLESPACE")
     }),
     everywhere("ALTER IGNORE that drops duplicates", |flavor| {
-        (flavor != Flavor::Mysql97).then_some(
+        (flavor.is_mariadb() || flavor == Flavor::Mysql56).then_some(
             "INSERT INTO note (uuid, text) VALUES ('i-1', 'same'), ('i-2', 'same');
              ALTER IGNORE TABLE note ADD UNIQUE KEY once (text(20))",
         )

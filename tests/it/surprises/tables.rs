@@ -1,7 +1,6 @@
 //! Definitions that bring rows, take them away, or change what the table is.
 
 use super::{Surprise, everywhere, is_mariadb};
-use headwater_rig::Flavor;
 
 pub(super) const TOLD: &[Surprise] = &[
     everywhere("table dropped and made again", |_| {
@@ -21,7 +20,7 @@ pub(super) const TOLD: &[Surprise] = &[
         )
     }),
     everywhere("table dropped and made again while capture was behind, names in the log", |flavor| {
-        (flavor != Flavor::Mysql56).then_some(
+        flavor.names_columns().then_some(
             "SET foreign_key_checks = 0;
              UPDATE note SET text = 'before' WHERE uuid = 'n-2'; DROP TABLE note;
              CREATE TABLE note (uuid CHAR(36) NOT NULL UNIQUE, text VARCHAR(300), ward_id INT,
@@ -32,13 +31,13 @@ pub(super) const TOLD: &[Surprise] = &[
     .behind(),
     everywhere("table dropped and made again while capture was behind", |flavor| {
         Some(match flavor {
-            Flavor::Mysql56 => {
+            _ if !flavor.names_columns() => {
                 "SET foreign_key_checks = 0; DROP TABLE note;
                  CREATE TABLE note (uuid CHAR(36) NOT NULL UNIQUE, text VARCHAR(300), ward_id INT,
                    note_id INT AUTO_INCREMENT PRIMARY KEY) ENGINE = InnoDB;
                  INSERT INTO note (uuid, text) VALUES ('m-1', 'made')"
             }
-            Flavor::Mysql97 => {
+            _ if !flavor.is_mariadb() => {
                 "SET GLOBAL binlog_row_metadata = MINIMAL; SET foreign_key_checks = 0;
                  DROP TABLE note;
                  CREATE TABLE note (uuid CHAR(36) NOT NULL UNIQUE, text VARCHAR(300), ward_id INT,
@@ -46,7 +45,7 @@ pub(super) const TOLD: &[Surprise] = &[
                  INSERT INTO note (uuid, text) VALUES ('m-1', 'made');
                  SET GLOBAL binlog_row_metadata = FULL"
             }
-            Flavor::Mariadb1011 | Flavor::Mariadb118 => {
+            _ => {
                 "SET GLOBAL binlog_row_metadata = NO_LOG; SET foreign_key_checks = 0;
                  DROP TABLE note;
                  CREATE TABLE note (uuid CHAR(36) NOT NULL UNIQUE, text VARCHAR(300), ward_id INT,
@@ -76,21 +75,21 @@ pub(super) const TOLD: &[Surprise] = &[
     })
     .after("DROP TABLE note_old"),
     everywhere("table rebuilt and converted to another character set", |flavor| {
-        Some(if flavor == Flavor::Mysql56 {
+        Some(if flavor.names_columns() {
+            "ALTER TABLE note ENGINE = InnoDB; INSERT INTO note (uuid, text) VALUES ('e-1', 'caf\u{e9}');
+             ALTER TABLE note FORCE; INSERT INTO note (uuid, text) VALUES ('e-2', 'caf\u{e9}');
+             ALTER TABLE note CONVERT TO CHARACTER SET latin1;
+             INSERT INTO note (uuid, text) VALUES ('e-3', 'caf\u{e9}')"
+        } else {
             // No row lies between what changes its columns and what may change them again: without
             // names in the log, it would depend on how quickly capture reads it.
             "ALTER TABLE note ENGINE = InnoDB; ALTER TABLE note CONVERT TO CHARACTER SET latin1;
              INSERT INTO note (uuid, text) VALUES ('e-1', 'caf\u{e9}'); ALTER TABLE note FORCE;
              INSERT INTO note (uuid, text) VALUES ('e-3', 'caf\u{e9}')"
-        } else {
-            "ALTER TABLE note ENGINE = InnoDB; INSERT INTO note (uuid, text) VALUES ('e-1', 'caf\u{e9}');
-             ALTER TABLE note FORCE; INSERT INTO note (uuid, text) VALUES ('e-2', 'caf\u{e9}');
-             ALTER TABLE note CONVERT TO CHARACTER SET latin1;
-             INSERT INTO note (uuid, text) VALUES ('e-3', 'caf\u{e9}')"
         })
     }),
     everywhere("table rebuilt and converted while capture was behind, names in the log", |flavor| {
-        (flavor != Flavor::Mysql56).then_some(
+        flavor.names_columns().then_some(
             "ALTER TABLE note ENGINE = InnoDB; INSERT INTO note (uuid, text) VALUES ('e-1', 'caf\u{e9}');
              ALTER TABLE note FORCE; INSERT INTO note (uuid, text) VALUES ('e-2', 'caf\u{e9}');
              ALTER TABLE note CONVERT TO CHARACTER SET latin1;
@@ -100,20 +99,20 @@ pub(super) const TOLD: &[Surprise] = &[
     .behind(),
     everywhere("table rebuilt and converted while capture was behind", |flavor| {
         Some(match flavor {
-            Flavor::Mysql56 => {
+            _ if !flavor.names_columns() => {
                 "ALTER TABLE note ENGINE = InnoDB;
                  INSERT INTO note (uuid, text) VALUES ('e-1', 'caf\u{e9}');
                  ALTER TABLE note CONVERT TO CHARACTER SET latin1;
                  INSERT INTO note (uuid, text) VALUES ('e-3', 'caf\u{e9}')"
             }
-            Flavor::Mysql97 => {
+            _ if !flavor.is_mariadb() => {
                 "SET GLOBAL binlog_row_metadata = MINIMAL; ALTER TABLE note ENGINE = InnoDB;
                  INSERT INTO note (uuid, text) VALUES ('e-1', 'caf\u{e9}');
                  ALTER TABLE note CONVERT TO CHARACTER SET latin1;
                  INSERT INTO note (uuid, text) VALUES ('e-3', 'caf\u{e9}');
                  SET GLOBAL binlog_row_metadata = FULL"
             }
-            Flavor::Mariadb1011 | Flavor::Mariadb118 => {
+            _ => {
                 "SET GLOBAL binlog_row_metadata = NO_LOG; ALTER TABLE note ENGINE = InnoDB;
                  INSERT INTO note (uuid, text) VALUES ('e-1', 'caf\u{e9}');
                  ALTER TABLE note CONVERT TO CHARACTER SET latin1;

@@ -150,20 +150,18 @@ pub(super) async fn differing(
 /// What the log may be told to say about its columns.
 pub(super) fn metadata(flavor: Flavor) -> &'static [&'static str] {
     match flavor {
-        Flavor::Mysql97 => &["FULL", "MINIMAL"],
-        Flavor::Mysql56 => &[""],
-        Flavor::Mariadb1011 | Flavor::Mariadb118 => &["NO_LOG", "MINIMAL", "FULL"],
+        _ if flavor.is_new_mysql() => &["FULL", "MINIMAL"],
+        Flavor::Mysql56 | Flavor::Mysql57 => &[""],
+        _ => &["NO_LOG", "MINIMAL", "FULL"],
     }
 }
 
 /// What lets a server compress what it logs, however small.
 pub(super) fn compression(flavor: Flavor) -> Option<&'static str> {
     match flavor {
-        Flavor::Mysql97 => Some("SET GLOBAL binlog_transaction_compression = ON"),
-        Flavor::Mysql56 => None,
-        Flavor::Mariadb1011 | Flavor::Mariadb118 => {
-            Some("SET GLOBAL log_bin_compress = ON, log_bin_compress_min_len = 10")
-        }
+        _ if flavor.is_new_mysql() => Some("SET GLOBAL binlog_transaction_compression = ON"),
+        Flavor::Mysql56 | Flavor::Mysql57 => None,
+        _ => Some("SET GLOBAL log_bin_compress = ON, log_bin_compress_min_len = 10"),
     }
 }
 

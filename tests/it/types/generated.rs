@@ -57,7 +57,7 @@ fn column(flavor: Flavor) -> BoxedStrategy<Column> {
         members().boxed(),
         geometry().boxed(),
     ];
-    if flavor.is_new_mysql() {
+    if flavor.is_mysql_from(5, 7) {
         all.push(with("JSON".into(), json().prop_map(|text| literal(&text)).boxed()));
     }
     if flavor.is_mariadb() {
@@ -66,7 +66,7 @@ fn column(flavor: Flavor) -> BoxedStrategy<Column> {
     let of_vectors = match flavor {
         Flavor::Mysql97 => Some("STRING_TO_VECTOR"),
         Flavor::Mariadb118 => Some("VEC_FromText"),
-        Flavor::Mysql56 | Flavor::Mariadb1011 => None,
+        _ => None,
     };
     if let Some(made_by) = of_vectors {
         all.push(vector(made_by).boxed());

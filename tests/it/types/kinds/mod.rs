@@ -43,8 +43,12 @@ fn all(_: Flavor) -> bool {
     true
 }
 
+fn mysql_5_7(flavor: Flavor) -> bool {
+    flavor.is_mysql_from(5, 7)
+}
+
 fn mysql_9(flavor: Flavor) -> bool {
-    flavor == Flavor::Mysql97
+    flavor.is_mysql_from(9, 0)
 }
 
 /// MariaDB 10.11 stores 0.0 for -0.0, whoever writes it.

@@ -128,7 +128,7 @@ pub(super) fn character_sets(list: &mut List) {
             "CHAR, VARCHAR and TEXT in gb18030",
             &column,
             BYTES,
-            mysql_9,
+            mysql_5_7,
             &["'汉字 😀'", "_gb18030 0x81308130"],
         );
     }

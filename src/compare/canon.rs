@@ -111,7 +111,7 @@ fn text(value: &Value, json: bool) -> Option<Vec<u8>> {
         Value::NULL => return None,
         Value::Bytes(bytes) if json => match serde_json::from_slice::<serde_json::Value>(bytes) {
             Ok(mut parsed) => {
-                without_negative_zero(&mut parsed);
+                with_whole_numbers(&mut parsed);
                 parsed.to_string().into_bytes()
             }
             Err(_) => bytes.clone(),
@@ -134,15 +134,22 @@ fn text(value: &Value, json: bool) -> Option<Vec<u8>> {
     })
 }
 
-/// `-0` is the integer 0 to `MySQL`; the reader takes it for the double -0.0.
-fn without_negative_zero(json: &mut serde_json::Value) {
+/// A double without a fraction is the integer of that value: `MySQL` 5.7 prints it so, and `-0` is 0 to
+/// the others, which the reader takes for the double -0.0.
+fn with_whole_numbers(json: &mut serde_json::Value) {
     match json {
-        serde_json::Value::Number(number) if number.is_f64() && number.as_f64() == Some(0.0) => {
-            *json = 0.into();
+        serde_json::Value::Number(number) if number.is_f64() => {
+            let whole = number.as_f64().filter(|double| double.fract() == 0.0);
+            let digits = whole.map(|double| format!("{double:.0}")).unwrap_or_default();
+            if let Ok(number) = digits.parse::<i64>() {
+                *json = number.into();
+            } else if let Ok(number) = digits.parse::<u64>() {
+                *json = number.into();
+            }
         }
-        serde_json::Value::Array(values) => values.iter_mut().for_each(without_negative_zero),
+        serde_json::Value::Array(values) => values.iter_mut().for_each(with_whole_numbers),
         serde_json::Value::Object(members) => {
-            members.values_mut().for_each(without_negative_zero);
+            members.values_mut().for_each(with_whole_numbers);
         }
         serde_json::Value::Null
         | serde_json::Value::Bool(_)
@@ -163,6 +170,8 @@ mod tests {
         same(&Value::Int(5), &Value::Bytes(b"5".to_vec()), false);
         let json = |text: &str| Value::Bytes(text.as_bytes().to_vec());
         same(&json(r#"{"b":1,"a":[2, 3]}"#), &json(r#"{"a": [2,3], "b": 1}"#), true);
+        let whole = r#"[1, 0, 1000000000000000, 10000000000000000000, {"w": -70}]"#;
+        same(&json(r#"[1.0, -0.0, 1e15, 1e19, {"w": -70.0}]"#), &json(whole), true);
         same(&json(r#"[1E5, 1.50, "\u00e9", -0]"#), &json(r#"[100000.0, 1.5, "é", 0]"#), true);
         assert_ne!(text(&Value::Double(0.0), false), text(&Value::Double(-0.0), false));
         assert_ne!(text(&Value::Float(0.1), false), text(&Value::Double(0.1), false));

@@ -221,3 +221,54 @@ macro_rules! on_all {
     };
 }
 pub(crate) use on_all;
+
+/// Hands all pairs of two kinds of server to a macro that makes a test of each: a child and its parent.
+macro_rules! each_pair {
+    ($told:ident) => {
+        $told!(
+            mariadb_to_mysql: Mariadb1011 to Mysql97,
+            mariadb_to_mysql_56: Mariadb1011 to Mysql56,
+            mariadb_to_mariadb_11_8: Mariadb1011 to Mariadb118,
+            mysql_to_mariadb: Mysql97 to Mariadb1011,
+            mysql_to_mysql_56: Mysql97 to Mysql56,
+            mysql_to_mariadb_11_8: Mysql97 to Mariadb118,
+            mysql_56_to_mysql: Mysql56 to Mysql97,
+            mysql_56_to_mariadb: Mysql56 to Mariadb1011,
+            mysql_56_to_mariadb_11_8: Mysql56 to Mariadb118,
+            mariadb_11_8_to_mysql: Mariadb118 to Mysql97,
+            mariadb_11_8_to_mysql_56: Mariadb118 to Mysql56,
+            mariadb_11_8_to_mariadb: Mariadb118 to Mariadb1011,
+            mysql_to_mysql_57: Mysql97 to Mysql57,
+            mysql_to_mysql_80: Mysql97 to Mysql80,
+            mysql_to_mysql_84: Mysql97 to Mysql84,
+            mariadb_to_mysql_57: Mariadb1011 to Mysql57,
+            mariadb_to_mysql_80: Mariadb1011 to Mysql80,
+            mariadb_to_mysql_84: Mariadb1011 to Mysql84,
+            mysql_56_to_mysql_57: Mysql56 to Mysql57,
+            mysql_56_to_mysql_80: Mysql56 to Mysql80,
+            mysql_56_to_mysql_84: Mysql56 to Mysql84,
+            mariadb_11_8_to_mysql_57: Mariadb118 to Mysql57,
+            mariadb_11_8_to_mysql_80: Mariadb118 to Mysql80,
+            mariadb_11_8_to_mysql_84: Mariadb118 to Mysql84,
+            mysql_57_to_mysql: Mysql57 to Mysql97,
+            mysql_57_to_mariadb: Mysql57 to Mariadb1011,
+            mysql_57_to_mysql_56: Mysql57 to Mysql56,
+            mysql_57_to_mariadb_11_8: Mysql57 to Mariadb118,
+            mysql_57_to_mysql_80: Mysql57 to Mysql80,
+            mysql_57_to_mysql_84: Mysql57 to Mysql84,
+            mysql_80_to_mysql: Mysql80 to Mysql97,
+            mysql_80_to_mariadb: Mysql80 to Mariadb1011,
+            mysql_80_to_mysql_56: Mysql80 to Mysql56,
+            mysql_80_to_mariadb_11_8: Mysql80 to Mariadb118,
+            mysql_80_to_mysql_57: Mysql80 to Mysql57,
+            mysql_80_to_mysql_84: Mysql80 to Mysql84,
+            mysql_84_to_mysql: Mysql84 to Mysql97,
+            mysql_84_to_mariadb: Mysql84 to Mariadb1011,
+            mysql_84_to_mysql_56: Mysql84 to Mysql56,
+            mysql_84_to_mariadb_11_8: Mysql84 to Mariadb118,
+            mysql_84_to_mysql_57: Mysql84 to Mysql57,
+            mysql_84_to_mysql_80: Mysql84 to Mysql80,
+        );
+    };
+}
+pub(crate) use each_pair;

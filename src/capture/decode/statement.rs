@@ -33,6 +33,8 @@ enum Databases<'a> {
     /// It does not tell.
     #[default]
     Untold,
+    /// Whether it does cannot be told: something before that is not known here.
+    Unread,
     /// Each name with a zero after it.
     Named(&'a [u8]),
     /// They are too many to be listed.
@@ -111,7 +113,7 @@ impl<'a> Query<'a> {
     /// and functions. `None` if the server does not tell (`MariaDB`).
     pub fn may_change(&self, database: &str) -> Option<bool> {
         let names = match self.databases {
-            Databases::Untold => return None,
+            Databases::Untold | Databases::Unread => return None,
             Databases::Many => return Some(true),
             Databases::Named(names) => names.split_inclusive(|byte| *byte == 0),
         };
@@ -120,14 +122,12 @@ impl<'a> Query<'a> {
     }
 
     /// Whether a `MySQL` before 8.0 made it up: after a restart it empties each in-memory table when that is
-    /// first used. A session's statement names the databases that it changed; on `MariaDB` none does.
+    /// first used, quoting as the session does that uses it. A session's own statement names the databases that
+    /// it changed; on `MariaDB` none does.
     pub fn empties_memory(&self) -> bool {
-        let names = self.sql.strip_prefix(b"DELETE FROM `").and_then(|sql| sql.strip_suffix(b"`"));
-        let is_bare = |names: &[u8]| {
-            let mut marked = names.split(|byte| *byte == b'`');
-            matches!([(); 4].map(|()| marked.next()), [Some(_), Some(b"."), Some(_), None])
-        };
-        self.databases == Databases::Untold && names.is_some_and(is_bare)
+        let rest = self.sql.strip_prefix(b"DELETE FROM ").and_then(after_name);
+        let rest = rest.and_then(|rest| rest.strip_prefix(b".")).and_then(after_name);
+        self.databases == Databases::Untold && rest.is_some_and(<[u8]>::is_empty)
     }
 
     /// The statement as text, for telling BEGIN from COMMIT from DDL. What is not UTF-8, as servers
@@ -174,13 +174,41 @@ fn status(bytes: &[u8]) -> Session<'_> {
             16 | 19 | 20 => cursor.take(1).map(|_| ()),
             11 => counted(&mut cursor).and_then(|()| counted(&mut cursor)),
             12 => databases(&mut cursor).map(|found| session.databases = found),
-            _ => break,
+            _ => return session.broken_off(),
         };
         if passed.is_err() {
-            break;
+            return session.broken_off();
         }
     }
     session
+}
+
+impl Session<'_> {
+    /// As far as it could be read.
+    fn broken_off(mut self) -> Self {
+        if self.databases == Databases::Untold {
+            self.databases = Databases::Unread;
+        }
+        self
+    }
+}
+
+/// What follows the name of a database or a table, quoted or not, that a statement goes on with.
+fn after_name(sql: &[u8]) -> Option<&[u8]> {
+    let (first, mut rest) = sql.split_first()?;
+    if matches!(first, b'`' | b'"') {
+        loop {
+            let end = rest.iter().position(|byte| byte == first)?;
+            rest = rest.get(end + 1..)?;
+            match rest.strip_prefix(&[*first]) {
+                Some(doubled) => rest = doubled,
+                None => return Some(rest),
+            }
+        }
+    }
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | 0x80..);
+    let end = sql.iter().position(|byte| !is_plain(byte)).unwrap_or(sql.len());
+    sql.get(end..).filter(|_| end > 0)
 }
 
 /// Their number, and each name with a zero after it. Every BEGIN has them, so they are only passed.
@@ -250,12 +278,24 @@ mod tests {
         };
         let made_up = "DELETE FROM `clinic`.`fleeting`";
         assert!(query(b"", made_up));
+        for sql in [
+            "DELETE FROM \"clinic\".\"fleeting\"",
+            "DELETE FROM clinic.fleeting$2",
+            "DELETE FROM `cli``nic`.`\u{e9}`",
+        ] {
+            assert!(query(b"", sql), "{sql}");
+        }
+        // What is not known may stand before what would name a database.
+        assert!(!query(&[99], made_up) && !query(&[12, 1, b'c'], made_up));
         assert!(!query(b"\x0c\x01clinic\0", made_up));
         assert!(!query(&[12, TOO_MANY_DATABASES], made_up));
         for sql in [
             "DELETE FROM `clinic`.`fleeting` WHERE `id` = 1",
             "DELETE FROM `clinic`.`fleeting` ",
             "DELETE FROM `fleeting`",
+            "DELETE FROM .`fleeting`",
+            "DELETE FROM `clinic`.`fleeting",
+            "DELETE FROM clinic.fleeting,clinic.note",
             "DELETE FROM `a`.`b` USING `a`.`b` JOIN `a`.`c`",
             "UPDATE `clinic`.`fleeting`",
         ] {

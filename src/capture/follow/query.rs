@@ -168,17 +168,20 @@ impl Follower {
         start: &Spot,
     ) -> Result<(), Error> {
         // What servers make up themselves: an in-memory table is empty after a restart.
-        if header.is_without_schema() || !self.decoder.is_mariadb() && query.empties_memory() {
+        if header.is_without_schema() {
+            return Ok(());
+        }
+        let database = self.settings.database.clone();
+        let mentions = Mentions::read(sql, &query.schema, &database);
+        let named = self.map.tables.keys().find(|table| mentions.table(table)).cloned();
+        if named.is_none() && !self.decoder.is_mariadb() && query.empties_memory() {
             return Ok(());
         }
         if self.is_accepted(start) {
             self.forget_all();
             return Ok(());
         }
-        let database = &self.settings.database;
-        let mentions = Mentions::read(sql, &query.schema, database);
-        let named = self.map.tables.keys().find(|table| mentions.table(table));
-        let inside = query.may_change(database).unwrap_or(mentions.database);
+        let inside = query.may_change(&database).unwrap_or(mentions.database);
         let table = match named {
             Some(table) => format!("table {table}"),
             None if inside => format!("some table of {database}, perhaps a mapped one,"),

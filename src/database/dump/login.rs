@@ -69,6 +69,9 @@ pub(super) async fn log_in(
         Some(version) => greeting.insert(0, version),
         None => return Err(unexpected(greeting)),
     }
+    if !has_sound_length(&greeting) {
+        return Err(unexpected(greeting));
+    }
     let unreadable = |_error| unexpected(greeting.clone());
     let greeting = ParseBuf(&greeting).parse::<HandshakePacket<'_>>(()).map_err(unreadable)?;
     let offered = greeting.capabilities();
@@ -91,6 +94,16 @@ pub(super) async fn log_in(
     };
     let login = Login { password: options.password_now(), is_private, plugin, challenge };
     login.run(packets, options, capabilities).await
+}
+
+/// Whether the length of a greeting's challenge is one: the library subtracts from it, as a signed byte,
+/// without looking.
+fn has_sound_length(greeting: &[u8]) -> bool {
+    /// What stands between the version's end and the length.
+    const BETWEEN_BYTES: usize = 20;
+    let version_bytes = greeting.iter().skip(1).position(|byte| *byte == 0);
+    let length = version_bytes.and_then(|bytes| greeting.get(2 + bytes + BETWEEN_BYTES));
+    length.is_none_or(|length| *length < 0x80)
 }
 
 /// The same connection inside TLS.

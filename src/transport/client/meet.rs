@@ -25,6 +25,8 @@ pub const SET_ASIDE: &str = "link.set_aside";
 /// The note under which the store remembers the version of the parent's database server, as that prints
 /// it.
 pub const PARENT_DATABASE: &str = "link.parent_database";
+/// A server's version is not longer than so many bytes.
+const VERSION_BYTES_MAX: usize = 100;
 /// After a batch of which something was set aside, or while something is, the sum is asked for so
 /// soon.
 const ASK_SUM_AFTER: Duration = Duration::from_mins(1);
@@ -88,7 +90,10 @@ impl Client {
     }
 
     async fn note_parent_database(&self, version: Option<&str>) -> Result<(), Ended> {
-        let Some(version) = version.map(str::as_bytes) else { return Ok(()) };
+        let is_one = |version: &&str| {
+            version.len() <= VERSION_BYTES_MAX && !version.contains(char::is_control)
+        };
+        let Some(version) = version.filter(is_one).map(str::as_bytes) else { return Ok(()) };
         if self.spool.note(PARENT_DATABASE).await?.as_deref() != Some(version) {
             self.spool.set_note(PARENT_DATABASE, version).await?;
         }

@@ -202,7 +202,7 @@ async fn upgraded_release_by_release_it_is_followed_on(flavor: Flavor) {
     site.write("before").await;
     let mut notes = vec!["before".to_owned()];
     for step in steps {
-        // Written and not read yet when the server goes down, and once more with capture off.
+        // Once while capture follows, and once with capture off, which finds the upgraded server.
         for off in [false, true] {
             if off {
                 site.captured(&notes.iter().map(String::as_str).collect::<Vec<_>>()).await;

@@ -233,7 +233,9 @@ async fn columns_that_the_server_adds_by_itself_stay_out_of_the_way(flavor: Flav
         carry(&mut ends, "DELETE FROM keyless").await;
     }
     TYPES.settle(INDEXED, flavor, EXACT);
-    TYPES.settle(KEYED, flavor, if makes_keys { EXACT } else { NOT_TRIED });
+    // The docs speak of 8.0.28, which is older.
+    let tried = makes_keys && flavor != Flavor::Mysql80;
+    TYPES.settle(KEYED, flavor, if tried { EXACT } else { NOT_TRIED });
     ends.stop().await;
 }
 

@@ -12,6 +12,9 @@ TEST   ?=
 TARGETS      ?= $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
 FUZZ_SECONDS ?= 20
 
+# Where cargo puts what it builds.
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test bench lint fmt servers fuzz fuzz-keep
 
@@ -24,10 +27,11 @@ servers: ## get the MySQLs and MariaDBs for the tests
 demo: ## see a clinic's work arrive at the parent over a link that fails [SERVER=mariadb|mysql]
 	@scripts/get-servers $(SERVER)
 	$(CARGO) build --package headwater --bin headwater --package headwater-rig --bin demo
-	@$(CARGO) run --quiet --package headwater-rig --bin demo -- --server $(SERVER)
+	@# Not by cargo, which would build one package alone anew, with fewer features of what both need.
+	@$(TARGET)/debug/demo --server $(SERVER)
 
 # Where the tests note what they had to skip; the closing lines name it.
-SKIPPED = $(or $(CARGO_TARGET_DIR),target)/tmp/skipped
+SKIPPED = $(TARGET)/tmp/skipped
 
 test: ## run all tests, on four servers [TEST=name]
 	@scripts/get-servers

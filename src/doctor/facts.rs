@@ -10,6 +10,8 @@ use super::Privileges;
 use crate::clock::{SharedClock, Timestamp};
 use crate::config::Config;
 use crate::database::Error;
+use crate::database::connect::Options;
+use crate::database::dump::Dump;
 use crate::database::schema::LiveSchema;
 use crate::database::server::{Flavor, Server};
 use crate::schema_map::BoundMap;
@@ -207,7 +209,7 @@ impl DatabaseFacts {
         let grants: Result<Vec<String>, _> =
             connection.query("SHOW GRANTS FOR CURRENT_USER()").await;
         let binlog = BinlogFacts::read(connection, &server).await;
-        let readers = readers(connection, &server).await;
+        let readers = readers(&config.database.options, &server).await;
         let map = match file {
             Some(file) => {
                 let schema =
@@ -274,11 +276,13 @@ impl BinlogFacts {
 
 /// Who reads the log already. Asking needs a right that capture itself does not need everywhere,
 /// so no answer means nothing.
-async fn readers(connection: &mut Conn, server: &Server) -> Vec<u32> {
+async fn readers(options: &Options, server: &Server) -> Vec<u32> {
     let renamed = server.flavor == Flavor::Mysql && server.at_least(8, 0, 22);
     let question = if renamed { "SHOW REPLICAS" } else { "SHOW SLAVE HOSTS" };
-    let rows: Vec<Row> = connection.query(question).await.unwrap_or_default();
-    rows.iter().filter_map(|row| row.get_opt::<u32, _>(0)?.ok()).collect()
+    let Ok(mut connection) = Dump::connect(options, options.connect_timeout).await else {
+        return Vec::new();
+    };
+    connection.readers(question).await.unwrap_or_default()
 }
 
 impl MachineFacts {

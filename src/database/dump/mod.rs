@@ -20,8 +20,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::connect::Options;
 use packets::{FAILED, OK, Packets, refused, unexpected};
 
-/// What ends a dump that the server has nothing more for: a short packet of this kind.
+/// What ends a dump that the server has nothing more for, and rows: a short packet of this kind.
 const ENDED: u8 = 0xFE;
+/// Larger numbers of columns are written in another way; an answer has a handful.
+const COLUMNS_MAX: u8 = 250;
+/// More readers are not listed.
+const READERS_MAX: usize = 4096;
 
 /// Where a dump begins.
 #[derive(Debug)]
@@ -78,7 +82,38 @@ impl Dump {
 
     /// Runs a statement that gives no rows.
     pub async fn run(&mut self, statement: &str) -> Result<(), Error> {
-        self.packets.ask(&[&[Command::COM_QUERY as u8], statement.as_bytes()].concat()).await
+        self.packets.ask(&query(statement)).await
+    }
+
+    /// The server ids that `question` answers with, in its first column: `SHOW REPLICAS`, or `SHOW
+    /// SLAVE HOSTS` before MySQL 8.0.22.
+    ///
+    /// MySQL before 8.0 leaves a row's last column out where a reader has told it no uuid, as we do
+    /// not. The client library takes such a row for a broken connection.
+    pub async fn readers(&mut self, question: &str) -> Result<Vec<u32>, Error> {
+        self.packets.command(&query(question)).await?;
+        let mut packet = Vec::new();
+        let columns = match self.packets.read(&mut packet).await? {
+            Some(FAILED) => return Err(refused(&packet)),
+            Some(count @ 1..=COLUMNS_MAX) => count,
+            _ => return Err(unexpected(packet)),
+        };
+        // Their names, and what ends them.
+        for _ in 0..=columns {
+            packet.clear();
+            self.packets.read(&mut packet).await?;
+        }
+        let mut readers = Vec::new();
+        while readers.len() < READERS_MAX {
+            packet.clear();
+            match self.packets.read(&mut packet).await? {
+                Some(ENDED) => break,
+                Some(FAILED) => return Err(refused(&packet)),
+                Some(digits) => readers.extend(number(&packet, digits)),
+                None => return Err(unexpected(packet)),
+            }
+        }
+        Ok(readers)
     }
 
     /// Asks for the log. The server sees a replica called `server_id`.
@@ -119,6 +154,15 @@ impl Dump {
     pub fn is_next_here(&self) -> bool {
         self.packets.is_next_here()
     }
+}
+
+fn query(statement: &str) -> Vec<u8> {
+    [&[Command::COM_QUERY as u8], statement.as_bytes()].concat()
+}
+
+/// The number that a row begins with, written in so many digits.
+fn number(row: &[u8], digits: u8) -> Option<u32> {
+    std::str::from_utf8(row.get(..usize::from(digits))?).ok()?.parse().ok()
 }
 
 /// Whether a connection was given up because nothing came.

@@ -261,3 +261,129 @@ fn sorted(error: &mysql_async::Error, position: &Position, silence_max: Duration
         _ => Error::Lost { reason: error.to_string() },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mysql_async::ServerError;
+
+    use super::*;
+
+    /// What becomes of a server's words, in one.
+    fn outcome(code: u16, words: &str) -> &'static str {
+        let position = Position {
+            server: ServerIdentity::Mysql { server_uuid: "7".to_owned() },
+            file: "binlog.000007".to_owned(),
+            offset: 4,
+            gtids: None,
+        };
+        let error = mysql_async::Error::Server(ServerError {
+            code,
+            state: "HY000".to_owned(),
+            message: words.to_owned(),
+        });
+        match sorted(&error, &position, Duration::from_secs(30)) {
+            Error::Resume(Resume::Purged { .. }) => "purged",
+            Error::Resume(Resume::Ahead { .. }) => "ahead",
+            Error::Resume(Resume::PastEnd { .. }) => "past the end",
+            Error::Resume(Resume::NotAnEvent { .. }) => "not an event",
+            Error::Resume(Resume::GtidMode { .. }) => "GTID mode",
+            Error::SameServerId { .. } => "same id",
+            Error::Unreadable { .. } => "unreadable",
+            Error::Privilege { .. } => "privilege",
+            Error::Lost { .. } => "lost",
+            other => panic!("{other}"),
+        }
+    }
+
+    /// In the words of MySQL 5.6 to 9.7 and of `MariaDB` 10.11 and 11.8, from their sources.
+    #[test]
+    fn the_servers_words_are_told_apart_though_their_number_is_one() {
+        let said = [
+            ("Could not find first log file name in binary log index file", "purged"),
+            (
+                "The slave is connecting using CHANGE MASTER TO MASTER_AUTO_POSITION = 1, but the \
+                 master has purged binary logs containing GTIDs that the slave requires.",
+                "purged",
+            ),
+            (
+                "Cannot replicate because the source purged required binary logs. Replicate the \
+                 missing transactions from elsewhere, or provision a new replica from backup.",
+                "purged",
+            ),
+            (
+                "Could not find GTID state requested by slave in any binlog files. Probably the \
+                 slave state is too old and required binlog files have been purged.",
+                "purged",
+            ),
+            (
+                "Slave has more GTIDs than the master has, using the master's SERVER_UUID. This \
+                 may indicate that the end of the binary log was truncated",
+                "ahead",
+            ),
+            (
+                "Replica has more GTIDs than the source has, using the source's SERVER_UUID.",
+                "ahead",
+            ),
+            (
+                "Error: connecting slave requested to start from GTID 0-1-10, which is not in the \
+                 master's binlog",
+                "ahead",
+            ),
+            (
+                "Client requested master to start replication from position > file size",
+                "past the end",
+            ),
+            (
+                "Client requested master to start replication from impossible position",
+                "past the end",
+            ),
+            (
+                "bogus data in log event; the first event 'binlog.000001' at 500, the last event \
+                 read from 'binlog.000001' at 123, the last byte read from 'binlog.000001' at 519.",
+                "not an event",
+            ),
+            (
+                "event read from binlog did not pass crc check; the first event 'b' at 4",
+                "not an event",
+            ),
+            (
+                "The replication sender thread cannot start in AUTO_POSITION mode: this server has \
+                 GTID_MODE = OFF instead of ON.",
+                "GTID mode",
+            ),
+            (
+                "Cannot replicate anonymous transaction when AUTO_POSITION = 1, at file b",
+                "GTID mode",
+            ),
+            (
+                "A slave with the same server_uuid/server_id as this slave has connected to the \
+                 master; the first event 'b' at 4",
+                "same id",
+            ),
+            (
+                "A replica with the same server_uuid/server_id as this replica has connected to \
+                 the source; the first event 'b' at 4",
+                "same id",
+            ),
+            ("memory allocation failed reading log event", "lost"),
+            ("Could not open log file", "lost"),
+            ("binlog truncated in the middle of event; consider out of disk space", "unreadable"),
+            (
+                "log event entry exceeded max_allowed_packet; Increase max_allowed_packet on master",
+                "unreadable",
+            ),
+            ("what no server has said yet", "unreadable"),
+        ];
+        for (words, expected) in said {
+            assert_eq!(outcome(1236, words), expected, "{words}");
+        }
+    }
+
+    #[test]
+    fn other_numbers_are_told_by_themselves() {
+        assert_eq!(outcome(4052, "whatever"), "same id");
+        assert_eq!(outcome(1227, "Access denied; you need REPLICATION SLAVE"), "privilege");
+        assert_eq!(outcome(1040, "Too many connections"), "lost");
+        assert_eq!(outcome(1053, "Server shutdown in progress"), "lost");
+    }
+}

@@ -253,6 +253,15 @@ mod tests {
         target.clear();
         assert_eq!(packets.read(&mut target).await.unwrap(), Some(OK));
         assert_eq!(target, b"x");
+        // One that fills its chunks says so with an empty one.
+        let bytes = [packet(0, &long), packet(1, b""), packet(2, b"\0y")];
+        let mut packets = self::packets(bytes.concat(), 1 << 20);
+        target.clear();
+        assert_eq!(packets.read(&mut target).await.unwrap(), Some(9));
+        assert_eq!(target.len(), CHUNK_BYTES - 1);
+        target.clear();
+        assert_eq!(packets.read(&mut target).await.unwrap(), Some(OK));
+        assert_eq!(target, b"y");
     }
 
     #[tokio::test]

@@ -121,7 +121,8 @@ pub(super) async fn differing(
     for (table, kinds) in groups {
         let of = |pick: fn(&(String, String)) -> &String| -> Vec<String> {
             let shows = compared[table].iter().enumerate();
-            shows.map(|(place, show)| pick(show).replace("{}", &format!("c{place}"))).collect()
+            let shows = shows.map(|(place, show)| pick(show).replace("{}", &format!("c{place}")));
+            shows.chain(["touched".to_owned()]).collect()
         };
         let child = shown(&ends.child, table, &of(|(child, _)| child)).await;
         let parent = shown(&ends.parent, table, &of(|(_, parent)| parent)).await;
@@ -133,6 +134,10 @@ pub(super) async fn differing(
             continue;
         }
         for ((uuid, ours), (_, theirs)) in child.iter().zip(&parent) {
+            if ours.last() != theirs.last() {
+                let found = format!("{uuid} was touched otherwise: {:?}", theirs.last());
+                wrong.insert((*table).to_owned(), found);
+            }
             for ((kind, one), other) in kinds.iter().zip(ours).zip(theirs) {
                 // By their bits: -0.0 is not 0.0.
                 let (one, other) = (format!("{one:?}"), format!("{other:?}"));

@@ -278,6 +278,7 @@ impl Node {
             identities_cached_max: cached.unwrap_or(NonZeroUsize::MIN),
             inflated_bytes_max: config.inflated_bytes_max,
             accepted: config.accept.clone(),
+            harmless_databases: config.harmless_databases.clone(),
             backoff_min: config.backoff_min,
             backoff_max: config.backoff_max,
         };

@@ -55,6 +55,8 @@ pub struct Options {
     pub inflated_bytes_max: u64,
     /// Places (`file:offset`) whose content an operator has looked at and given up.
     pub accepted: Vec<String>,
+    /// Other databases of the server whose statements are known to change nothing of this one.
+    pub harmless_databases: Vec<String>,
     /// The first wait after an error, doubled up to the last.
     pub backoff_min: Duration,
     /// The longest wait.
@@ -159,6 +161,7 @@ impl Capture {
             ignores_case: server.number("lower_case_table_names").is_some_and(|value| value > 0),
             state_schema: self.options.state_schema.clone(),
             accepted: self.options.accepted.clone(),
+            harmless_databases: self.options.harmless_databases.clone(),
             inflated_bytes_max: self.options.inflated_bytes_max,
         }
     }

@@ -50,6 +50,7 @@ pub(super) struct Capture {
     pub(super) heartbeat: Option<Span>,
     pub(super) inflated_bytes_max: Option<Size>,
     pub(super) accept: Option<Vec<String>>,
+    pub(super) harmless_databases: Option<Vec<String>>,
     pub(super) identity_cache_rows_max: Option<u32>,
     pub(super) backoff_min: Option<Span>,
     pub(super) backoff_max: Option<Span>,

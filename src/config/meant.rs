@@ -169,6 +169,7 @@ fn capture(name: &str, typed: &file::Capture) -> Result<Capture, String> {
         heartbeat: time(typed.heartbeat, 10),
         inflated_bytes_max: bytes(typed.inflated_bytes_max, GIB),
         accept: accept(typed.accept.as_deref().unwrap_or_default())?,
+        harmless_databases: typed.harmless_databases.clone().unwrap_or_default(),
         identity_cache_rows_max: rows(typed.identity_cache_rows_max, 100_000),
         backoff_min,
         backoff_max,

@@ -89,6 +89,9 @@ pub struct Capture {
     pub inflated_bytes_max: u64,
     /// Places in the log (`file:offset`) that stopped capture and that a person has given up.
     pub accept: Vec<String>,
+    /// Other databases of the server of which a person knows that nothing in them writes into this
+    /// one: `MariaDB` does not log what a statement in statement format changes.
+    pub harmless_databases: Vec<String>,
     /// How many rows of the identity index are kept in memory.
     pub identity_cache_rows_max: usize,
     /// The first wait before connecting again.

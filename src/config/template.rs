@@ -128,6 +128,10 @@ const CAPTURE: &str = r#"
 # Places in the log that stopped capture and that you have given up, as its message names them.
 # Such as accept = ["binlog.000012:3456"]; what is there does not travel.
 #accept = []
+# MariaDB: other databases of this server in which no trigger, function, procedure or view writes into this
+# one. A statement in statement format there is passed over; of any other database it stops capture.
+# Such as harmless_databases = ["accounting"].
+#harmless_databases = []
 # How many rows' identities are kept in memory.
 #identity_cache_rows_max = 100000
 # The waits before connecting to the database again: the first, and the longest.

@@ -60,6 +60,7 @@ pub(crate) fn capture_options(
         identities_cached_max: NonZeroUsize::new(50_000).unwrap(),
         inflated_bytes_max: 2 << 30,
         accepted: Vec::new(),
+        harmless_databases: Vec::new(),
         backoff_min: Duration::from_millis(100),
         backoff_max: Duration::from_secs(2),
     }

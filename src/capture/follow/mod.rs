@@ -98,6 +98,8 @@ pub(in crate::capture) struct Settings {
     pub(in crate::capture) state_schema: String,
     /// Places (`file:offset`) whose content an operator has looked at and given up.
     pub(in crate::capture) accepted: Vec<String>,
+    /// Other databases whose statements are known to change nothing of this one.
+    pub(in crate::capture) harmless_databases: Vec<String>,
     /// The most bytes that a compressed event may inflate to.
     pub(in crate::capture) inflated_bytes_max: u64,
 }

@@ -158,6 +158,10 @@ impl Follower {
         }
     }
 
+    fn is_harmless(&self, database: &str) -> bool {
+        self.settings.harmless_databases.iter().any(|harmless| harmless == database)
+    }
+
     /// A statement that was logged in the place of the rows it changed. Triggers and functions make
     /// it change tables that it does not name, so no such statement of the database can be passed over.
     fn in_place_of_rows(
@@ -181,16 +185,29 @@ impl Follower {
             self.forget_all();
             return Ok(());
         }
-        let inside = query.may_change(&database).unwrap_or(mentions.database);
-        let table = match named {
-            Some(table) => format!("table {table}"),
-            None if inside => format!("some table of {database}, perhaps a mapped one,"),
-            None => return Ok(()),
+        let changes = query.may_change(&database);
+        let mut remedy = "Set binlog_format = ROW for every session.".to_owned();
+        let what = match named {
+            Some(table) => format!("changed table {table}"),
+            None if changes.unwrap_or(mentions.database) => {
+                format!("changed some table of {database}, perhaps a mapped one,")
+            }
+            // This server logs what such a statement changes, triggers and functions included.
+            None if changes.is_some() => return Ok(()),
+            None if self.is_harmless(&query.schema) => return Ok(()),
+            None if query.schema.is_empty() => {
+                format!("ran outside of any database, and may have changed a table of {database},")
+            }
+            None => {
+                let other = &query.schema;
+                remedy.push_str(&format!(
+                    " Or, if no trigger, function, procedure or view of {other} writes into \
+                     {database}, name it: [capture] harmless_databases = [\"{other}\"]."
+                ));
+                format!("ran in database {other}, and may have changed a table of {database},")
+            }
         };
-        let what = format!(
-            "a session in statement format changed {table} without its rows being in the log"
-        );
-        let remedy = format!("Set binlog_format = ROW for every session. {}", given_up(start));
-        Err(refused(start, &what, &remedy))
+        let what = format!("a session in statement format {what} without rows being in the log");
+        Err(refused(start, &what, &format!("{remedy} {}", given_up(start))))
     }
 }

@@ -28,6 +28,30 @@ pub(super) const TOLD: &[Surprise] = &[
              SET SESSION binlog_format = STATEMENT; INSERT INTO note VALUES ('clinic')",
         )
     })
+    .says("ran in database elsewhere")
+    .after("DROP DATABASE elsewhere"),
+    everywhere(
+        "statement format in another database that the configuration calls harmless",
+        |_| {
+            Some(
+                "CREATE DATABASE harmless; USE harmless; CREATE TABLE note (text VARCHAR(9));
+             SET SESSION binlog_format = STATEMENT; INSERT INTO note VALUES ('note')",
+            )
+        },
+    )
+    .after("DROP DATABASE harmless"),
+    everywhere(
+        "trigger of another database that writes a mapped table, in statement format",
+        |_| {
+            Some(
+                "CREATE DATABASE elsewhere; USE elsewhere;
+             CREATE TABLE other (id INT AUTO_INCREMENT PRIMARY KEY, text VARCHAR(200));
+             CREATE TRIGGER fires AFTER INSERT ON other FOR EACH ROW
+               UPDATE clinic.note SET text = 'trigger' WHERE uuid = 'n-2';
+             SET SESSION binlog_format = STATEMENT; INSERT INTO other (text) VALUES ('fires')",
+            )
+        },
+    )
     .after("DROP DATABASE elsewhere"),
     everywhere("trigger that writes a mapped table, in statement format", |_| {
         Some(

@@ -52,6 +52,7 @@ pub(super) const TOLD: &[Surprise] = &[
             )
         },
     )
+    .says("a session in statement format")
     .after("DROP DATABASE elsewhere"),
     everywhere("trigger that writes a mapped table, in statement format", |_| {
         Some(

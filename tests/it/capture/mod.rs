@@ -1,6 +1,7 @@
 //! Capture on real servers: what is committed comes out, in identity terms, once; what cannot be
 //! carried exactly is refused by name.
 
+mod cuts;
 mod identity;
 
 use std::time::Duration;

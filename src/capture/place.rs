@@ -12,6 +12,9 @@ use crate::position::{Position, ServerIdentity};
 
 /// The event that opens every log file, and every dump.
 const FORMAT_DESCRIPTION: u8 = 15;
+/// Two places of one event that are further apart than this differ by what 32 bits do not say. No
+/// event is half as large.
+const WRAPPED_BYTES_MIN: u64 = 1 << 31;
 
 /// A file and an offset in it, to name in errors.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +151,10 @@ impl Place {
         }
         let high = self.offset & !u64::from(u32::MAX);
         let end = high | u64::from(header.end);
-        self.offset = if end < self.offset { end.saturating_add(1 << 32) } else { end };
+        // A little before what is known is no new round of the 32 bits: a busy server says where its
+        // log ends and what it has executed as of two moments, and sends by GTIDs what lies between.
+        let wrapped = self.offset.saturating_sub(end) > WRAPPED_BYTES_MIN;
+        self.offset = if wrapped { end.saturating_add(1 << 32) } else { end };
     }
 
     /// The log goes on in another file, or is read on in the same.
@@ -281,6 +287,18 @@ mod tests {
         place.begin(None);
         place.passed(&header(100, 189, 0));
         assert_eq!(place.position().offset, (1 << 32) + 189);
+    }
+
+    #[test]
+    fn a_transaction_before_the_first_position_that_was_not_executed_by_then_is_no_wrap() {
+        let mut place = Place::new(&Position { offset: 10_000, ..start().position() }).unwrap();
+        place.rotated("log.000001", 4);
+        place.passed(&header(122, 126, 0));
+        place.begin(None);
+        place.passed(&header(100, 9_000, 0));
+        assert_eq!(place.position().offset, 9_000);
+        place.passed(&header(2_000, 11_000, 0));
+        assert_eq!(place.position().offset, 11_000);
     }
 
     #[test]

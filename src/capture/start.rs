@@ -24,6 +24,8 @@ const PAGE_ROWS: usize = 5_000;
 const FILLED: &str = "capture.filled";
 /// How often the tables are looked at again because they were being altered.
 const ALTERED_MAX: usize = 20;
+/// How often the log's end is asked for again because something was executed meanwhile.
+const BUSY_MAX: usize = 20;
 
 /// Whether the log can be asked for by what has been executed: a MySQL that does not give GTIDs to
 /// all its transactions refuses that.
@@ -170,6 +172,20 @@ pub(super) async fn begin(
     Ok((position, live, filled))
 }
 
+/// The log's end at a moment when nothing was being executed, or else the last that was told: a server
+/// says what it has executed a little before or after where its log ends.
+async fn quiet_end(connection: &mut Conn, server: &Server) -> Result<Position, Error> {
+    let mut end = log_end(connection, server).await?;
+    for _ in 0..BUSY_MAX {
+        let again = log_end(connection, server).await?;
+        if again.gtids == end.gtids {
+            break;
+        }
+        end = again;
+    }
+    Ok(end)
+}
+
 /// The log's end, and how all tables are defined there: they were the same before and after.
 async fn log_end_and_schema(
     connection: &mut Conn,
@@ -178,7 +194,7 @@ async fn log_end_and_schema(
 ) -> Result<(Position, LiveSchema), Error> {
     let mut before = LiveSchema::read(connection, database).await?;
     for _ in 0..ALTERED_MAX {
-        let position = log_end(connection, server).await?;
+        let position = quiet_end(connection, server).await?;
         let after = LiveSchema::read(connection, database).await?;
         if before.tables.len() == after.tables.len()
             && after.tables.iter().all(|(name, table)| {

@@ -191,4 +191,28 @@ async fn the_grants_are_enough_and_the_doctor_misses_each_that_is_taken(flavor: 
         let again = headwater(&config, &["doctor"]);
         assert_eq!(again.status.code(), Some(0), "{mend}: {}", printed(&again));
     }
+    rights_may_come_from_a_role(&server, &desk).await;
+}
+
+/// What the account has by a role of its own is its right too.
+async fn rights_may_come_from_a_role(server: &Server, desk: &Desk) {
+    let flavor = server.flavor();
+    let (positions, whose) = match flavor {
+        _ if flavor.is_mariadb() => ("BINLOG MONITOR", "FOR"),
+        _ if flavor.is_new_mysql() => ("REPLICATION CLIENT", "TO"),
+        // It has no roles.
+        _ => return,
+    };
+    let sql = format!(
+        "CREATE ROLE reader; \
+         GRANT REPLICATION SLAVE, {positions} ON *.* TO reader; \
+         GRANT SELECT ON `open\\_mrs`.* TO reader; \
+         CREATE USER 'borrower'@'127.0.0.1' IDENTIFIED BY 'secret'; \
+         GRANT reader TO 'borrower'@'127.0.0.1'; \
+         SET DEFAULT ROLE reader {whose} 'borrower'@'127.0.0.1'"
+    );
+    server.sql(&sql).await.unwrap();
+    let url = format!("mysql://borrower:secret@127.0.0.1:{}/open_mrs", server.port());
+    let doctor = headwater(&desk.configuration("borrower", &url, CHILD), &["doctor"]);
+    assert_eq!(doctor.status.code(), Some(0), "{}", printed(&doctor));
 }

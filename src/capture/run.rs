@@ -158,7 +158,7 @@ impl Capture {
     fn settings(&self, server: &Server) -> Settings {
         Settings {
             database: self.options.database.database.clone(),
-            ignores_case: server.number("lower_case_table_names").is_some_and(|value| value > 0),
+            ignores_case: server.ignores_case(),
             state_schema: self.options.state_schema.clone(),
             accepted: self.options.accepted.clone(),
             harmless_databases: self.options.harmless_databases.clone(),

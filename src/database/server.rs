@@ -11,7 +11,7 @@ use super::read::text;
 use crate::position::ServerIdentity;
 
 /// The variables that are read; those a server does not have are absent.
-const VARIABLES: [&str; 45] = [
+const VARIABLES: [&str; 46] = [
     "binlog_annotate_row_events",
     "binlog_checksum",
     "binlog_expire_logs_seconds",
@@ -32,6 +32,7 @@ const VARIABLES: [&str; 45] = [
     "have_ssl",
     "innodb_flush_log_at_trx_commit",
     "innodb_lock_wait_timeout",
+    "innodb_native_foreign_keys",
     "innodb_strict_mode",
     "innodb_version",
     "log_bin",
@@ -108,6 +109,11 @@ impl Server {
             },
         };
         Ok(Server { flavor, version, version_text, identity, variables })
+    }
+
+    /// Whether it takes names of schemas and tables for the same in capital and in small letters.
+    pub fn ignores_case(&self) -> bool {
+        self.number("lower_case_table_names").is_some_and(|value| value > 0)
     }
 
     /// A global variable's value as the server prints it; `None` if this server has none such.

@@ -156,10 +156,11 @@ fn types(facts: &Facts, found: &MapFacts) -> Option<Check> {
 }
 
 /// Rows that the server itself deletes or alters through a foreign key are not in the log, except
-/// on MySQL from 9.6.
+/// on MySQL from 9.6 that does not leave it to InnoDB.
 fn cascades(server: &Server, found: &MapFacts) -> Check {
     const NAME: &str = "cascades";
-    if server.flavor == Flavor::Mysql && server.at_least(9, 6, 0) {
+    let by_innodb = server.is_on("innodb_native_foreign_keys");
+    if server.flavor == Flavor::Mysql && server.at_least(9, 6, 0) && !by_innodb {
         return Check::good(NAME, "this server logs them");
     }
     let silent: Vec<(&LiveTable, &ForeignKey)> = mapped(found)

@@ -340,6 +340,18 @@ async fn what_is_broken_around_the_server_is_named_with_what_to_do(flavor: Flavo
     server.restart_with(|options| options.extra.clear()).await.unwrap();
     assert!(told(&doctor(&child).0, "binary log", "").is_none());
 
+    // Cascades that MySQL, which logs them otherwise, leaves to InnoDB.
+    if flavor.is_mysql_from(9, 6) {
+        assert!(told(&doctor(&child).0, "cascades", "").is_none());
+        let native = |options: &mut ServerOptions| {
+            options.extra.push("--innodb-native-foreign-keys=ON".to_owned());
+        };
+        server.restart_with(native).await.unwrap();
+        let words = "users.changed_by -> users ON DELETE CASCADE";
+        is(&child, "cascades", words, "doubtful", "RESTRICT here");
+        server.restart_with(|options| options.extra.clear()).await.unwrap();
+    }
+
     // Another map than the tables', and no map at all.
     server.sql("CREATE DATABASE vacant").await.unwrap();
     let vacant = desk.configuration("vacant", &server.url("vacant"), CHILD);

@@ -9,13 +9,16 @@ use super::arguments::Grants;
 use super::{Error, Outcome, Output};
 use crate::config::Config;
 use crate::database::connect::Options;
-use crate::database::name::all_of;
+use crate::database::name::Granting;
 use crate::database::server::{Flavor, Server, parse_version};
 use crate::doctor::Duties;
 
 /// What a kind of server is asked for, and from which version on it knows `IF NOT EXISTS`.
 const IF_NOT_EXISTS_FROM: [(Flavor, Version); 2] =
     [(Flavor::Mysql, (5, 7, 8)), (Flavor::Mariadb, (10, 1, 3))];
+
+/// MySQL has the variable from here on.
+const PARTIAL_REVOKES_FROM: Version = (8, 0, 16);
 
 /// The three numbers of a server's version.
 type Version = (u16, u16, u16);
@@ -57,10 +60,12 @@ pub(super) async fn run(
             }
         }
     };
+    let granting = found.as_ref().ok().map(Granting::of);
     for (flavor, version) in servers {
         let account = Account {
             flavor,
             version,
+            granting,
             user: &options.user,
             host: &host,
             password: password.as_deref(),
@@ -164,6 +169,8 @@ struct Account<'a> {
     flavor: Flavor,
     /// `None` if it is not known.
     version: Option<Version>,
+    /// What it takes for the name of a schema; `None` if it is not known.
+    granting: Option<Granting>,
     /// The account's user part.
     user: &'a str,
     /// The account's host part.
@@ -183,7 +190,9 @@ impl Account<'_> {
     fn statements(&self) -> String {
         let account = format!("{}@{}", quoted(self.user), quoted(self.host));
         let mut lines = self.made(&account);
-        let (database, state) = (all_of(self.database), all_of(self.state_schema));
+        let granting = self.granting.unwrap_or(Granting::Patterns);
+        let (database, state) =
+            (granting.all_of(self.database), granting.all_of(self.state_schema));
         if self.duties.capture {
             let positions = match self.flavor {
                 Flavor::Mysql => "REPLICATION CLIENT",
@@ -231,6 +240,10 @@ impl Account<'_> {
             lines.push(
                 "-- (MySQL before 5.7, MariaDB before 10.1: without IF NOT EXISTS)".to_owned(),
             );
+        }
+        let may_take_names = self.version.is_none_or(|version| version >= PARTIAL_REVOKES_FROM);
+        if self.flavor == Flavor::Mysql && self.granting.is_none() && may_take_names {
+            lines.push(r"-- (with partial_revokes = ON: without \ in names)".to_owned());
         }
         let password = if let Some(password) = self.password {
             quoted(password)
@@ -281,7 +294,8 @@ mod tests {
         let duties = Duties { capture, apply };
         let (user, host, password) = ("h", "10.0.0.1", Some("it's"));
         let (database, state_schema) = ("open_mrs", "headwater");
-        Account { flavor, version, user, host, password, database, state_schema, duties }
+        let granting = Some(Granting::Patterns);
+        Account { flavor, version, granting, user, host, password, database, state_schema, duties }
             .statements()
     }
 
@@ -323,6 +337,7 @@ mod tests {
         let account = Account {
             flavor: Flavor::Mariadb,
             version: None,
+            granting: None,
             user: "h",
             host: "%",
             password: None,
@@ -332,6 +347,29 @@ mod tests {
         };
         let sql = account.statements();
         assert!(sql.contains("'h'@'%' IDENTIFIED BY <password>;"), "{sql}");
+    }
+
+    #[test]
+    fn a_server_that_takes_names_for_what_they_are_is_given_them_so() {
+        let told = |granting| {
+            let account = Account {
+                flavor: Flavor::Mysql,
+                version: Some((8, 4, 8)),
+                granting,
+                user: "h",
+                host: "%",
+                password: None,
+                database: "open_mrs",
+                state_schema: "s",
+                duties: Duties { capture: true, apply: false },
+            };
+            account.statements()
+        };
+        let (names, patterns) = (told(Some(Granting::Names)), told(Some(Granting::Patterns)));
+        assert!(names.contains("GRANT SELECT ON `open_mrs`.*"), "{names}");
+        assert!(patterns.contains(r"GRANT SELECT ON `open\_mrs`.*"), "{patterns}");
+        assert!(!names.contains("partial_revokes") && !patterns.contains("partial_revokes"));
+        assert!(told(None).contains("partial_revokes = ON"));
     }
 
     #[test]

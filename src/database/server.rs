@@ -11,7 +11,7 @@ use super::read::text;
 use crate::position::ServerIdentity;
 
 /// The variables that are read; those a server does not have are absent.
-const VARIABLES: [&str; 46] = [
+const VARIABLES: [&str; 47] = [
     "binlog_annotate_row_events",
     "binlog_checksum",
     "binlog_expire_logs_seconds",
@@ -46,6 +46,7 @@ const VARIABLES: [&str; 46] = [
     "mysql56_temporal_format",
     "net_read_timeout",
     "net_write_timeout",
+    "partial_revokes",
     "port",
     "read_only",
     "server_id",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
 
-use super::Privileges;
+use super::{Names, Privileges};
 use crate::clock::{SharedClock, Timestamp};
 use crate::config::Config;
 use crate::database::Error;
@@ -226,7 +226,7 @@ impl DatabaseFacts {
             .and_then(|folder| free_bytes(Path::new(folder)));
         Ok(DatabaseFacts {
             account: in_sql(&account.unwrap_or_default()),
-            privileges: grants.ok().map(|lines| Privileges::parse(&lines)),
+            privileges: grants.ok().map(|lines| Privileges::parse(&lines, Names::of(&server))),
             binlog: binlog.map_err(|error| error.to_string()),
             readers,
             ahead_milliseconds: theirs.saturating_sub(now.0) / 1_000,

@@ -12,7 +12,7 @@ pub use facts::{
     BinlogFacts, CertificateFacts, DatabaseFacts, Duties, Facts, MachineFacts, MapFacts, Owner,
     ParentFacts,
 };
-pub use privileges::Privileges;
+pub use privileges::{Names, Privileges};
 
 use serde::Serialize;
 

@@ -1,13 +1,44 @@
 //! What the account may do, from what the server says it was granted.
 
 use super::{Check, DatabaseFacts, Facts, Verdict};
-use crate::database::name::all_of;
-use crate::database::server::Flavor;
+use crate::database::name::Granting;
+use crate::database::server::{Flavor, Server};
 
 /// The rights of an account, as `SHOW GRANTS` lists them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Privileges {
     grants: Vec<Grant>,
+    /// What of its rights on all schemas it does not have on some (MySQL's partial revokes).
+    revoked: Vec<Grant>,
+    names: Names,
+}
+
+/// How a server reads the names in grants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Names {
+    /// Capital letters are the same as small ones.
+    pub ignore_case: bool,
+    /// What a schema's name may hold.
+    pub granting: Granting,
+}
+
+impl Names {
+    /// As this server does.
+    pub fn of(server: &Server) -> Names {
+        Names { ignore_case: server.ignores_case(), granting: Granting::of(server) }
+    }
+
+    fn read(self, name: &str) -> String {
+        if self.ignore_case { name.to_lowercase() } else { name.to_owned() }
+    }
+
+    fn covers(self, pattern: &str, schema: &str) -> bool {
+        let (pattern, schema) = (self.read(pattern), self.read(schema));
+        match self.granting {
+            Granting::Patterns => matches(&pattern, &schema),
+            Granting::Names => pattern == schema,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +52,9 @@ struct Grant {
 
 impl Privileges {
     /// Reads the lines of `SHOW GRANTS`; lines that grant a role say nothing by themselves.
-    pub fn parse(lines: &[String]) -> Privileges {
-        Privileges { grants: lines.iter().filter_map(|line| grant(line)).collect() }
+    pub fn parse(lines: &[String], names: Names) -> Privileges {
+        let read = |verb: &str| lines.iter().filter_map(|line| grant(line, verb)).collect();
+        Privileges { grants: read("GRANT "), revoked: read("REVOKE "), names }
     }
 
     /// Whether the account has a right on everything.
@@ -32,18 +64,33 @@ impl Privileges {
 
     /// Whether the account has a right on every table of a schema.
     pub fn on_schema(&self, right: &str, schema: &str) -> bool {
-        self.grants
-            .iter()
-            .any(|grant| grant.table.is_none() && grant.covers(schema) && grant.gives(right))
+        self.grants.iter().any(|grant| grant.table.is_none() && self.holds(grant, right, schema))
     }
 
     /// Whether the account has a right on one table.
     pub fn on_table(&self, right: &str, schema: &str, table: &str) -> bool {
-        self.grants.iter().any(|grant| {
-            grant.covers(schema)
-                && grant.table.as_ref().is_none_or(|only| only == table)
-                && grant.gives(right)
-        })
+        let names = self.names;
+        let same = |only: &String| names.read(only) == names.read(table);
+        self.grants
+            .iter()
+            .any(|grant| grant.table.as_ref().is_none_or(same) && self.holds(grant, right, schema))
+    }
+
+    /// Whether a grant gives a right on what it names in a schema.
+    fn holds(&self, grant: &Grant, right: &str, schema: &str) -> bool {
+        // A revoke takes nothing of what was granted on the schema itself, and names it as it is.
+        let revoked = || {
+            let here = |revoked: &Grant| {
+                let named = revoked.schema.as_deref();
+                named.is_some_and(|named| self.names.read(named) == self.names.read(schema))
+            };
+            self.revoked.iter().any(|revoked| here(revoked) && revoked.gives(right))
+        };
+        grant.gives(right)
+            && match &grant.schema {
+                Some(pattern) => self.names.covers(pattern, schema),
+                None => !revoked(),
+            }
     }
 }
 
@@ -53,15 +100,11 @@ impl Grant {
             .iter()
             .any(|given| given == right || given == "ALL PRIVILEGES" || given == "ALL")
     }
-
-    fn covers(&self, schema: &str) -> bool {
-        self.schema.as_deref().is_none_or(|pattern| matches(pattern, schema))
-    }
 }
 
 /// ``GRANT SELECT, INSERT ON `open\_mrs`.* TO `u`@`%` ``
-fn grant(line: &str) -> Option<Grant> {
-    let rest = line.strip_prefix("GRANT ")?;
+fn grant(line: &str, verb: &str) -> Option<Grant> {
+    let rest = line.strip_prefix(verb)?;
     let (rights, rest) = rest.split_once(" ON ")?;
     let (schema, rest) = granted(rest)?;
     let (table, _) = granted(rest.strip_prefix('.')?)?;
@@ -151,6 +194,7 @@ fn lacking(
     privileges: &Privileges,
 ) -> Vec<(String, String, &'static str)> {
     let schema = &facts.database_name;
+    let granting = Granting::of(&database.server);
     let mut lacking = Vec::new();
     if facts.duties.capture {
         let (positions, also) = match database.server.flavor {
@@ -188,7 +232,7 @@ fn lacking(
     let missing: Vec<&str> = rights.iter().copied().filter(|right| !tables(right)).collect();
     if !missing.is_empty() {
         let why = "Without it rows cannot be looked up, or written.";
-        lacking.push((missing.join(", "), all_of(schema), why));
+        lacking.push((missing.join(", "), granting.all_of(schema), why));
     }
     if facts.duties.apply {
         let state = &facts.state_schema;
@@ -198,7 +242,7 @@ fn lacking(
             .collect();
         if !missing.is_empty() {
             let why = "Without it watermarks and what is set aside cannot be kept.";
-            lacking.push((missing.join(", "), all_of(state), why));
+            lacking.push((missing.join(", "), granting.all_of(state), why));
         }
     }
     lacking
@@ -208,9 +252,49 @@ fn lacking(
 mod tests {
     use super::*;
 
+    const USUAL: Names = Names { ignore_case: false, granting: Granting::Patterns };
+
+    fn parsed(lines: &[&str], names: Names) -> Privileges {
+        let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+        Privileges::parse(&lines, names)
+    }
+
+    #[test]
+    fn a_server_that_ignores_case_prints_names_in_other_letters_than_ours() {
+        let lines =
+            ["GRANT SELECT ON `openmrs`.* TO `h`@`%`", "GRANT INSERT ON `open`.`obs` TO `h`"];
+        let privileges = parsed(&lines, Names { ignore_case: true, ..USUAL });
+        assert!(privileges.on_schema("SELECT", "OpenMRS"));
+        assert!(privileges.on_table("INSERT", "Open", "Obs"));
+        let privileges = parsed(&lines, USUAL);
+        assert!(!privileges.on_schema("SELECT", "OpenMRS"));
+        assert!(!privileges.on_table("INSERT", "open", "Obs"));
+    }
+
+    /// As MySQL 9.7 prints and takes them.
+    #[test]
+    fn what_was_revoked_in_part_is_not_there() {
+        let literal = Names { granting: Granting::Names, ..USUAL };
+        let lines = [
+            "GRANT SELECT, INSERT, UPDATE ON *.* TO `h`@`%`",
+            "GRANT UPDATE ON `open_mrs`.* TO `h`@`%`",
+            "GRANT DELETE ON `open\\_mrs`.* TO `h`@`%`",
+            "REVOKE INSERT, UPDATE ON `open_mrs`.* FROM `h`@`%`",
+        ];
+        let privileges = parsed(&lines, literal);
+        for (right, has) in
+            [("SELECT", true), ("INSERT", false), ("UPDATE", true), ("DELETE", false)]
+        {
+            assert_eq!(privileges.on_schema(right, "open_mrs"), has, "{right}");
+            assert_eq!(privileges.on_table(right, "open_mrs", "obs"), has, "{right}");
+        }
+        assert!(privileges.on_schema("INSERT", "openXmrs"));
+        assert!(!privileges.on_schema("DELETE", "openXmrs"));
+    }
+
     #[test]
     fn rights_are_read_as_servers_print_them() {
-        let privileges = Privileges::parse(&[
+        let lines = [
             "GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO `h`@`%` IDENTIFIED BY PASSWORD '*A'"
                 .to_owned(),
             "GRANT SELECT ON `open\\_mrs`.* TO `h`@`%`".to_owned(),
@@ -218,7 +302,8 @@ mod tests {
             "GRANT ALL PRIVILEGES ON `head%`.* TO `h`@`%` WITH GRANT OPTION".to_owned(),
             "GRANT `r`@`%` TO `h`@`%`".to_owned(),
             "GRANT UPDATE ON `a.b`.` TO ``c` TO `h`@`%`".to_owned(),
-        ]);
+        ];
+        let privileges = Privileges::parse(&lines, USUAL);
         assert!(privileges.globally("REPLICATION SLAVE"));
         assert!(!privileges.globally("SELECT"));
         assert!(privileges.on_schema("SELECT", "open_mrs"));

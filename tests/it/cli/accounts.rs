@@ -192,6 +192,29 @@ async fn the_grants_are_enough_and_the_doctor_misses_each_that_is_taken(flavor: 
         assert_eq!(again.status.code(), Some(0), "{mend}: {}", printed(&again));
     }
     rights_may_come_from_a_role(&server, &desk).await;
+    if flavor.is_new_mysql() {
+        rights_may_be_revoked_in_part(&server, &desk).await;
+    }
+}
+
+/// Where that may be, names in grants are names; the mend makes what was granted on patterns good.
+async fn rights_may_be_revoked_in_part(server: &Server, desk: &Desk) {
+    let url = format!("mysql://child:secret@127.0.0.1:{}/open_mrs", server.port());
+    let child = desk.configuration("child", &url, CHILD);
+    for sql in [
+        "SET GLOBAL partial_revokes = ON",
+        "GRANT SELECT ON *.* TO 'child'@'127.0.0.1'; \
+         REVOKE SELECT ON open_mrs.* FROM 'child'@'127.0.0.1'",
+    ] {
+        server.sql(sql).await.unwrap();
+        let found = diagnosis(&headwater(&child, &["doctor", "--json"]));
+        let lacks = found.iter().find(|(name, _, _)| name == "privileges");
+        let (_, _, mend) = lacks.unwrap_or_else(|| panic!("{sql}: {found:?}"));
+        assert!(mend.starts_with("GRANT SELECT ON `open_mrs`.*"), "{sql}: {mend}");
+        server.sql(mend).await.unwrap();
+        let again = headwater(&child, &["doctor"]);
+        assert_eq!(again.status.code(), Some(0), "{mend}: {}", printed(&again));
+    }
 }
 
 /// What the account has by a role of its own is its right too.

@@ -11,7 +11,7 @@ use super::read::text;
 use crate::position::ServerIdentity;
 
 /// The variables that are read; those a server does not have are absent.
-const VARIABLES: [&str; 47] = [
+const VARIABLES: [&str; 49] = [
     "binlog_annotate_row_events",
     "binlog_checksum",
     "binlog_expire_logs_seconds",
@@ -20,6 +20,7 @@ const VARIABLES: [&str; 47] = [
     "binlog_row_image",
     "binlog_row_metadata",
     "binlog_row_value_options",
+    "binlog_space_limit",
     "binlog_transaction_compression",
     "character_set_server",
     "datadir",
@@ -43,6 +44,7 @@ const VARIABLES: [&str; 47] = [
     "lower_case_table_names",
     "max_allowed_packet",
     "max_binlog_size",
+    "max_binlog_total_size",
     "mysql56_temporal_format",
     "net_read_timeout",
     "net_write_timeout",

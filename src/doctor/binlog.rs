@@ -29,7 +29,9 @@ pub(super) fn checks(facts: &Facts, database: &DatabaseFacts) -> Vec<Check> {
     checks.extend(metadata(server));
     checks.extend(temporal(server));
     checks.extend(server_id(facts, database));
+    checks.extend(replica(database));
     checks.push(retention(server));
+    checks.extend(total_size(server));
     checks
 }
 
@@ -229,6 +231,36 @@ fn server_id(facts: &Facts, database: &DatabaseFacts) -> Vec<Check> {
         )];
     }
     vec![Check::good(NAME, format!("{theirs}; headwater reads as {ours}"))]
+}
+
+/// What a server executes for another it logs only if it is told to.
+fn replica(database: &DatabaseFacts) -> Option<Check> {
+    const NAMES: [&str; 2] = ["log_replica_updates", "log_slave_updates"];
+    let server = &database.server;
+    let name = NAMES.into_iter().find(|name| server.variable(name).is_some())?;
+    (database.is_replica && !server.is_on(name)).then(|| {
+        Check::not_good(
+            name,
+            Doubtful,
+            "OFF, and this server replicates from another",
+            "What comes from that server is not in this one's log: it does not travel, and nobody is told.",
+            format!("in the server's configuration, then restart it:\n[mysqld]\n{name} = ON"),
+        )
+    })
+}
+
+/// Logs may also be purged for their size: by MariaDB from 11.4 on, and by some builds of MySQL.
+fn total_size(server: &Server) -> Option<Check> {
+    const NAMES: [&str; 2] = ["max_binlog_total_size", "binlog_space_limit"];
+    let limit = |name| Some((name, server.number(name).filter(|bytes| *bytes > 0)?));
+    let (name, bytes) = NAMES.into_iter().find_map(limit)?;
+    Some(Check::not_good(
+        "log retention",
+        Doubtful,
+        format!("{} MiB in all ({name})", bytes >> 20),
+        "If more is written while headwater is off, the log it has to read is purged, and the databases have to be compared and repaired.",
+        lasting(server, name, "0"),
+    ))
 }
 
 fn retention(server: &Server) -> Check {

@@ -74,6 +74,8 @@ pub struct DatabaseFacts {
     pub privileges: Option<Privileges>,
     /// The state of its log, or the refusal to tell.
     pub binlog: Result<BinlogFacts, String>,
+    /// Whether it replicates from another server, as far as this account may know.
+    pub is_replica: bool,
     /// Server ids of the readers the server knows of.
     pub readers: Vec<u32>,
     /// The server's clock less ours, in milliseconds.
@@ -209,6 +211,7 @@ impl DatabaseFacts {
         // Named, MariaDB's account is shown without what its role gives it.
         let grants: Result<Vec<String>, _> = connection.query("SHOW GRANTS").await;
         let binlog = BinlogFacts::read(connection, &server).await;
+        let is_replica = is_replica(connection, &server).await;
         let readers = readers(&config.database.options, &server).await;
         let map = match file {
             Some(file) => {
@@ -228,6 +231,7 @@ impl DatabaseFacts {
             account: in_sql(&account.unwrap_or_default()),
             privileges: grants.ok().map(|lines| Privileges::parse(&lines, Names::of(&server))),
             binlog: binlog.map_err(|error| error.to_string()),
+            is_replica,
             readers,
             ahead_milliseconds: theirs.saturating_sub(now.0) / 1_000,
             map,
@@ -272,6 +276,23 @@ impl BinlogFacts {
             ignored: list(column(3)),
         })
     }
+}
+
+/// Whether the server replicates from another. To be told how, MariaDB from 10.5 on wants a right that
+/// a child's account does not have; whether it runs it tells everybody.
+async fn is_replica(connection: &mut Conn, server: &Server) -> bool {
+    let question = match server.flavor {
+        Flavor::Mariadb => "SHOW ALL SLAVES STATUS",
+        Flavor::Mysql if server.at_least(8, 0, 22) => "SHOW REPLICA STATUS",
+        Flavor::Mysql => "SHOW SLAVE STATUS",
+    };
+    let told: Result<Option<Row>, _> = connection.query_first(question).await;
+    if let Ok(told) = told {
+        return told.is_some();
+    }
+    let running = "SHOW GLOBAL STATUS LIKE 'Slaves_running'";
+    let running: Result<Option<(String, String)>, _> = connection.query_first(running).await;
+    running.is_ok_and(|running| running.is_some_and(|(_, count)| count != "0"))
 }
 
 /// Who reads the log already. Asking needs a right that capture itself does not need everywhere,

@@ -6,6 +6,7 @@ use super::arguments::Json;
 use super::{Error, Outcome, Output};
 use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::database;
 use crate::doctor::{self, Check, Facts, Verdict};
 
 #[derive(Serialize)]
@@ -38,7 +39,8 @@ pub(super) async fn run(
         })?;
     }
     match facts.database {
-        Err(problem) => Err(Error::Unreachable(problem)),
+        Err(database::Error::TooOld { .. }) => Ok(Outcome::Found),
+        Err(problem) => Err(Error::Unreachable(problem.to_string())),
         Ok(_) if bad > 0 => Ok(Outcome::Found),
         Ok(_) => Ok(Outcome::Well),
     }

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::database::connect::Options;
 use crate::database::name::Granting;
 use crate::database::server::{Flavor, Server, parse_version};
-use crate::doctor::Duties;
+use crate::doctor::{Duties, to_ask_for_positions};
 
 /// What a kind of server is asked for, and from which version on it knows `IF NOT EXISTS`.
 const IF_NOT_EXISTS_FROM: [(Flavor, Version); 2] =
@@ -194,10 +194,13 @@ impl Account<'_> {
         let (database, state) =
             (granting.all_of(self.database), granting.all_of(self.state_schema));
         if self.duties.capture {
-            let positions = match self.flavor {
-                Flavor::Mysql => "REPLICATION CLIENT",
-                Flavor::Mariadb => "BINLOG MONITOR",
-            };
+            let newest = (u16::MAX, 0, 0);
+            let positions = to_ask_for_positions(self.flavor, self.version.unwrap_or(newest));
+            if self.version.is_none() && self.flavor == Flavor::Mariadb {
+                lines.push(
+                    "-- (MariaDB before 10.5: REPLICATION CLIENT for BINLOG MONITOR)".to_owned(),
+                );
+            }
             lines.extend([
                 "-- capture: be sent the binary log, ask where it ends, read tables and identities"
                     .to_owned(),
@@ -330,6 +333,22 @@ mod tests {
         }
         let unknown = told(Flavor::Mysql, None, true, true);
         assert!(unknown.contains("before 5.7"), "{unknown}");
+    }
+
+    #[test]
+    fn a_server_is_asked_for_a_right_by_the_name_that_it_has_there() {
+        for (version, name) in [
+            (Some((10, 4, 34)), "REPLICATION CLIENT"),
+            (Some((10, 5, 2)), "BINLOG MONITOR"),
+            (Some((11, 8, 3)), "BINLOG MONITOR"),
+            (None, "BINLOG MONITOR"),
+        ] {
+            let sql = told(Flavor::Mariadb, version, true, false);
+            assert!(
+                sql.contains(&format!("REPLICATION SLAVE, {name} ON *.*")),
+                "{version:?}: {sql}"
+            );
+        }
     }
 
     #[test]

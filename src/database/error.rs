@@ -99,6 +99,14 @@ pub enum Error {
         /// The server's own words.
         message: String,
     },
+    /// Its log is not one that can be read, or followed.
+    #[error(
+        "the database server is {version}: headwater works with MySQL from 5.6 and MariaDB from 10.0.10 on"
+    )]
+    TooOld {
+        /// As it prints its version.
+        version: String,
+    },
     /// The server answered with something that this program cannot read.
     #[error("the database's answer cannot be used: {reason}")]
     Answer {
@@ -141,6 +149,7 @@ impl Error {
             | Error::Authority { .. }
             | Error::Privilege { .. }
             | Error::Refused { .. }
+            | Error::TooOld { .. }
             | Error::Answer { .. } => false,
         }
     }

@@ -63,6 +63,10 @@ const VARIABLES: [&str; 49] = [
     "wait_timeout",
 ];
 
+/// The oldest that can work: the first of each kind whose log and whose GTIDs are as they are today.
+const OLDEST: [(Flavor, (u16, u16, u16)); 2] =
+    [(Flavor::Mysql, (5, 6, 0)), (Flavor::Mariadb, (10, 0, 10))];
+
 /// Whose server it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Flavor {
@@ -91,6 +95,10 @@ impl Server {
     pub async fn read(connection: &mut Conn) -> Result<Server, Error> {
         let row: Option<mysql_async::Row> = connection.query_first("SELECT VERSION()").await?;
         let version_text = row.as_ref().and_then(|row| text(row, 0)).unwrap_or_default();
+        let (flavor, version) = parse_version(&version_text);
+        if is_too_old(flavor, version) {
+            return Err(Error::TooOld { version: version_text });
+        }
         let list = VARIABLES.map(|name| format!("'{name}'")).join(",");
         let rows: Vec<mysql_async::Row> = connection
             .query(format!("SHOW GLOBAL VARIABLES WHERE Variable_name IN ({list})"))
@@ -99,7 +107,6 @@ impl Server {
             .iter()
             .filter_map(|row| Some((text(row, 0)?.to_ascii_lowercase(), text(row, 1)?)))
             .collect::<BTreeMap<_, _>>();
-        let (flavor, version) = parse_version(&version_text);
         let identity = match flavor {
             Flavor::Mysql => ServerIdentity::Mysql {
                 server_uuid: variables.get("server_uuid").cloned().ok_or_else(|| {
@@ -155,6 +162,10 @@ fn id_of(variables: &BTreeMap<String, String>, name: &str) -> u32 {
     variables.get(name).and_then(|value| value.parse().ok()).unwrap_or(0)
 }
 
+fn is_too_old(flavor: Flavor, version: (u16, u16, u16)) -> bool {
+    OLDEST.iter().any(|(of, oldest)| *of == flavor && version < *oldest)
+}
+
 /// `10.11.19-MariaDB-log`, `5.5.5-10.11.19-MariaDB` (as replicas are told), `9.7.4`, `8.0.36-28`.
 pub(crate) fn parse_version(text: &str) -> (Flavor, (u16, u16, u16)) {
     let flavor =
@@ -173,6 +184,20 @@ pub(crate) fn parse_version(text: &str) -> (Flavor, (u16, u16, u16)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn servers_from_before_their_logs_were_as_today_are_too_old() {
+        let is_too_old = |text| {
+            let (flavor, version) = parse_version(text);
+            is_too_old(flavor, version)
+        };
+        for text in ["5.5.62-log", "5.1.73", "5.5.68-MariaDB", "5.5.5-10.0.9-MariaDB"] {
+            assert!(is_too_old(text), "{text}");
+        }
+        for text in ["5.6.10", "5.7.44-log", "9.7.4", "5.5.5-10.3.39-MariaDB", "10.0.38-MariaDB"] {
+            assert!(!is_too_old(text), "{text}");
+        }
+    }
 
     #[test]
     fn versions_as_servers_print_them() {

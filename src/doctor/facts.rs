@@ -56,7 +56,7 @@ pub struct Facts {
     /// What is wrong with the map's files, whether the database answers or not.
     pub map_files: Result<(), String>,
     /// The database server, or why it cannot be asked.
-    pub database: Result<DatabaseFacts, String>,
+    pub database: Result<DatabaseFacts, Error>,
     /// This machine.
     pub machine: MachineFacts,
     /// The way to the parent, for a child.
@@ -170,9 +170,9 @@ impl Facts {
                 let file = map.as_ref().ok();
                 let facts = DatabaseFacts::read(&mut connection, config, file, clock).await;
                 connection.disconnect().await.ok();
-                facts.map_err(|error| error.to_string())
+                facts
             }
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(error),
         };
         let parent = match &config.parent {
             Some(parent) => {

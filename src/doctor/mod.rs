@@ -12,9 +12,12 @@ pub use facts::{
     BinlogFacts, CertificateFacts, DatabaseFacts, Duties, Facts, MachineFacts, MapFacts, Owner,
     ParentFacts,
 };
+pub(crate) use privileges::to_ask_for_positions;
 pub use privileges::{Names, Privileges};
 
 use serde::Serialize;
+
+use crate::database::Error;
 
 /// What a check found out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -69,10 +72,17 @@ pub fn checks(facts: &Facts) -> Vec<Check> {
     let mut checks = machine::checks(facts);
     checks.extend(tables::map_files(facts));
     match &facts.database {
+        Err(problem @ Error::TooOld { .. }) => checks.push(Check::not_good(
+            "server version",
+            Verdict::Bad,
+            problem.to_string(),
+            "What such a server writes to its log, or where it stands in it, cannot be read.",
+            "upgrade the database server",
+        )),
         Err(problem) => checks.push(Check::not_good(
             "database",
             Verdict::Bad,
-            problem.clone(),
+            problem.to_string(),
             "Nothing can be captured from a database, or applied to it, that does not answer.",
             "mend what the message names, then run headwater doctor again",
         )),

@@ -158,6 +158,14 @@ fn matches(pattern: &str, schema: &str) -> bool {
     }
 }
 
+/// The right to ask a server of this version where its log ends.
+pub(crate) fn to_ask_for_positions(flavor: Flavor, version: (u16, u16, u16)) -> &'static str {
+    match flavor {
+        Flavor::Mariadb if version >= (10, 5, 2) => "BINLOG MONITOR",
+        Flavor::Mysql | Flavor::Mariadb => "REPLICATION CLIENT",
+    }
+}
+
 pub(super) fn checks(facts: &Facts, database: &DatabaseFacts) -> Vec<Check> {
     const NAME: &str = "privileges";
     let Some(privileges) = &database.privileges else {
@@ -197,10 +205,10 @@ fn lacking(
     let granting = Granting::of(&database.server);
     let mut lacking = Vec::new();
     if facts.duties.capture {
-        let (positions, also) = match database.server.flavor {
-            Flavor::Mysql => ("REPLICATION CLIENT", "SUPER"),
-            Flavor::Mariadb => ("BINLOG MONITOR", "REPLICATION CLIENT"),
-        };
+        let server = &database.server;
+        let positions = to_ask_for_positions(server.flavor, server.version);
+        // As it was called before, or what comprises it.
+        let also = if positions == "BINLOG MONITOR" { "REPLICATION CLIENT" } else { "SUPER" };
         if !privileges.globally("REPLICATION SLAVE") {
             lacking.push((
                 "REPLICATION SLAVE".to_owned(),

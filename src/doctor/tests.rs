@@ -14,7 +14,7 @@ fn child() -> Facts {
         state_schema: "headwater".to_owned(),
         node: "clinic".to_owned(),
         map_files: Ok(()),
-        database: Err("cannot reach the database".to_owned()),
+        database: Err(Error::Lost { reason: "gone".to_owned() }),
         machine: MachineFacts {
             data_dir: "/data".to_owned(),
             mode: Some(0o700),
@@ -44,6 +44,15 @@ fn what_is_wrong_with_the_database_does_not_hide_what_is_wrong_with_the_machine(
     for name in ["data_dir", "disk", "certificate", "parent"] {
         assert_eq!(verdict(&facts, name), Verdict::Good, "{name}");
     }
+}
+
+/// Not as one that is away, for which a node waits.
+#[test]
+fn a_server_that_is_too_old_is_told_by_its_version() {
+    let mut facts = child();
+    facts.database = Err(Error::TooOld { version: "5.5.62-log".to_owned() });
+    assert_eq!(verdict(&facts, "server version"), Verdict::Bad);
+    assert!(checks(&facts).iter().all(|check| check.name != "database"));
 }
 
 #[test]

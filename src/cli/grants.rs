@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::database::connect::Options;
 use crate::database::name::Granting;
 use crate::database::server::{Flavor, Server, parse_version};
-use crate::doctor::{Duties, to_ask_for_positions};
+use crate::doctor::{Duties, locks_to_read, to_ask_for_positions};
 
 /// What a kind of server is asked for, and from which version on it knows `IF NOT EXISTS`.
 const IF_NOT_EXISTS_FROM: [(Flavor, Version); 2] =
@@ -207,6 +207,11 @@ impl Account<'_> {
                 format!("GRANT REPLICATION SLAVE, {positions} ON *.* TO {account};"),
                 format!("GRANT SELECT ON {database} TO {account};"),
             ]);
+            let locks = self.version.is_some_and(|version| locks_to_read(self.flavor, version));
+            // Who may change rows may lock them.
+            if locks && !self.duties.apply {
+                lines.push(format!("GRANT LOCK TABLES ON {database} TO {account};"));
+            }
         }
         if self.duties.apply {
             lines.extend([
@@ -349,6 +354,16 @@ mod tests {
                 "{version:?}: {sql}"
             );
         }
+    }
+
+    #[test]
+    fn to_lock_tables_is_granted_where_reading_behind_locks_takes_it() {
+        let locks = |version, apply| {
+            told(Flavor::Mysql, Some(version), true, apply)
+                .contains("LOCK TABLES ON `open\\_mrs`.*")
+        };
+        assert!(locks((8, 0, 21), false));
+        assert!(!locks((8, 0, 21), true) && !locks((8, 0, 22), false) && !locks((5, 7, 44), false));
     }
 
     #[test]

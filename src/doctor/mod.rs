@@ -12,8 +12,8 @@ pub use facts::{
     BinlogFacts, CertificateFacts, DatabaseFacts, Duties, Facts, MachineFacts, MapFacts, Owner,
     ParentFacts,
 };
-pub(crate) use privileges::to_ask_for_positions;
 pub use privileges::{Names, Privileges};
+pub(crate) use privileges::{locks_to_read, to_ask_for_positions};
 
 use serde::Serialize;
 

@@ -166,6 +166,12 @@ pub(crate) fn to_ask_for_positions(flavor: Flavor, version: (u16, u16, u16)) -> 
     }
 }
 
+/// Whether a server of this version lets only those read rows behind locks (`LOCK IN SHARE MODE`) who may
+/// also lock tables, or change them.
+pub(crate) fn locks_to_read(flavor: Flavor, version: (u16, u16, u16)) -> bool {
+    flavor == Flavor::Mysql && ((8, 0, 0)..(8, 0, 22)).contains(&version)
+}
+
 pub(super) fn checks(facts: &Facts, database: &DatabaseFacts) -> Vec<Check> {
     const NAME: &str = "privileges";
     let Some(privileges) = &database.privileges else {
@@ -242,6 +248,16 @@ fn lacking(
         let why = "Without it rows cannot be looked up, or written.";
         lacking.push((missing.join(", "), granting.all_of(schema), why));
     }
+    let locks = ["LOCK TABLES", "UPDATE", "DELETE"];
+    let server = &database.server;
+    if facts.duties.capture
+        && locks_to_read(server.flavor, server.version)
+        && !locks.into_iter().any(tables)
+    {
+        let why = "Without it rows that the parent asks for cannot be read: before 8.0.22 this server \
+                   wants it of those who read behind locks.";
+        lacking.push(("LOCK TABLES".to_owned(), granting.all_of(schema), why));
+    }
     if facts.duties.apply {
         let state = &facts.state_schema;
         let missing: Vec<&str> = ["CREATE", "ALTER", "SELECT", "INSERT", "UPDATE", "DELETE"]
@@ -298,6 +314,16 @@ mod tests {
         }
         assert!(privileges.on_schema("INSERT", "openXmrs"));
         assert!(!privileges.on_schema("DELETE", "openXmrs"));
+    }
+
+    #[test]
+    fn some_servers_let_only_those_read_behind_locks_who_may_lock() {
+        for (version, expected) in
+            [((5, 7, 44), false), ((8, 0, 11), true), ((8, 0, 21), true), ((8, 0, 22), false)]
+        {
+            assert_eq!(locks_to_read(Flavor::Mysql, version), expected, "{version:?}");
+        }
+        assert!(!locks_to_read(Flavor::Mariadb, (8, 0, 11)));
     }
 
     #[test]

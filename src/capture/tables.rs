@@ -244,13 +244,8 @@ impl Tables {
                 || rule.plain.contains(column)
                 || rule.left_out.contains_key(column)
         };
-        let known = |key: &&ForeignKey| {
-            let same =
-                |known: &ForeignKey| (&known.columns, &known.table) == (&key.columns, &key.table);
-            last.foreign_keys.iter().any(same)
-        };
         let mut columns =
-            now.foreign_keys.iter().filter(|key| !known(key)).flat_map(|key| &key.columns);
+            now.foreign_keys.iter().filter(|key| !leads(last, key)).flat_map(|key| &key.columns);
         columns.find(|column| !stated(column)).cloned()
     }
 
@@ -293,9 +288,16 @@ fn is_read_alike(live: &LiveTable, known: &LiveTable) -> bool {
                 && live.generated == known.generated
                 && counts(live) == counts(known)
         });
-    columns
-        && live.engine == known.engine
-        && live.foreign_keys.iter().all(|key| known.foreign_keys.contains(key))
+    columns && live.engine == known.engine && live.foreign_keys.iter().all(|key| leads(known, key))
+}
+
+/// Whether columns of a table lead where a foreign key leads them. What the columns there are called is
+/// for the other table's definition to say.
+fn leads(table: &LiveTable, key: &ForeignKey) -> bool {
+    table
+        .foreign_keys
+        .iter()
+        .any(|known| (&known.columns, &known.table) == (&key.columns, &key.table))
 }
 
 /// Whether the server numbers the rows in this column. The rest of what it says beside the type it
@@ -457,6 +459,18 @@ mod tests {
         assert_eq!(doubted(generated), ["note".into()]);
         let number = |extra| schema(vec![column("id", None, extra)], &[]);
         assert_eq!(known(number("")).doubt_unlike(&number("auto_increment")), ["note".into()]);
+    }
+
+    #[test]
+    fn a_column_renamed_in_the_table_referred_to_alters_no_other() {
+        let of = |table, referenced: &str| {
+            let mut schema = schema(vec![column("near", None, "")], &[("near", table)]);
+            let note = schema.tables.get_mut("note").unwrap();
+            note.foreign_keys.iter_mut().for_each(|key| key.referenced = vec![referenced.into()]);
+            schema
+        };
+        assert!(known(of("ward", "id")).doubt_unlike(&of("ward", "ward_id")).is_empty());
+        assert_eq!(known(of("ward", "id")).doubt_unlike(&of("room", "id")), ["note".into()]);
     }
 
     #[test]

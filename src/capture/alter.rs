@@ -52,7 +52,12 @@ pub(super) fn renumbers(sql: &str, key: &str) -> bool {
         let alters = head.next().is_some_and(|word| word.is("ALTER"))
             && head.take(3).any(|word| word.is("TABLE"));
         let has = |keyword: &str| words.clone().any(|word| word.is(keyword));
-        let takes_away = || has("DROP") || has("CHANGE") || has("RENAME");
+        // A foreign key that goes takes no column along.
+        let drops = || {
+            let behind = words.clone().skip(1).map(|word| word.is("FOREIGN")).chain([false]);
+            words.clone().zip(behind).any(|(word, foreign)| word.is("DROP") && !foreign)
+        };
+        let takes_away = || drops() || has("CHANGE") || has("RENAME");
         alters && (has("PRIMARY") || words.clone().any(|word| word.names(key)) && takes_away())
     })
 }
@@ -253,6 +258,7 @@ mod tests {
             "alter table openmrs.visit drop primary key, add primary key (other_id)",
             "ALTER TABLE visit CHANGE visit_id was INT, ADD visit_id INT",
             "ALTER TABLE visit /* anew */ DROP VISIT_ID",
+            "ALTER TABLE visit DROP FOREIGN KEY f, DROP COLUMN visit_id",
         ] {
             assert!(renumbers(sql, "visit_id"), "{sql}");
         }
@@ -260,6 +266,7 @@ mod tests {
             "ALTER TABLE visit DROP COLUMN other",
             "ALTER TABLE visit MODIFY visit_id BIGINT AUTO_INCREMENT",
             "ALTER TABLE visit ADD INDEX (visit_id)",
+            "ALTER TABLE visit DROP FOREIGN KEY f, ADD FOREIGN KEY (visit_id) REFERENCES a (b)",
             "DROP TABLE visit_id",
         ] {
             assert!(!renumbers(sql, "visit_id"), "{sql}");

@@ -1,7 +1,7 @@
 //! What a statement in the log means to capture. Rows come as rows; a statement either marks a
 //! transaction, changes the schema, or is a change whose rows are not there.
 
-use super::words::{Mentions, Word, Words, readings, words};
+use super::words::{Here, Mentions, Word, Words, readings, words};
 
 /// The kinds of statement that a log in row format holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +61,9 @@ fn kind(words: Words<'_>) -> Statement {
             Statement::Rowless
         }
         ("ALTER", _)
-            if takes_rows(words.clone()) || !renamed_by(words.clone(), true, "").is_empty() =>
+            if words.behind_alter_table().is_some()
+                && (takes_rows(words.clone())
+                    || !renamed_by(words.clone(), true, "").is_empty()) =>
         {
             Statement::Rowless
         }
@@ -148,8 +150,6 @@ fn is_of_lasting(head: &[Word<'_>], things: &[&str]) -> bool {
 /// No server has longer names of tables.
 const NAME_BYTES_MAX: usize = 64;
 
-/// A table's name in small letters; `None` if it is one of another database.
-type Here = Option<String>;
 /// What a table is called before and after a statement.
 type Renamed = (Here, Here);
 
@@ -177,13 +177,13 @@ fn renamed_by(mut words: Words<'_>, inside: bool, database: &str) -> Vec<Renamed
     }
     let mut renamed = Vec::new();
     if is_verb("RENAME") {
-        while let Some(from) = name_in(&mut words, inside, database) {
+        while let Some(from) = words.table(inside, database) {
             words.any(|word| word.is("TO"));
-            renamed.extend(name_in(&mut words, inside, database).map(|to| (from, to)));
+            renamed.extend(words.table(inside, database).map(|to| (from, to)));
         }
         return renamed;
     }
-    let from = name_in(&mut words, inside, database).flatten();
+    let from = words.table(inside, database).flatten();
     while words.any(|word| word.is("RENAME")) {
         let mut behind = words.clone();
         match behind.next() {
@@ -191,22 +191,9 @@ fn renamed_by(mut words: Words<'_>, inside: bool, database: &str) -> Vec<Renamed
             Some(word) if is_one_of(&word, &["TO", "AS"]) => words = behind,
             Some(_) | None => {}
         }
-        renamed.extend(name_in(&mut words, inside, database).map(|to| (from.clone(), to)));
+        renamed.extend(words.table(inside, database).map(|to| (from.clone(), to)));
     }
     renamed
-}
-
-/// The table's name that comes next, if any word does.
-fn name_in(words: &mut Words<'_>, inside: bool, database: &str) -> Option<Here> {
-    let word = words.next()?;
-    let mut behind = words.clone();
-    match behind.next().filter(|next| next.dotted) {
-        Some(next) => {
-            *words = behind;
-            Some(word.names(database).then(|| next.text.to_lowercase()))
-        }
-        None => Some(inside.then(|| word.text.to_lowercase())),
-    }
 }
 
 /// Whether a statement that is [`Statement::Rowless`] brings rows to a table of `database` or takes
@@ -273,10 +260,13 @@ pub(super) fn xid(format: u32, global: &[u8], branch: &[u8]) -> String {
 /// `CREATE TABLE ... SELECT` do.
 pub(super) fn starts_transaction(sql: &str) -> bool {
     readings(sql).any(|words| {
+        let mut head = words.clone();
+        let creates = head.next().is_some_and(|word| word.is("CREATE"));
+        let head: Vec<_> = head.take(3).collect();
         let end = words.fold([false; 2], |[_, start], word| {
             [start && word.is("TRANSACTION"), word.is("START")]
         });
-        end == [true, false]
+        creates && is_of_lasting(&head, &["TABLE"]) && end == [true, false]
     })
 }
 
@@ -322,6 +312,9 @@ mod tests {
             ("RENAME TABLE a TO b", Statement::Rowless),
             ("RENAME USER a TO b", Statement::Definition),
             ("ALTER TABLE obs RENAME TO b", Statement::Rowless),
+            ("ALTER EVENT e DO ALTER TABLE obs DROP PARTITION p", Statement::Definition),
+            ("ALTER DEFINER=`a`@`b` EVENT e DO TRUNCATE obs", Statement::Definition),
+            ("ALTER EVENT e RENAME TO f", Statement::Definition),
             ("ALTER TABLE obs RENAME COLUMN a TO b", Statement::Definition),
             ("-- don't\nTRUNCATE obs", Statement::Rowless),
             ("# don't\nTRUNCATE obs", Statement::Rowless),
@@ -472,5 +465,7 @@ mod tests {
         assert!(starts_transaction(r"CREATE TABLE a (b int) COMMENT 'C:\' START TRANSACTION"));
         assert!(!starts_transaction("CREATE TABLE a (b int)"));
         assert!(!starts_transaction("CREATE TABLE a (b int) -- START TRANSACTION"));
+        assert!(!starts_transaction("CREATE PROCEDURE p() START TRANSACTION"));
+        assert!(!starts_transaction("CREATE DEFINER=`a`@`b` PROCEDURE p() START TRANSACTION"));
     }
 }

@@ -27,6 +27,9 @@ impl Word<'_> {
     }
 }
 
+/// A table's name in small letters; `None` if it is one of another database.
+pub(super) type Here = Option<String>;
+
 /// One way to read a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Dialect {
@@ -86,30 +89,39 @@ pub(super) struct Mentions {
 impl Mentions {
     /// Of a statement run with `schema` as its default database.
     pub(super) fn read(sql: &str, schema: &str, database: &str) -> Mentions {
-        Mentions::of(readings(sql), schema, database)
+        let (mut mentions, inside) = Mentions::none(schema, database);
+        readings(sql).for_each(|words| mentions.add(words, inside, database));
+        mentions
     }
 
-    /// Of a statement that defines tables: without those that it only copies or refers to.
+    /// Of a statement that defines tables: without those that it only copies or refers to, and without
+    /// the columns of those that it alters.
     pub(super) fn defined(sql: &str, schema: &str, database: &str) -> Mentions {
-        let defined = readings(sql).map(|words| made(&words, database).unwrap_or(words));
-        Mentions::of(defined, schema, database)
-    }
-
-    fn of<'a>(readings: impl Iterator<Item = Words<'a>>, schema: &str, database: &str) -> Mentions {
-        let inside = schema.to_lowercase() == database.to_lowercase();
-        let mut mentions = Mentions { names: BTreeSet::new(), database: inside };
-        for words in readings {
-            let mut before: Option<Word<'_>> = None;
-            for word in words {
-                let owned = before.as_ref().is_some_and(|before| before.names(database));
-                if owned || (inside && before.is_some() && !word.qualified) {
-                    mentions.names.insert(word.text.to_lowercase());
-                }
-                mentions.database |= word.names(database);
-                before = Some(word);
+        let (mut mentions, inside) = Mentions::none(schema, database);
+        for words in readings(sql) {
+            match words.behind_alter_table() {
+                Some(altered) => mentions.names.extend(altered.altered(inside, database)),
+                None => mentions.add(made(&words, database).unwrap_or(words), inside, database),
             }
         }
         mentions
+    }
+
+    fn none(schema: &str, database: &str) -> (Mentions, bool) {
+        let inside = schema.to_lowercase() == database.to_lowercase();
+        (Mentions { names: BTreeSet::new(), database: inside }, inside)
+    }
+
+    fn add(&mut self, words: Words<'_>, inside: bool, database: &str) {
+        let mut before: Option<Word<'_>> = None;
+        for word in words {
+            let owned = before.as_ref().is_some_and(|before| before.names(database));
+            if owned || (inside && before.is_some() && !word.qualified) {
+                self.names.insert(word.text.to_lowercase());
+            }
+            self.database |= word.names(database);
+            before = Some(word);
+        }
     }
 
     /// Whether a table is among them.
@@ -197,6 +209,52 @@ impl<'a> Iterator for Words<'a> {
 }
 
 impl<'a> Words<'a> {
+    /// The words behind `ALTER TABLE`, if it is one, as in `ALTER ONLINE IGNORE TABLE IF EXISTS`.
+    pub(super) fn behind_alter_table(&self) -> Option<Words<'a>> {
+        let mut rest = self.clone();
+        rest.next().filter(|word| word.is("ALTER"))?;
+        let is_option =
+            |word: &Word<'_>| ["ONLINE", "OFFLINE", "IGNORE"].iter().any(|option| word.is(option));
+        rest.by_ref().find(|word| !is_option(word)).filter(|word| word.is("TABLE"))?;
+        let mut behind = rest.clone();
+        let asks = behind.next().is_some_and(|word| word.is("IF"))
+            && behind.next().is_some_and(|word| word.is("EXISTS"));
+        Some(if asks { behind } else { rest })
+    }
+
+    /// The tables of `database` that what follows `ALTER TABLE` is about: the one that is altered, what
+    /// it is called then, and those that become a part of it or were one.
+    fn altered(mut self, inside: bool, database: &str) -> BTreeSet<String> {
+        let mut names: BTreeSet<String> =
+            self.table(inside, database).flatten().into_iter().collect();
+        while let Some(word) = self.next() {
+            let mut behind = self.clone();
+            match behind.next() {
+                Some(next) if word.is("RENAME") && (next.is("TO") || next.is("AS")) => {
+                    self = behind
+                }
+                // Of a column or an index, this is no table.
+                Some(_) if word.is("RENAME") || word.is("TABLE") => {}
+                Some(_) | None => continue,
+            }
+            names.extend(self.table(inside, database).flatten());
+        }
+        names
+    }
+
+    /// The table's name that comes next, if any word does.
+    pub(super) fn table(&mut self, inside: bool, database: &str) -> Option<Here> {
+        let word = self.next()?;
+        let mut behind = self.clone();
+        match behind.next().filter(|next| next.dotted) {
+            Some(next) => {
+                *self = behind;
+                Some(word.names(database).then(|| next.text.to_lowercase()))
+            }
+            None => Some(inside.then(|| word.text.to_lowercase())),
+        }
+    }
+
     /// The text behind the last word.
     pub(super) fn rest(&self) -> &'a str {
         self.rest
@@ -319,6 +377,37 @@ mod tests {
             assert!(Mentions::defined(sql, "openmrs", "openmrs").table("obs"), "{sql}");
         }
         assert!(Mentions::defined("CREATE TABLE openmrs.obs (a INT)", "x", "openmrs").table("obs"));
+    }
+
+    #[test]
+    fn a_table_that_is_altered_leaves_those_alone_that_are_called_like_its_columns() {
+        for sql in [
+            "ALTER TABLE orders ADD COLUMN obs INT",
+            "ALTER TABLE orders DROP `obs`, RENAME COLUMN a TO obs",
+            "ALTER TABLE orders RENAME INDEX obs TO b, RENAME KEY a TO obs",
+            "ALTER TABLE openmrs.orders ADD FOREIGN KEY (obs) REFERENCES openmrs.obs (obs_id)",
+            "ALTER TABLE orders DROP PARTITION obs",
+            "ALTER TABLE other.obs ADD a INT",
+            "ALTER TABLE orders RENAME other.obs",
+        ] {
+            assert!(!Mentions::defined(sql, "openmrs", "openmrs").table("obs"), "{sql}");
+        }
+        for sql in [
+            "ALTER TABLE OBS ADD obs INT",
+            "ALTER ONLINE IGNORE TABLE IF EXISTS openmrs . `obs` FORCE",
+            "ALTER TABLE .obs FORCE",
+            "ALTER TABLE a ADD b INT, RENAME AS obs",
+            "ALTER TABLE a RENAME openmrs.obs",
+            "ALTER TABLE a EXCHANGE PARTITION p WITH TABLE obs",
+            "ALTER TABLE a CONVERT TABLE obs TO PARTITION p VALUES LESS THAN (9)",
+            "ALTER TABLE a CONVERT PARTITION p TO TABLE openmrs.obs",
+            "ALTER TABLE \"obs\" ADD b INT",
+            "ALTER TABLE a COMMENT 'a\\', RENAME TO obs",
+            "SET STATEMENT lock_wait_timeout = 1 FOR ALTER TABLE obs ADD a INT",
+            "/*!50000 ALTER TABLE obs ADD a INT */",
+        ] {
+            assert!(Mentions::defined(sql, "openmrs", "openmrs").table("obs"), "{sql}");
+        }
     }
 
     #[test]

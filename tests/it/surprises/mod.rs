@@ -274,6 +274,10 @@ const BEHIND_WITHOUT_NAMES: &[(&str, &str)] = &[
         "table renamed away, another renamed to its name while capture was behind, no names in the log",
     ),
     (
+        "another table given a column and a key that are called like a mapped table",
+        "another table given a column and a key called like a mapped table while capture was behind, no names in the log",
+    ),
+    (
         "CREATE OR REPLACE TABLE",
         "CREATE OR REPLACE TABLE while capture was behind, no names in the log",
     ),

@@ -74,6 +74,15 @@ pub(super) const TOLD: &[Surprise] = &[
         )
     })
     .after("DROP TABLE note_old"),
+    everywhere("another table given a column and a key that are called like a mapped table", |_| {
+        Some(
+            "INSERT INTO note (uuid, text) VALUES ('o-1', 'before');
+             ALTER TABLE loose ADD COLUMN note INT, ADD INDEX note (note);
+             INSERT INTO note (uuid, text) VALUES ('o-2', 'between');
+             ALTER TABLE loose DROP COLUMN note;
+             INSERT INTO note (uuid, text) VALUES ('o-3', 'after')",
+        )
+    }),
     everywhere("table rebuilt and converted to another character set", |flavor| {
         Some(if flavor.names_columns() {
             "ALTER TABLE note ENGINE = InnoDB; INSERT INTO note (uuid, text) VALUES ('e-1', 'caf\u{e9}');

@@ -102,6 +102,20 @@ pub enum Error {
         /// The table.
         table: Name,
     },
+    /// What a row is called does not go into the identity index.
+    #[error(
+        "the identity of row {local} of table {table} takes {bytes} bytes, more than the {} that are \
+         kept of one",
+        crate::spool::IDENTITY_BYTES_MAX
+    )]
+    LongIdentity {
+        /// Its table.
+        table: Name,
+        /// Its local key.
+        local: i64,
+        /// How long it is.
+        bytes: usize,
+    },
     /// A value of a row cannot be read exactly.
     #[error("table {table}, column {column}: {source}")]
     Value {
@@ -255,7 +269,8 @@ impl Error {
             | Error::Unsuitable(_)
             | Error::Gtids(_)
             | Error::ColumnNotFetched { .. }
-            | Error::NoLocalKey { .. } => Disposition::Stopped,
+            | Error::NoLocalKey { .. }
+            | Error::LongIdentity { .. } => Disposition::Stopped,
         }
     }
 }

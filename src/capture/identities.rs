@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use super::Error;
 use crate::change::Identity;
 use crate::record::IdentityBytes;
-use crate::spool::{IndexChange, IndexReader};
+use crate::spool::{IDENTITY_BYTES_MAX, IndexChange, IndexReader};
 use crate::value::Name;
 
 /// A table's number within one run of capture, so that keys are cheap to hash.
@@ -98,15 +98,26 @@ impl Identities {
         }
     }
 
-    /// Notes a row's identity, as an insert, an update or the database tells it.
-    pub(super) fn put(&mut self, table: TableNumber, local: i64, identity: IdentityBytes) {
-        let Some(name) = self.names.get(table.0 as usize) else { return };
+    /// Notes a row's identity, as an insert, an update or the database tells it. An error if it is
+    /// longer than the store takes.
+    pub(super) fn put(
+        &mut self,
+        table: TableNumber,
+        local: i64,
+        identity: IdentityBytes,
+    ) -> Result<(), Error> {
+        let Some(name) = self.names.get(table.0 as usize) else { return Ok(()) };
+        let bytes = identity.as_slice().len();
+        if bytes > IDENTITY_BYTES_MAX {
+            return Err(Error::LongIdentity { table: name.clone(), local, bytes });
+        }
         self.gathering.push(IndexChange::Put {
             table: name.clone(),
             local,
             identity: identity.clone(),
         });
         self.keep((table, local), Known::Called(identity));
+        Ok(())
     }
 
     /// Notes that the database has no row under this key. Not kept in the store: a later row may
@@ -284,8 +295,8 @@ mod tests {
             (identities.number(&"person".into()), identities.number(&"role".into()));
         let store = |index| spool.append(Append { index, ..Append::default() });
         for local in 0..9 {
-            identities.put(person, local, called(local));
-            identities.put(role, local, called(local));
+            identities.put(person, local, called(local)).unwrap();
+            identities.put(role, local, called(local)).unwrap();
         }
         store(identities.hand_over()).await.unwrap();
         identities.committed();
@@ -294,7 +305,7 @@ mod tests {
         let gathered = identities.gathered();
         assert!(!identities.forget(person), "nothing has been noted of it since");
         assert_eq!(identities.gathered(), gathered);
-        identities.put(person, 5, called(50));
+        identities.put(person, 5, called(50)).unwrap();
         for stored in [false, true] {
             for local in 0..9 {
                 let after = (local == 5).then(|| called(50));
@@ -313,9 +324,27 @@ mod tests {
         assert_eq!(identities.get(role, 3).unwrap(), None);
         identities.undo();
         assert_eq!(identities.get(role, 3).unwrap(), Some(&called(3)));
-        identities.put(role, 3, called(30));
+        identities.put(role, 3, called(30)).unwrap();
         assert!(identities.forget(role), "what it was called since is forgotten");
         assert_eq!(identities.get(role, 3).unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn an_identity_that_the_store_would_not_take_is_refused_when_it_is_noted() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(folder.path(), SystemClock::shared(), Limits::default()).unwrap();
+        let cached = NonZeroUsize::new(2).unwrap();
+        let mut identities = Identities::new(spool.index_reader().unwrap(), cached);
+        let note = identities.number(&"note".into());
+        let called = |bytes: usize| {
+            let text = crate::value::Value::Text("x".repeat(bytes).into());
+            IdentityBytes::new(&Identity::Many(vec![text]))
+        };
+        identities.put(note, 1, called(IDENTITY_BYTES_MAX - 100)).unwrap();
+        let refused = identities.put(note, 2, called(IDENTITY_BYTES_MAX)).unwrap_err();
+        assert!(matches!(refused, Error::LongIdentity { local: 2, .. }), "{refused}");
+        // What was noted, the store takes.
+        spool.append(Append { index: identities.hand_over(), ..Append::default() }).await.unwrap();
     }
 
     fn holds(known: &mut Generations, local: i64) -> bool {

@@ -125,7 +125,7 @@ impl Inserts {
             None => {
                 let identity = writer.identity_value(&name)?;
                 if let Some((number, local)) = indexed_key(&plan.bound, plan.number, row)? {
-                    identities.put(number, local, IdentityBytes::from_slice(identity));
+                    identities.put(number, local, IdentityBytes::from_slice(identity))?;
                 }
             }
             Some(lender) => {

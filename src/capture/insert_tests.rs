@@ -72,7 +72,7 @@ impl Bench {
             for table in ["person", "note"] {
                 let number = self.identities.number(&table.into());
                 let identity = IdentityBytes::new(&Identity::One(uuid(table)));
-                self.identities.put(number, local, identity);
+                self.identities.put(number, local, identity).unwrap();
             }
             let person = crate::value::Reference {
                 table: "person".into(),
@@ -80,7 +80,7 @@ impl Bench {
             };
             let parts = vec![Value::Reference(Box::new(person)), uuid("role")];
             let number = self.identities.number(&"member".into());
-            self.identities.put(number, local, IdentityBytes::new(&Identity::Many(parts)));
+            self.identities.put(number, local, IdentityBytes::new(&Identity::Many(parts))).unwrap();
         }
         self.identities.hand_over();
     }
@@ -240,14 +240,14 @@ fn a_row_in_an_identity_is_called_by_what_it_is_called_when_that_is_used() {
         let person = crate::value::Reference { table: "person".into(), identity };
         Identity::Many(vec![Value::Reference(Box::new(person)), Value::Text("nurse".into())])
     };
-    bench.identities.put(member, 1, IdentityBytes::new(&of_person(Identity::Lost(2))));
+    bench.identities.put(member, 1, IdentityBytes::new(&of_person(Identity::Lost(2)))).unwrap();
     let one = 1_i32.to_le_bytes();
     let number = RawColumn::Bytes(&one);
     let null = RawColumn::Null;
     let row = [number, RawColumn::Bytes(b"n"), null, null, null, number, number, null, null];
     for name in ["person-2", "renamed"] {
         let called = Identity::One(Value::Text(name.into()));
-        bench.identities.put(person, 2, IdentityBytes::new(&called));
+        bench.identities.put(person, 2, IdentityBytes::new(&called)).unwrap();
         let (change, _) = long_way(&mut bench, &plan, &row);
         let referred =
             crate::value::Reference { table: "member".into(), identity: of_person(called) };

@@ -190,7 +190,7 @@ impl Step<'_, '_> {
             && matches!(plan.bound.identity, BoundIdentity::Column(_))
             && let Some(local) = local_key(&row.value(key)?)
         {
-            self.translator.identities.put(plan.number, local, IdentityBytes::new(identity));
+            self.translator.identities.put(plan.number, local, IdentityBytes::new(identity))?;
         }
         Ok(())
     }
@@ -211,7 +211,7 @@ impl Step<'_, '_> {
             && let Some((number, local)) = indexed_key(&plan.bound, plan.number, row)?
             && let Some(kept) = self.translator.kept(&plan.bound, row)?
         {
-            self.translator.identities.put(number, local, kept);
+            self.translator.identities.put(number, local, kept)?;
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use crate::database::schema::LiveSchema;
 use crate::database::server::{Flavor, Server};
 use crate::position::Position;
 use crate::schema_map::{BoundIdentity, BoundMap, BoundTable, MapFile, ReferenceRule, Role};
-use crate::spool::{Append, Spool};
+use crate::spool::{Append, IDENTITY_BYTES_MAX, Spool};
 use crate::value::Name;
 
 /// Rows asked for at once while the identity index is filled.
@@ -244,8 +244,9 @@ async fn page_through(
                 Translator { map, identities: &mut *identities, decisions: &decisions };
             let Ok(Some(found)) = translator.kept(table, row) else { continue };
             let known = identities.get(number, local)?;
-            if known.is_none_or(|known| belief == Belief::Page && *known != found) {
-                identities.put(number, local, found);
+            let is_news = known.is_none_or(|known| belief == Belief::Page && *known != found);
+            if is_news && found.as_slice().len() <= IDENTITY_BYTES_MAX {
+                identities.put(number, local, found)?;
             }
         }
         if identities.gathered() >= PAGE_ROWS {

@@ -12,7 +12,7 @@ use crate::record::IdentityBytes;
 use crate::value::Name;
 
 /// More than any composite of keys the server accepts (3072 bytes) comes to when encoded.
-const IDENTITY_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const IDENTITY_BYTES_MAX: usize = 16 * 1024;
 /// Runs of an unfinished transaction moved at a time once it ends.
 const MERGE_RUNS: i64 = 128;
 /// Beside the index, the run that says that the table was forgotten before its other runs there came

@@ -39,6 +39,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use self::beside::Beside;
 pub use self::error::{Error, Next};
 pub use self::incoming::{IncomingKey, IncomingReader};
+pub(crate) use self::index::IDENTITY_BYTES_MAX;
 pub use self::index::IndexChange;
 pub use self::link::{Contact, Direction, Link, State};
 pub use self::log::Released;

@@ -68,7 +68,11 @@ impl Follower {
                     }
                 }
                 if let Some(identity) = identity {
-                    self.identities.put(number, found, identity);
+                    match self.identities.put(number, found, identity) {
+                        // A neighbour that nobody asked for.
+                        Err(Error::LongIdentity { .. }) if found != local => {}
+                        noted => noted?,
+                    }
                 }
             }
         }

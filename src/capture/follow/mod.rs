@@ -429,6 +429,16 @@ impl Follower {
         refused(start, &self.within(&error.to_string()), READ_AGAIN)
     }
 
+    /// A row whose identity, or that of one that it refers to, is too long to be kept.
+    fn refuse_long(&self, error: Error, start: &Spot) -> Error {
+        match error {
+            Error::LongIdentity { .. } => {
+                refused(start, &self.within(&error.to_string()), &given_up(start))
+            }
+            other => other,
+        }
+    }
+
     /// What was found, with the transaction and the table that it was found in. From MariaDB 11.4 on
     /// only the transaction's own place is exact: the server leaves out texts that count in the file.
     fn within(&self, what: &str) -> String {

@@ -72,7 +72,8 @@ impl Follower {
             && !keys(&plan).is_empty();
         let waits = self.transaction.as_ref().is_some_and(|open| !open.kept.is_empty());
         if !waits && !may_come_back {
-            return self.each_row(&plan, event, start).await;
+            let read = self.each_row(&plan, event, start).await;
+            return read.map_err(|error| self.refuse_long(error, start));
         }
         let mut new = Kept {
             plan,
@@ -148,7 +149,8 @@ impl Follower {
         let first = self.transaction.as_mut().and_then(|open| open.kept.pop_front());
         let Some(Kept { plan, event, start, back, before }) = first else { return Ok(()) };
         if back.is_empty() && before.is_empty() {
-            return self.each_row(&plan, &event, &start).await;
+            let read = self.each_row(&plan, &event, &start).await;
+            return read.map_err(|error| self.refuse_long(error, &start));
         }
         self.decisions.forget(&plan.bound.name);
         for (number, mut row) in self.all(&plan, &event, &start)?.into_iter().enumerate() {
@@ -160,7 +162,8 @@ impl Follower {
                 row.before = before.iter().map(Column::raw).collect();
                 kind = RowKind::Update;
             }
-            self.one_row(&plan, kind, &row, &start).await?;
+            let read = self.one_row(&plan, kind, &row, &start).await;
+            read.map_err(|error| self.refuse_long(error, &start))?;
         }
         Ok(())
     }

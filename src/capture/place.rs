@@ -239,6 +239,18 @@ pub fn canonical(position: &Position) -> Result<Position, Error> {
     Ok(Place::new(position)?.position())
 }
 
+/// The places (`file:offset`) that lie before a position in the same server's log.
+pub(super) fn passed<'p>(
+    places: &'p [String],
+    position: &Position,
+) -> impl Iterator<Item = &'p String> {
+    places.iter().filter(|place| {
+        let parts = place.rsplit_once(':');
+        let spot = parts.and_then(|(file, at)| Some(Spot::new(file, at.parse().ok()?)));
+        spot.is_some_and(|spot| !spot.is_at_or_past(position))
+    })
+}
+
 /// Whether capture that stands at `position` has read everything up to `end`, a later look at the
 /// end of the same server's log.
 pub fn reaches(position: &Position, end: &Position) -> bool {
@@ -311,6 +323,17 @@ mod tests {
         let here = place.position();
         assert!(place.spot().is_at_or_past(&here));
         assert!(reaches(&here, &before) && reaches(&here, &here) && !reaches(&before, &here));
+    }
+
+    #[test]
+    fn a_place_is_passed_when_capture_stands_behind_it() {
+        let places = ["log.000001:3", "log.000001:4", "log.000002:4", "log.000001", "log.000001:x"];
+        let places = places.map(ToOwned::to_owned);
+        let here = start().position();
+        assert_eq!(passed(&places, &here).collect::<Vec<_>>(), ["log.000001:3"]);
+        let later = Position { file: "log.000002".to_owned(), ..here };
+        let before: Vec<_> = passed(&places, &later).collect();
+        assert_eq!(before, ["log.000001:3", "log.000001:4"]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::assembly::Assembly;
 use super::fetch::Fetcher;
 use super::follow::{Follower, Settings, Told};
 use super::identities::Identities;
-use super::place::Place;
+use super::place::{self, Place};
 use super::resume::{self, Began};
 use super::session::Session;
 use super::start::{self, Filled};
@@ -83,6 +83,7 @@ pub async fn run(mut capture: Capture, mut stop: watch::Receiver<bool>) -> Resul
     let mut wait = first;
     let mut by_offset = false;
     let mut watch = Watch::default();
+    capture.warn_of_accepted().await?;
     loop {
         let session = tokio::select! {
             session = capture.session(by_offset, &mut watch) => session,
@@ -134,6 +135,19 @@ pub(super) enum Never {}
 impl Capture {
     pub(super) fn teller(&self) -> Teller {
         Teller { state: self.state.clone(), spool: self.spool.clone() }
+    }
+
+    /// What was accepted and passed must not stay: the same place may come again in another log.
+    async fn warn_of_accepted(&self) -> Result<(), Error> {
+        let Some(position) = self.spool.position().await? else { return Ok(()) };
+        for place in place::passed(&self.options.accepted, &position) {
+            tracing::warn!(
+                place,
+                "capture is past this place: take it out of [capture] accept, or rows that come to \
+                 stand there in another log are given up too"
+            );
+        }
+        Ok(())
     }
 
     /// Where to go on from a position in the store.

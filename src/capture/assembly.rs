@@ -158,6 +158,42 @@ impl Assembly {
         Ok(u32::try_from(parts_here).unwrap_or(u32::MAX) < open.part)
     }
 
+    /// How many changes the open transaction has.
+    pub(super) fn changes(&self) -> u64 {
+        self.open.as_ref().map_or(0, |open| open.changes)
+    }
+
+    /// Drops what the open transaction has beyond its first changes. Not if some of it has been cut:
+    /// says whether it was.
+    pub(super) fn back_to(&mut self, changes: u64) -> Result<bool, Malformed> {
+        let Some(open) = &mut self.open else { return Ok(true) };
+        if open.changes <= changes {
+            return Ok(true);
+        }
+        if open.part > 0 {
+            return Ok(false);
+        }
+        if changes == 0 {
+            self.abandon()?;
+            return Ok(true);
+        }
+        (open.changes, open.changes_here) = (changes, changes);
+        let sequence = open.sequence;
+        let bytes = self.writer.finish();
+        let mut reader = SegmentReader::new(&bytes);
+        let mut left = None;
+        while let Some(record) = reader.read()? {
+            match (&record, &mut left) {
+                (Record::Begin(begun), _) if *begun == sequence => left = Some(changes),
+                (Record::Change(_), Some(0)) => break,
+                (Record::Change(_), Some(left)) => *left -= 1,
+                (Record::Begin(_) | Record::Change(_) | Record::End(_), _) => {}
+            }
+            self.writer.record(&record);
+        }
+        Ok(true)
+    }
+
     /// Whether a transaction is open.
     pub(super) fn is_open(&self) -> bool {
         self.open.is_some()
@@ -373,6 +409,35 @@ mod tests {
         assembly.commit(Timestamp(1), None);
         let expected = ["begin 1", "change", "end 1 of 1", "begin 2", "change", "end 2 of 1"];
         assert_eq!(records(&taken(&mut assembly)), expected);
+    }
+
+    #[test]
+    fn a_transaction_goes_back_to_its_first_changes_and_on_from_there() {
+        let mut assembly = Assembly::new(Sequence(0));
+        assembly.change(&change("before")).unwrap();
+        assembly.commit(Timestamp(1), None);
+        for changes in 0..3 {
+            for text in ["a", "b", "c"] {
+                assembly.change(&change(text)).unwrap();
+            }
+            assert!(assembly.back_to(changes).unwrap());
+            assert_eq!(assembly.changes(), changes);
+            assembly.change(&change("d")).unwrap();
+            assembly.commit(Timestamp(2), None);
+        }
+        let told = records(&taken(&mut assembly));
+        let ends: Vec<&str> =
+            told.iter().filter(|told| told.starts_with("end")).map(String::as_str).collect();
+        assert_eq!(ends, ["end 1 of 1", "end 2 of 1", "end 3 of 2", "end 4 of 3"]);
+        assert_eq!(told.iter().filter(|told| **told == "change").count(), 1 + 1 + 2 + 3);
+        // Nothing to drop, and too late to.
+        assert!(assembly.back_to(0).unwrap());
+        let large = "x".repeat(PART_BYTES / 2);
+        for _ in 0..4 {
+            assembly.change(&change(&large)).unwrap();
+        }
+        assert!(!assembly.back_to(1).unwrap());
+        assert!(assembly.back_to(4).unwrap());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use foldhash::fast::RandomState;
 
 use self::refuse::{READ_AGAIN, cannot_read, given_up, refused};
 use self::replaced::Kept;
+use self::savepoint::Savepoints;
 use self::unlogged::Unchecked;
 use self::xa::Prepared;
 use super::Error;
@@ -34,6 +35,7 @@ mod query;
 pub(in crate::capture) mod refuse;
 mod replaced;
 mod rows;
+mod savepoint;
 mod unlogged;
 mod xa;
 
@@ -150,6 +152,7 @@ struct Transaction {
     origin: Option<NodeId>,
     /// The mapped tables that it changed, in order.
     tables: Vec<Name>,
+    savepoints: Savepoints,
     /// Rows of the open statement, in order, while it is open what of them comes back.
     kept: VecDeque<Kept>,
 }

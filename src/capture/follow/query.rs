@@ -43,19 +43,8 @@ impl Follower {
             }
             Statement::Commit => self.commit(header),
             Statement::Rollback => self.abandon()?,
-            Statement::Savepoint => {}
-            Statement::RollbackToSavepoint => {
-                if self.assembly.is_open() && !self.is_accepted(start) {
-                    let what = format!(
-                        "a transaction that changed table {} was rolled back to a savepoint after \
-                         changes of a table whose engine cannot roll back",
-                        self.changed_table()
-                    );
-                    return Err(refused(start, &what, &given_up(start)));
-                }
-                // What it did to identities was rolled back in part.
-                self.forget_changed();
-            }
+            Statement::Savepoint => self.savepoint(&sql),
+            Statement::RollbackToSavepoint => self.back_to_savepoint(&sql, start)?,
             Statement::Xa => self.xa(&sql, header, start)?,
             Statement::InPlaceOfRows => {
                 for sql in query.texts() {
@@ -124,7 +113,7 @@ impl Follower {
     }
 
     /// Forgets what rows of the tables are called that the open transaction changed.
-    fn forget_changed(&mut self) {
+    pub(super) fn forget_changed(&mut self) {
         let tables = self.transaction.as_ref().map(|open| open.tables.clone());
         tables.unwrap_or_default().iter().for_each(|table| self.forget(table));
     }

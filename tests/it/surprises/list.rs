@@ -107,8 +107,10 @@ pub(super) const SURPRISES_TOLD: &[Surprise] = &[
         Some(
             "BEGIN; INSERT INTO note (uuid, text) VALUES ('s-4', 'kept'); SAVEPOINT here;
              INSERT INTO loose (text) VALUES ('stays');
-             INSERT INTO note (uuid, text) VALUES ('s-5', 'undone'); ROLLBACK TO here;
-             INSERT INTO note (uuid, text) VALUES ('s-6', 'kept'); COMMIT",
+             INSERT INTO note (uuid, text) VALUES ('s-5', 'undone');
+             UPDATE note SET uuid = 's-0', text = 'undone' WHERE uuid = 's-4'; ROLLBACK TO here;
+             INSERT INTO note (uuid, text) VALUES ('s-6', 'kept');
+             UPDATE note SET text = 'changed' WHERE uuid = 's-4'; COMMIT",
         )
     }),
     everywhere("rollback of a transaction that wrote a MyISAM table", |_| {

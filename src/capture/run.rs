@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::assembly::Assembly;
 use super::fetch::Fetcher;
+use super::follow::xa::Prepared;
 use super::follow::{Follower, Settings, Told};
 use super::identities::Identities;
 use super::place::{self, Place};
@@ -246,6 +247,7 @@ impl Capture {
             Assembly::new(self.spool.head()),
             identities,
             fetcher,
+            Prepared::read(&self.spool).await?,
             self.settings(&server),
         );
         self.state.send_modify(|state| state.position = Some(position.clone()));

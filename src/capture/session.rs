@@ -273,18 +273,19 @@ impl Session<'_> {
             return Ok(());
         }
         self.moved_at = now;
-        let Follower { identities, assembly, definitions, .. } = &mut self.follower;
+        let Follower { identities, assembly, definitions, prepared, .. } = &mut self.follower;
         let index = identities.hand_over_settled();
         let open = assembly.is_cut().then(|| identities.hand_over());
         let position = moves(&segments, &index, open.as_deref()).then_some(position);
-        // Definitions belong to a position.
+        // Definitions belong to a position, and so do transactions that are prepared there.
         let tables = position.as_ref().and_then(|_| definitions.for_store());
+        let note = position.as_ref().and_then(|_| prepared.for_store());
         if let Some(position) = &position {
             self.written = position.clone();
         }
         let began = begun.then(|| self.began.clone());
         let read_to = self.follower.told.committed_at;
-        let work = HandOver { cuts: segments, position, read_to, tables, index, open, began };
+        let work = HandOver { cuts: segments, position, read_to, tables, note, index, open, began };
         self.storing = Some(Storing::start(self.capture.teller(), work));
         Ok(())
     }

@@ -240,12 +240,12 @@ pub(super) fn drops_database(sql: &str, database: &str) -> bool {
     })
 }
 
-/// Which transaction an `XA COMMIT` ends, as [`xid`] writes it.
-pub(super) fn xa_committed(sql: &str) -> Option<String> {
+/// Which transaction an `XA COMMIT` or an `XA ROLLBACK` (`verb`) ends, as [`xid`] writes it.
+pub(super) fn xa_ended(sql: &str, verb: &str) -> Option<String> {
     let mut head = words(sql);
-    let commits = head.next().is_some_and(|word| word.is("XA"))
-        && head.next().is_some_and(|word| word.is("COMMIT"));
-    let at = sql.find("X'").filter(|_| commits)?;
+    let ends = head.next().is_some_and(|word| word.is("XA"))
+        && head.next().is_some_and(|word| word.is(verb));
+    let at = sql.find("X'").filter(|_| ends)?;
     let id = sql.get(at..)?.split_ascii_whitespace().next()?;
     Some(id.to_ascii_lowercase())
 }
@@ -443,10 +443,14 @@ mod tests {
     #[test]
     fn an_xa_transaction_is_known_by_its_name() {
         let name = xid(1, b"p1", b"");
-        assert_eq!(xa_committed("XA COMMIT X'7031',X'',1").as_deref(), Some(name.as_str()));
-        assert_eq!(xa_committed("XA COMMIT X'7031',X'',1 ONE PHASE"), Some(name));
-        assert_eq!(xa_committed("XA ROLLBACK X'7031',X'',1"), None);
-        assert_eq!(xa_committed("XA COMMIT"), None);
+        assert_eq!(xa_ended("XA COMMIT X'7031',X'',1", "COMMIT").as_deref(), Some(name.as_str()));
+        assert_eq!(
+            xa_ended("XA ROLLBACK X'7031',X'',1", "ROLLBACK").as_deref(),
+            Some(name.as_str())
+        );
+        assert_eq!(xa_ended("XA COMMIT X'7031',X'',1 ONE PHASE", "COMMIT"), Some(name));
+        assert_eq!(xa_ended("XA ROLLBACK X'7031',X'',1", "COMMIT"), None);
+        assert_eq!(xa_ended("XA COMMIT", "COMMIT"), None);
     }
 
     #[test]

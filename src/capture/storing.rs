@@ -29,6 +29,8 @@ pub(super) struct HandOver {
     /// The definitions at the position, where they are not as before.
     pub(super) tables: Option<String>,
     /// What whole transactions did to the index.
+    /// What is known of XA transactions at that position, where it is not as before.
+    pub(super) note: Option<(&'static str, Vec<u8>)>,
     pub(super) index: Vec<IndexChange>,
     /// Of the open transaction, if parts of it are here or in the store: what it did to the index.
     pub(super) open: Option<Vec<IndexChange>>,
@@ -50,9 +52,9 @@ impl HandOver {
         let ended = self.cuts.iter().rposition(Cut::is_complete).map_or(0, |last| last + 1);
         let mut segments: Vec<Segment> = self.cuts.into_iter().map(Cut::compress).collect();
         let parts = segments.split_off(ended);
-        let (read_to, tables, index) = (self.read_to, self.tables, self.index);
+        let (read_to, tables, note, index) = (self.read_to, self.tables, self.note, self.index);
         let move_to =
-            |position| Append { segments, position: Some(position), read_to, tables, index };
+            |position| Append { segments, position: Some(position), read_to, tables, note, index };
         let whole = self.position.map(move_to);
         let open = self.open.map(|index| Append { segments: parts, index, ..Append::default() });
         whole.into_iter().chain(open).collect()
@@ -148,8 +150,8 @@ mod tests {
         let open = open.map(changes);
         let index = changes(index);
         let position = moves(&cuts, &index, open.as_deref()).then_some(position);
-        let (read_to, tables, began) = (None, None, None);
-        HandOver { cuts, position, read_to, tables, index, open, began }.appends()
+        let (read_to, tables, note, began) = (None, None, None, None);
+        HandOver { cuts, position, read_to, tables, note, index, open, began }.appends()
     }
 
     /// Segments of so many whole transactions, and a part of the open one.

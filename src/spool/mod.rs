@@ -88,6 +88,8 @@ pub struct Append {
     pub read_to: Option<Timestamp>,
     /// How the tables are defined at that position, where it is not as before.
     pub tables: Option<String>,
+    /// What else is to be known at that position: a note's name and what it says from there on.
+    pub note: Option<(&'static str, Vec<u8>)>,
     /// What happened to the identity index, in the order of the binary log. While the transaction
     /// is unfinished these are kept beside the index, and hold once it ends.
     pub index: Vec<IndexChange>,

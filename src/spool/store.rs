@@ -234,6 +234,9 @@ impl Store {
             if let Some(tables) = &append.tables {
                 log::set_tables(transaction, tables)?;
             }
+            if let Some((name, value)) = &append.note {
+                put_note(transaction, name, value)?;
+            }
             Ok(())
         });
         if result.is_err() {
@@ -410,15 +413,7 @@ impl Store {
     }
 
     fn write_note(&mut self, durable: Durable, name: &str, value: &[u8]) -> Result<(), Error> {
-        self.transact(durable, |transaction| {
-            transaction
-                .prepare_cached(
-                    "INSERT INTO note (name, value) VALUES (?1, ?2)
-                     ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                )?
-                .execute(rusqlite::params![name, value])?;
-            Ok(())
-        })
+        self.transact(durable, |transaction| put_note(transaction, name, value))
     }
 
     fn checkpoint_if_due(&mut self) {
@@ -453,4 +448,14 @@ impl Store {
         // begins from now on finds all of it in the file.
         self.readers.rest()
     }
+}
+
+fn put_note(transaction: &Transaction<'_>, name: &str, value: &[u8]) -> Result<(), Error> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO note (name, value) VALUES (?1, ?2)
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        )?
+        .execute(rusqlite::params![name, value])?;
+    Ok(())
 }

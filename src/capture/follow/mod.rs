@@ -37,7 +37,7 @@ mod replaced;
 mod rows;
 mod savepoint;
 mod unlogged;
-mod xa;
+pub(in crate::capture) mod xa;
 
 /// The name of the table in the state schema whose row every transaction of headwater's own
 /// writes first.
@@ -64,7 +64,7 @@ pub(in crate::capture) struct Follower {
     tables: HashMap<u64, Table, RandomState>,
     plans: HashMap<Name, Arc<TablePlan>>,
     /// XA transactions that were prepared and are known to have nothing to carry.
-    prepared: Prepared,
+    pub(in crate::capture) prepared: Prepared,
     /// An empty row, for its memory.
     row: Row<'static>,
     /// Tables of which the index was told to forget what it knows.
@@ -176,6 +176,7 @@ impl Follower {
         assembly: Assembly,
         identities: Identities,
         fetcher: Fetcher,
+        prepared: Prepared,
         settings: Settings,
     ) -> Follower {
         Follower {
@@ -193,7 +194,7 @@ impl Follower {
             decisions: Decisions::default(),
             tables: HashMap::default(),
             plans: HashMap::new(),
-            prepared: Prepared::default(),
+            prepared,
             row: Row::default(),
             unfilled: BTreeSet::new(),
             rolled_back: false,

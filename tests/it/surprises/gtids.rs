@@ -230,6 +230,10 @@ async fn an_xa_transaction_prepared_before_capture_began_is_refused(flavor: Flav
     stage.begin_anew().await;
     stage.note("x-2").await;
     stage.exact(&capturing).await;
+    // Which it was is known over the restart.
+    stage.sql("XA COMMIT 'p2'").await;
+    stage.note("x-4").await;
+    stage.exact(&capturing).await;
     stage
         .sql(
             "XA START 'p3'; INSERT INTO note (uuid, text) VALUES ('x-3', 'prepared');

@@ -231,7 +231,7 @@ impl<'a> Words<'a> {
             let mut behind = self.clone();
             match behind.next() {
                 Some(next) if word.is("RENAME") && (next.is("TO") || next.is("AS")) => {
-                    self = behind
+                    self = behind;
                 }
                 // Of a column or an index, this is no table.
                 Some(_) if word.is("RENAME") || word.is("TABLE") => {}

@@ -199,13 +199,23 @@ async fn the_grants_are_enough_and_the_doctor_misses_each_that_is_taken(flavor: 
 
 /// Where that may be, names in grants are names; the mend makes what was granted on patterns good.
 async fn rights_may_be_revoked_in_part(server: &Server, desk: &Desk) {
-    let url = format!("mysql://child:secret@127.0.0.1:{}/open_mrs", server.port());
-    let child = desk.configuration("child", &url, CHILD);
-    for sql in [
-        "SET GLOBAL partial_revokes = ON",
-        "GRANT SELECT ON *.* TO 'child'@'127.0.0.1'; \
-         REVOKE SELECT ON open_mrs.* FROM 'child'@'127.0.0.1'",
+    for (user, sql) in [
+        // Something has to be left of its rights on the database, or it is not let in.
+        (
+            "child",
+            "SET GLOBAL partial_revokes = ON; \
+             GRANT SELECT ON open_mrs.role TO 'child'@'127.0.0.1'",
+        ),
+        (
+            "partial",
+            "CREATE USER 'partial'@'127.0.0.1' IDENTIFIED BY 'secret'; \
+             GRANT SELECT, INSERT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* \
+               TO 'partial'@'127.0.0.1'; \
+             REVOKE SELECT ON open_mrs.* FROM 'partial'@'127.0.0.1'",
+        ),
     ] {
+        let url = format!("mysql://{user}:secret@127.0.0.1:{}/open_mrs", server.port());
+        let child = desk.configuration(user, &url, CHILD);
         server.sql(sql).await.unwrap();
         let found = diagnosis(&headwater(&child, &["doctor", "--json"]));
         let lacks = found.iter().find(|(name, _, _)| name == "privileges");

@@ -47,6 +47,8 @@ struct Way {
     passed: AtomicU64,
     /// The count at which everything is cut; `u64::MAX` for never.
     cut_at: AtomicU64,
+    /// How many bytes after a cut the next one comes; `u64::MAX` for never.
+    cut_every: AtomicU64,
     busy_until: Mutex<Instant>,
 }
 
@@ -55,8 +57,14 @@ impl Way {
         Way {
             passed: AtomicU64::new(0),
             cut_at: AtomicU64::new(u64::MAX),
+            cut_every: AtomicU64::new(u64::MAX),
             busy_until: Mutex::new(Instant::now()),
         }
+    }
+
+    /// The count at which to cut after a cut at this one.
+    fn next_cut(&self, passed: u64) -> u64 {
+        passed.saturating_add(self.cut_every.load(Ordering::SeqCst))
     }
 
     /// Takes the line for so many bytes; how long until they are through.
@@ -154,6 +162,18 @@ impl Link {
     pub fn cut_after(&self, direction: Direction, bytes: u64) {
         let way = self.shared.way(direction);
         way.cut_at.store(way.passed.load(Ordering::SeqCst) + bytes, Ordering::SeqCst);
+    }
+
+    /// The same each time that so many more bytes have passed; `None` for no more of it.
+    pub fn cut_every(&self, direction: Direction, bytes: Option<u64>) {
+        let way = self.shared.way(direction);
+        way.cut_every.store(bytes.unwrap_or(u64::MAX), Ordering::SeqCst);
+        way.cut_at.store(way.next_cut(way.passed.load(Ordering::SeqCst)), Ordering::SeqCst);
+    }
+
+    /// How often all connections were dropped since the link was made.
+    pub fn cuts(&self) -> u64 {
+        *self.shared.cuts.borrow()
     }
 
     /// Whether a cut was ordered by [`Link::cut_after`] and has not happened yet.
@@ -343,8 +363,10 @@ async fn pump(
             break;
         }
         if passing < count || allowed == count {
-            way.passed.fetch_sub((count - passing) as u64, Ordering::SeqCst);
-            way.cut_at.store(u64::MAX, Ordering::SeqCst);
+            let kept_back = (count - passing) as u64;
+            let passed = way.passed.fetch_sub(kept_back, Ordering::SeqCst) - kept_back;
+            // Here and now, because who is told of the cut dials anew at once.
+            way.cut_at.store(way.next_cut(passed), Ordering::SeqCst);
             // What was passed is to arrive before the reset does, which would discard it.
             edge::sleep(Duration::from_millis(5)).await;
             shared.cut();

@@ -65,6 +65,27 @@ async fn a_cut_comes_after_exactly_so_many_bytes() {
 }
 
 #[tokio::test]
+async fn a_link_that_is_cut_every_so_many_bytes_passes_no_more_on_any_connection() {
+    let link = Link::to_port(echo().await).await.unwrap();
+    link.cut_every(Direction::Up, Some(1000));
+    for cuts in 1..=5 {
+        let mut stream = TcpStream::connect(link.address()).await.unwrap();
+        drop(stream.write_all(&[7; 1500]).await);
+        while stream.read_u8().await.is_ok() {}
+        assert_eq!((link.cuts(), link.passed(Direction::Up)), (cuts, cuts * 1000));
+    }
+    link.cut_every(Direction::Up, None);
+    let mut stream = TcpStream::connect(link.address()).await.unwrap();
+    assert_eq!(greeting(&mut stream).await, "127.0.0.1");
+    let (mut read, mut write) = stream.split();
+    let mut back = vec![0; 5000];
+    let (sent, got) = tokio::join!(write.write_all(&[7; 5000]), read.read_exact(&mut back));
+    sent.unwrap();
+    got.unwrap();
+    assert_eq!(link.cuts(), 5);
+}
+
+#[tokio::test]
 async fn a_new_address_is_seen_at_the_other_end() {
     let link = Link::to_port(echo().await).await.unwrap();
     let mut stream = TcpStream::connect(link.address()).await.unwrap();

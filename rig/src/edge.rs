@@ -2,15 +2,18 @@
 //! is started so that it never outlives us.
 
 use std::ffi::OsString;
+use std::fs::{self, File, Permissions};
 use std::io;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use rand::RngExt as _;
 
 /// An environment variable, if set and not empty.
@@ -46,16 +49,55 @@ pub fn on_path(program: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// A TCP port of 127.0.0.1 that was free a moment ago, below the range from which the system
-/// takes ports for outgoing connections, so that a server that is restarted finds it free again.
+/// Below the range from which the system takes ports for outgoing connections, so that a server that is
+/// restarted finds its own free again.
+const PORTS: Range<u16> = 20_000..32_000;
+
+/// A process takes so many of them at a time.
+const BLOCK: u16 = 50;
+
+/// A TCP port of 127.0.0.1 that is free, and that no other caller is given while this process lives, here
+/// or in another process: what listens there may stop and start again.
 pub fn free_port() -> Result<u16> {
-    for _ in 0..200 {
-        let port = rand::rng().random_range(20_000..32_000);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return Ok(port);
+    static OURS: Mutex<Ports> = Mutex::new(Ports { left: 0..0, locks: Vec::new() });
+    let mut ours = OURS.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        match ours.left.next() {
+            Some(port) if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() => {
+                return Ok(port);
+            }
+            Some(_) => {}
+            None => ours.take_block()?,
         }
     }
-    anyhow::bail!("no free port between 20000 and 32000 on 127.0.0.1")
+}
+
+/// The ports of this process.
+struct Ports {
+    /// Those of the last block that were not given away.
+    left: Range<u16>,
+    /// A file for each block, locked until this process ends.
+    locks: Vec<File>,
+}
+
+impl Ports {
+    fn take_block(&mut self) -> Result<()> {
+        let folder = std::env::temp_dir().join("headwater-ports");
+        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        // For the tests of all users; whose folder it is has seen to that.
+        drop(fs::set_permissions(&folder, Permissions::from_mode(0o777)));
+        for _ in 0..1000 {
+            let first = rand::rng().random_range(PORTS.start / BLOCK..PORTS.end / BLOCK) * BLOCK;
+            let path = folder.join(first.to_string());
+            let Ok(file) = File::create_new(&path).or_else(|_| File::open(&path)) else { continue };
+            if file.try_lock().is_ok() {
+                self.left = first..first + BLOCK;
+                self.locks.push(file);
+                return Ok(());
+            }
+        }
+        bail!("no ports are left: other processes hold all files of {}", folder.display())
+    }
 }
 
 type Order = (Command, SyncSender<io::Result<Child>>);
@@ -101,4 +143,18 @@ pub fn spawn_tied(program: &std::ffi::OsStr, prepare: impl FnOnce(&mut Command))
         .recv()
         .context("the thread that starts processes is gone")?
         .with_context(|| format!("cannot start {}", program.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::{BLOCK, free_port};
+
+    #[test]
+    fn no_port_is_given_away_twice() {
+        let ports = 3 * usize::from(BLOCK);
+        let given: HashSet<u16> = (0..ports).map(|_| free_port().unwrap()).collect();
+        assert_eq!(given.len(), ports);
+    }
 }

@@ -83,7 +83,7 @@ impl Server {
         for attempt in 1.. {
             match server.launch().await {
                 Ok(()) => break,
-                // Somebody else was quicker with that port.
+                // A stranger was quicker with that port.
                 Err(_) if attempt < 5 && server.log().contains("Address already in use") => {
                     server.port = edge::free_port()?;
                 }
@@ -302,9 +302,8 @@ impl Server {
                 self.child = None;
                 bail!("{} ended with {status}:\n{}", self.installed.version, tail(&self.log(), 30));
             }
-            let trial = tokio::time::timeout(Duration::from_secs(5), self.conn("")).await;
-            if let Ok(Ok(conn)) = trial {
-                drop(conn.disconnect().await);
+            let trial = tokio::time::timeout(Duration::from_secs(5), self.answers()).await;
+            if let Ok(Ok(true)) = trial {
                 return Ok(());
             }
             edge::sleep(Duration::from_millis(50)).await;
@@ -315,6 +314,12 @@ impl Server {
             self.installed.version,
             tail(&self.log(), 30)
         )
+    }
+
+    /// Whether it is this server that answers on its port, not one that was there before it.
+    async fn answers(&self) -> Result<bool> {
+        let socket = self.ask("", "SELECT @@socket").await?;
+        Ok(socket.is_some_and(|socket| Path::new(&socket) == self.socket()))
     }
 }
 

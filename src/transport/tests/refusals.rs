@@ -371,7 +371,7 @@ async fn who_shakes_hands_keeps_the_last_place_until_another_needs_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_never_says_hello_is_closed() {
     let data_dir = tempfile::tempdir().unwrap();
-    let tune = |options: &mut ServerOptions| options.hello_within = Duration::from_millis(500);
+    let tune = |options: &mut ServerOptions| options.hello_within = Duration::from_secs(3);
     let parent = Parent::start_in(data_dir, Arc::default(), 0, tune).await;
     let child = Child::joined(&parent, "clinic").await;
     let (greeted, _) = child.greet().await.unwrap();

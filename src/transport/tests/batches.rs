@@ -154,10 +154,10 @@ async fn applying_for_longer_than_the_childs_patience_does_not_end_the_link() {
     let mut child = Child::joined(&parent, "clinic").await;
     let proxy = Proxy::start(parent.address).await;
     child.parent = proxy.url();
-    parent.target.with(|memory| memory.delay = Duration::from_secs(4));
+    parent.target.with(|memory| memory.delay = Duration::from_secs(8));
     capture(&child.spool, 2, 100).await;
     let mut options = child.options();
-    options.patience = Duration::from_secs(1);
+    options.patience = Duration::from_secs(3);
     let running = child.run(options);
     eventually("all is acknowledged", || async { child.acknowledged().await == 2 }).await;
     assert_eq!(proxy.connections.load(Ordering::SeqCst), 1);

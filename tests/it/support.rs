@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// How long a story waits for something that takes milliseconds on a machine that is not busy.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The schema map of OpenMRS.
 pub(crate) fn openmrs_map() -> Arc<MapFile> {

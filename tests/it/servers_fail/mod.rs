@@ -13,7 +13,7 @@ mod repair;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use headwater::capture::{Doing, Options};
 use headwater::change::{Identity, Kind};
@@ -25,7 +25,7 @@ use mysql_async::prelude::Queryable as _;
 use tempfile::TempDir;
 
 use crate::support::ledger::Ledger;
-use crate::support::{Capturing, capture_options, skipped};
+use crate::support::{Capturing, PATIENCE, capture_options, skipped};
 
 const SERVERS: Ledger = Ledger { file: "surprises.md", head: "what happens to the server" };
 
@@ -175,7 +175,8 @@ async fn until_waits(capturing: &Capturing, part: &str) {
         let noted = capturing.spool.note("capture.waits").await.unwrap_or_default();
         String::from_utf8(noted.unwrap_or_default()).unwrap()
     };
-    for _ in 0..100 {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
         if noted().await.contains(part) || !says(&capturing.state.borrow().doing) {
             return;
         }

@@ -323,17 +323,17 @@ async fn a_schedule_sends_in_its_intervals() {
     let parent = Parent::start().await;
     let child = Child::joined(&parent, "clinic").await;
     let mut options = child.options();
-    options.schedule = Schedule::Every(Duration::from_millis(1500));
+    options.schedule = Schedule::Every(Duration::from_secs(4));
     let running = child.run(options);
-    eventually("the child has said hello", || async {
-        child.spool.links().await.unwrap()[0].last_contact.is_some()
-    })
-    .await;
+    capture(&child.spool, 1, 10).await;
+    eventually("acknowledged", || async { child.acknowledged().await == 1 }).await;
+    // Another interval has begun.
+    crate::clock::sleep(Duration::from_millis(500)).await;
     capture(&child.spool, 1, 10).await;
     crate::clock::sleep(Duration::from_millis(300)).await;
     capture(&child.spool, 1, 10).await;
-    eventually("acknowledged", || async { child.acknowledged().await == 2 }).await;
-    assert_eq!(parent.target.applies(), 1);
+    eventually("acknowledged", || async { child.acknowledged().await == 3 }).await;
+    assert_eq!(parent.target.applies(), 2);
     running.stop().await;
 }
 

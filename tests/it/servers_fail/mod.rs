@@ -165,6 +165,11 @@ async fn until_stopped(capturing: &Capturing) -> String {
 }
 
 async fn until_waits(capturing: &Capturing, part: &str) {
+    until_waits_unless(capturing, part, || false).await;
+}
+
+/// The same, but the words need not be in the store when there may be no room for them.
+async fn until_waits_unless(capturing: &Capturing, part: &str, no_room: impl Fn() -> bool) {
     let says = |doing: &Doing| match doing {
         Doing::Retrying(words) | Doing::Stopped(words) => words.contains(part),
         Doing::Starting | Doing::Following => false,
@@ -177,7 +182,7 @@ async fn until_waits(capturing: &Capturing, part: &str) {
     };
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
-        if noted().await.contains(part) || !says(&capturing.state.borrow().doing) {
+        if noted().await.contains(part) || !says(&capturing.state.borrow().doing) || no_room() {
             return;
         }
         edge::sleep(Duration::from_millis(20)).await;

@@ -1,102 +1,21 @@
 //! Bytes of a log file that are not what the server wrote, and events that no server of today writes:
 //! noticed by place, or passed over because the server says that they may be.
 
-use std::fs;
-use std::path::PathBuf;
+mod log_file;
+
 use std::sync::Arc;
 
-use headwater::capture::Doing;
 use headwater::capture::decode::{Body, Decoder};
+use headwater::capture::{Doing, State};
 use headwater::schema_map::MapFile;
 use headwater_rig::{Flavor, Server, ServerOptions};
 use tempfile::TempDir;
 
+pub(super) use log_file::{At, HEADER, LogFile};
+
 use super::{DATABASE, MAP, SURPRISES, TABLES, differing, is_mariadb, replayed, rows};
 use crate::support::ledger::{EXACT, NOT_NOTICED, NOT_THERE, REFUSED};
 use crate::support::{Capturing, capture_options, on, on_all};
-
-/// A closed log file.
-#[derive(Clone)]
-pub(super) struct LogFile {
-    path: PathBuf,
-    pub(super) bytes: Vec<u8>,
-    pub(super) checksums: bool,
-}
-
-/// Where an event stands in its file.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct At {
-    pub(super) offset: usize,
-    pub(super) size: usize,
-    pub(super) kind: u8,
-}
-
-pub(super) const HEADER: usize = 19;
-
-impl LogFile {
-    /// The file of a server that was closed last.
-    pub(super) async fn last_closed(server: &Server) -> LogFile {
-        LogFile::closed_before(server, 1).await
-    }
-
-    /// The file that is so many before the one that is written.
-    pub(super) async fn closed_before(server: &Server, files: usize) -> LogFile {
-        let mut conn = server.conn("").await.unwrap();
-        let names: Vec<mysql_async::Row> =
-            mysql_async::prelude::Queryable::query(&mut conn, "SHOW BINARY LOGS").await.unwrap();
-        let name: String = names[names.len() - 1 - files].get(0).unwrap();
-        let path = server.data().join(name);
-        let bytes = fs::read(&path).unwrap();
-        let checksums =
-            server.ask("", "SELECT @@binlog_checksum").await.unwrap().unwrap() != "NONE";
-        LogFile { path, bytes, checksums }
-    }
-
-    pub(super) fn events(&self) -> Vec<At> {
-        let mut events = Vec::new();
-        let mut offset = 4;
-        while offset < self.bytes.len() {
-            let size = u32::from_le_bytes(self.bytes[offset + 9..offset + 13].try_into().unwrap());
-            let size = size as usize;
-            events.push(At { offset, size, kind: self.bytes[offset + 4] });
-            offset += size;
-        }
-        events
-    }
-
-    /// The last event of one of these types.
-    fn last(&self, kinds: &[u8]) -> At {
-        let found = self.events().into_iter().rfind(|at| kinds.contains(&at.kind));
-        found.unwrap_or_else(|| panic!("none of {kinds:?} in {:?}", self.events()))
-    }
-
-    /// Makes the event's checksum right again.
-    fn sign(&mut self, at: At) {
-        if self.checksums {
-            let end = at.offset + at.size - 4;
-            let sum = crc32fast::hash(&self.bytes[at.offset..end]);
-            self.bytes[end..end + 4].copy_from_slice(&sum.to_le_bytes());
-        }
-    }
-
-    pub(super) fn write(&self) {
-        fs::write(&self.path, &self.bytes).unwrap();
-    }
-
-    /// Where the transaction begins that an event belongs to.
-    fn transaction(&self, at: At) -> String {
-        let begins = |kinds: &[u8]| {
-            let before = |event: &At| event.offset < at.offset && kinds.contains(&event.kind);
-            self.events().into_iter().rfind(before)
-        };
-        // Without GTIDs MySQL 5.6 begins with the statement BEGIN.
-        self.place(begins(&[33, 34, 42, 162]).or_else(|| begins(&[2])).unwrap())
-    }
-
-    pub(super) fn place(&self, at: At) -> String {
-        format!("{}:{}", self.path.file_name().unwrap().to_string_lossy(), at.offset)
-    }
-}
 
 const INSERTS: &[u8] = &[23, 30, 166, 169];
 /// The text of a statement beside its rows: `ROWS_QUERY`, `ANNOTATE_ROWS`.
@@ -146,12 +65,24 @@ impl Stage {
 
     /// What capture stops with, having read a number of transactions.
     async fn refusal(&self, before: u64) -> String {
+        self.refusal_or_gone(before).await.expect("the server answers")
+    }
+
+    /// The same of a damage of which MySQL 5.6 may die when it reads it: `None` if it did.
+    async fn refusal_or_gone(&self, before: u64) -> Option<String> {
+        let may_die = self.server.flavor() == Flavor::Mysql56;
         let capturing = Capturing::start_only(self.options(), &self.folder);
-        let state = capturing.until(|state| matches!(state.doing, Doing::Stopped(_))).await;
-        let Doing::Stopped(words) = state.doing else { unreachable!("waited for it") };
-        assert_eq!(capturing.spool.head().0, before, "what came before is in the spool: {words}");
+        let ended = |state: &State| match &state.doing {
+            Doing::Stopped(_) => true,
+            Doing::Retrying(words) => may_die && words.contains("Is the server running"),
+            Doing::Starting | Doing::Following => false,
+        };
+        let state = capturing.until(ended).await;
+        let head = capturing.spool.head().0;
         capturing.stop().await;
-        words
+        let Doing::Stopped(words) = state.doing else { return None };
+        assert_eq!(head, before, "what came before is in the spool: {words}");
+        Some(words)
     }
 
     /// Waits until what was captured is what the tables hold.
@@ -192,17 +123,26 @@ async fn flipped_bits_are_noticed(mut stage: Stage) {
     for part in [&log.transaction(at), "checksum mismatch", "table note", "A damaged log"] {
         assert!(words.contains(part), "{part}: {words}");
     }
+    let mut told = 0;
     for bit in [0x01, 0x10, 0x80] {
         let mut log = stage.closed(WORK).await;
         let at = log.last(INSERTS);
         let begins = log.transaction(at);
         log.bytes[at.offset + 9] ^= bit;
         log.write();
-        let words = stage.refusal(1).await;
+        let Some(words) = stage.refusal_or_gone(1).await else {
+            log.bytes[at.offset + 9] ^= bit;
+            log.write();
+            stage.server.kill9();
+            stage.server.restart().await.unwrap();
+            continue;
+        };
+        told += 1;
         for part in [&begins, "table note", "A damaged log"] {
             assert!(words.contains(part), "{part}: {words}");
         }
     }
+    assert!(told > 0, "{flavor} died of each");
 }
 
 /// What begins and ends a transaction, its statements and the descriptions of its tables.

@@ -133,6 +133,15 @@ impl Server {
         self.child.as_ref().map(Child::id)
     }
 
+    /// Whether the server's process ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        let ended = self.child.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None)));
+        if ended {
+            self.child = None;
+        }
+        ended
+    }
+
     /// What headwater's configuration takes as `database.url`; root needs no password.
     pub fn url(&self, database: &str) -> String {
         format!("mysql://root@127.0.0.1:{}/{database}", self.port)

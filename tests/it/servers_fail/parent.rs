@@ -226,6 +226,17 @@ async fn a_full_disk_of_the_parent_sets_nothing_aside(flavor: Flavor) {
     if pair.parent_server.conn("").await.is_err() {
         pair.parent_server.restart().await.unwrap();
     }
+    // Others end later, when they next look at what they could not write.
+    let begun = Instant::now();
+    let mut status = pair.child.status();
+    while status["in_step"] != true {
+        if pair.parent_server.has_ended() {
+            pair.parent_server.restart().await.unwrap();
+        }
+        assert!(begun.elapsed() < Duration::from_mins(5), "{status:#}\n{}", pair.parent.log());
+        edge::sleep(Duration::from_millis(300)).await;
+        status = pair.child.status();
+    }
     pair.must_be_equal().await;
     assert_eq!(set_aside(&pair.parent_server).await.as_deref(), Some("0"));
     pair.parent_server.kill9();

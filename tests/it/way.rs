@@ -230,9 +230,15 @@ async fn a_transaction_of_300_000_rows_arrives_through_little_memory(flavor: Fla
     .await;
     let committed = begun.elapsed();
     // Between two batches nothing is said, and this is one.
+    let (mut moved, mut last) = (begun, String::new());
     let mut status = pair.child.status();
     while status["in_step"] != true {
-        assert!(begun.elapsed() < Duration::from_mins(5), "{status:#}\n{}", pair.child.log());
+        let mib_sent = pair.link.passed(Direction::Up) >> 20;
+        let now = format!("{} {} {mib_sent}", status["capture"]["position"], status["spool"]);
+        if now != last {
+            (moved, last) = (std::time::Instant::now(), now);
+        }
+        assert!(moved.elapsed() < Duration::from_mins(5), "{status:#}\n{}", pair.child.log());
         edge::sleep(Duration::from_millis(300)).await;
         status = pair.child.status();
     }

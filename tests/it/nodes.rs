@@ -117,7 +117,12 @@ impl Node {
 
     /// The last lines it logged.
     pub(crate) fn log(&self) -> String {
-        tail(&std::fs::read_to_string(self.folder.join("log")).unwrap_or_default(), 25)
+        tail(&self.whole_log(), 25)
+    }
+
+    /// All that it logged.
+    pub(crate) fn whole_log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
 }
 

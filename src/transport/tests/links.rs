@@ -117,6 +117,7 @@ async fn a_child_with_nothing_to_send_learns_that_its_parent_was_restored() {
     child.parent = proxy.url();
     let mut options = child.options();
     options.hello_every = Duration::from_millis(300);
+    options.patience = Duration::from_secs(30);
     let running = child.run(options);
     capture(&child.spool, 5, 10).await;
     eventually("acknowledged", || async { child.acknowledged().await == 5 }).await;

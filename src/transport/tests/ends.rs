@@ -62,6 +62,8 @@ impl Parent {
         let clock = clock();
         let shared = shared(&clock);
         let spool = Spool::open(data_dir.path(), Arc::clone(&shared), limits).unwrap();
+        // One that nobody else takes while the parent is down, whose children know it by that.
+        let port = if port == 0 { headwater_rig::edge::free_port().unwrap() } else { port };
         let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
         let mut options = ServerOptions::new(address, "parent", data_dir.path().to_owned());
         options.names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];

@@ -91,9 +91,7 @@ fn nothing_that_was_ever_found_breaks_a_parser() {
 fn what_is_longer_than_any_fuzzed_input_breaks_no_parser() {
     const LENGTHS: [usize; 4] = [10_000, 66_000, 100_000, 200_000];
     let _alone = alone();
-    let seed = std::env::var("HEADWATER_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed: u64 = seed.unwrap_or_else(|| rand::rng().random());
-    println!("HEADWATER_SEED={seed}");
+    let seed = headwater_rig::edge::seed().expect("a seed");
     let mut random = StdRng::seed_from_u64(seed);
     for target in &TARGETS {
         let corpus = folder("corpus").join(target.name);

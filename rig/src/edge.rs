@@ -21,6 +21,22 @@ pub fn environment(name: &str) -> Option<String> {
     std::env::var_os(name).and_then(|value| value.into_string().ok()).filter(|v| !v.is_empty())
 }
 
+/// The seed of a random test, told on standard error: the same in each run unless `HEADWATER_SEED` has
+/// another number, or says `random`.
+#[expect(clippy::print_stderr, reason = "a test that failed is run again with it")]
+pub fn seed() -> Result<u64> {
+    const USUAL: u64 = 1;
+    let seed = match environment("HEADWATER_SEED").as_deref() {
+        None => USUAL,
+        Some("random") => rand::rng().random(),
+        Some(number) => {
+            number.parse::<u64>().with_context(|| format!("HEADWATER_SEED={number} is no seed"))?
+        }
+    };
+    eprintln!("HEADWATER_SEED={seed}");
+    Ok(seed)
+}
+
 /// Waits.
 #[expect(clippy::disallowed_methods, reason = "the rig waits for real servers")]
 pub async fn sleep(duration: Duration) {

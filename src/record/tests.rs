@@ -2,6 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -347,7 +348,11 @@ fn any_record() -> impl Strategy<Value = Record<'static>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig {
+        cases: 128,
+        rng_seed: RngSeed::Fixed(headwater_rig::edge::seed().unwrap()),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn every_segment_comes_back_as_it_was_written(records in vec(any_record(), 0..12)) {

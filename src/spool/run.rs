@@ -116,6 +116,7 @@ pub(super) fn merge(
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
     use std::collections::BTreeMap;
 
     #[test]
@@ -135,6 +136,11 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig {
+            rng_seed: RngSeed::Fixed(headwater_rig::edge::seed().unwrap()),
+            ..ProptestConfig::default()
+        })]
+
         #[test]
         fn a_run_is_a_map(steps in prop::collection::vec(
             prop::collection::btree_map(0_u8..32, prop::option::of("[a-z]{0,40}"), 0..8), 1..8))

@@ -339,9 +339,7 @@ async fn works_on(clinic: &AtWork, rows: u64) {
 }
 
 async fn killed_at_random_moments_both_ends_are_equal(flavor: Flavor) {
-    let seed = std::env::var("HEADWATER_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed: u64 = seed.unwrap_or_else(|| rand::rng().random());
-    eprintln!("HEADWATER_SEED={seed}");
+    let seed = edge::seed().unwrap();
     let mut random = StdRng::seed_from_u64(seed);
     let mut pair = Pair::start(flavor).await;
     let mut clinic = Clinic::new(seed);

@@ -2,6 +2,7 @@
 //! memory than the bytes themselves justify.
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::*;
 
@@ -126,7 +127,11 @@ fn all_types() -> Vec<MapColumn> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 4000,
+        rng_seed: RngSeed::Fixed(headwater_rig::edge::seed().unwrap()),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn no_bytes_at_all_panic(raw in prop::collection::vec(any::<u8>(), 0..200)) {

@@ -24,7 +24,6 @@ use mysql_common::binlog::consts::BinlogVersion;
 use mysql_common::binlog::events::EventData;
 use mysql_common::binlog::row::BinlogRow;
 use mysql_common::binlog::value::BinlogValue;
-use rand::RngExt as _;
 
 use self::faults::{Theirs, cdc_says, common_says, event_fault};
 use super::exact::{compression, metadata};
@@ -424,9 +423,7 @@ async fn compared(
 }
 
 async fn three_decoders_say_the_same(flavor: Flavor) {
-    let seed = std::env::var("HEADWATER_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed: u64 = seed.unwrap_or_else(|| rand::rng().random());
-    eprintln!("HEADWATER_SEED={seed}");
+    let seed = headwater_rig::edge::seed().unwrap();
     let made = generated::tables(seed, TABLES, flavor);
     let names = (0..).map(|number| format!("t{number:02}"));
     let tables: BTreeMap<String, Vec<Column>> = names.zip(made).collect();

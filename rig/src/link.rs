@@ -270,12 +270,13 @@ async fn listen(listener: TcpListener, shared: Arc<Shared>) {
 
 /// Carries one connection until an end hangs up or the link is cut.
 async fn carry(dialled: TcpStream, shared: Arc<Shared>) {
+    // First, so that a cut that comes with other conditions is not missed.
+    let mut cuts = shared.cuts.subscribe();
     let conditions = shared.conditions.borrow().clone();
     if conditions.refused {
         reset(&dialled);
         return;
     }
-    let mut cuts = shared.cuts.subscribe();
     let Ok(target) = dial(&conditions).await else {
         reset(&dialled);
         return;

@@ -11,7 +11,7 @@ use headwater_rig::{Flavor, Link, Server, ServerOptions, edge, openmrs, tail};
 use tempfile::TempDir;
 
 /// How long nothing may move while a story waits for both ends to be in step.
-const STILL_MAX: Duration = Duration::from_secs(90);
+const STILL_MAX: Duration = Duration::from_mins(3);
 
 /// How many of the tables of OpenMRS travel by its map.
 const TABLES_TRAVELLING: u32 = 104;
@@ -91,7 +91,7 @@ impl Node {
         line.map_or(0, |value| value.parse().unwrap())
     }
 
-    /// What it answers at `/healthz`, status line and all; empty while nobody listens.
+    /// What it answers at `/healthz`, status line and all; empty while nobody listens or it ends.
     pub(crate) fn health(&self) -> String {
         self.serves("/healthz")
     }
@@ -101,10 +101,10 @@ impl Node {
             return String::new();
         };
         let question = format!("GET {path} HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n");
-        stream.write_all(question.as_bytes()).unwrap();
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        let asked = stream.write_all(question.as_bytes());
+        let answered = asked.and_then(|()| stream.read_to_string(&mut answer));
+        if answered.is_ok() { answer } else { String::new() }
     }
 
     /// The most memory that its process has had so far.
@@ -265,7 +265,9 @@ impl Pair {
             if status["in_step"] == true {
                 return;
             }
-            let now = format!("{}{}", status["capture"]["position"], status["links"]);
+            // Not the whole link, which says how many seconds ago it was last heard of.
+            let acknowledged = &status["links"][0]["acknowledged"];
+            let now = format!("{} {acknowledged}", status["capture"]["position"]);
             if now != last {
                 last = now;
                 moved = Instant::now();

@@ -58,13 +58,12 @@ impl Ledger {
         let noted = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("ledger");
         fs::create_dir_all(&noted).unwrap();
         self.write(&noted.join(self.file), column, cells);
-        let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(self.file);
+        let committed = self.path();
         if std::env::var("HEADWATER_LEDGER").is_ok_and(|value| value == "write") {
             self.write(&committed, column, cells);
             return;
         }
-        let text = fs::read_to_string(&committed).unwrap();
-        let table = Table::read(&text, self.head);
+        let table = self.committed();
         let wrong: Vec<String> = cells
             .iter()
             .filter(|(row, cell)| table.cell(row, column) != Some(cell))
@@ -82,15 +81,13 @@ impl Ledger {
 
     /// What the committed table says of a row on one server.
     pub(crate) fn cell(self, row: &str, flavor: Flavor) -> String {
-        let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(self.file);
-        let table = Table::read(&fs::read_to_string(committed).unwrap(), self.head);
+        let table = self.committed();
         table.cell(row, column(flavor)).cloned().unwrap_or_default()
     }
 
     /// Rows of the committed table that none of these sources names: nothing stands behind them.
     pub(crate) fn untold(self, known: impl Fn(&str) -> bool, sources: &[&str]) -> Vec<String> {
-        let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(self.file);
-        let table = Table::read(&fs::read_to_string(committed).unwrap(), self.head);
+        let table = self.committed();
         let named = |row: &str| sources.iter().any(|source| source.contains(&format!("\"{row}\"")));
         let rows = table.rows.into_iter().map(|mut row| row.swap_remove(0));
         rows.filter(|row| !known(row) && !named(row)).collect()
@@ -98,11 +95,23 @@ impl Ledger {
 
     /// Rows of the committed table that do not say of every server what became of them.
     pub(crate) fn empty(self) -> Vec<String> {
-        let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(self.file);
-        let table = Table::read(&fs::read_to_string(committed).unwrap(), self.head);
+        let table = self.committed();
         let columns = table.head.len();
         let whole = |row: &Vec<String>| row.len() == columns && row.iter().all(|it| !it.is_empty());
         table.rows.into_iter().filter(|row| !whole(row)).map(|mut row| row.swap_remove(0)).collect()
+    }
+
+    fn path(self) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(self.file)
+    }
+
+    /// The table in the docs, which another test may be writing.
+    fn committed(self) -> Table {
+        let mut file = File::open(self.path()).unwrap();
+        file.lock_shared().unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        Table::read(&text, self.head)
     }
 
     fn write(self, path: &Path, column: &str, cells: &[(String, String)]) {

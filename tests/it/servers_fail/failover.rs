@@ -2,7 +2,7 @@
 //! that was captured; it never starts behind something that nobody captured.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use headwater_rig::{Flavor, Link, Server, ServerOptions, edge};
 
@@ -100,7 +100,12 @@ async fn at_a_replica_that_has_everything_capture_goes_on(flavor: Flavor) {
     let before = moving.site.capturing().spool.position().await.unwrap().unwrap();
     moving.fail_over().await;
     // Even if nothing is written there yet.
+    let begun = Instant::now();
     loop {
+        assert!(
+            begun.elapsed() < Duration::from_mins(2),
+            "the position stays at the former server"
+        );
         let now = moving.site.capturing().spool.position().await.unwrap().unwrap();
         if now.server != before.server {
             assert_eq!(now.gtids, before.gtids);

@@ -1,12 +1,9 @@
 //! The log itself: begun anew, under another name, without its end, purged. Names, offsets and GTIDs
 //! then mean something else, and soon there is a transaction again where capture stood.
 
-use std::time::Duration;
+use headwater_rig::{Flavor, ServerOptions};
 
-use headwater_rig::{Flavor, ServerOptions, edge};
-use mysql_async::prelude::Queryable as _;
-
-use super::{DATABASE, SERVERS, Site, a_second_later};
+use super::{SERVERS, Site, a_second_later, purge};
 use crate::support::ledger::REFUSED;
 use crate::support::on_all;
 
@@ -31,6 +28,7 @@ async fn reset_while_headwater_is_off_nothing_is_skipped(flavor: Flavor) {
         // Until the log is as long as it was, and its GTIDs as high.
         let mut number = 0;
         loop {
+            assert!(number < 1000, "the log does not get as far as {offset}");
             let (now, at) = site.log_end().await;
             if now == file && at > offset && number > 3 {
                 break;
@@ -110,18 +108,7 @@ async fn a_purge_of_what_was_not_read_is_named(flavor: Flavor) {
     site.stop_capture().await;
     site.write("lost").await;
     site.server.sql("FLUSH LOGS").await.unwrap();
-    let (last, _) = site.log_end().await;
-    let mut conn = site.server.conn(DATABASE).await.unwrap();
-    // A server keeps what a reader that has just left was reading, until it has noticed.
-    loop {
-        conn.query_drop(format!("PURGE BINARY LOGS TO '{last}'")).await.unwrap();
-        let first: mysql_async::Row = conn.query_first("SHOW BINARY LOGS").await.unwrap().unwrap();
-        if first.get::<String, _>(0).as_ref() == Some(&last) {
-            break;
-        }
-        edge::sleep(Duration::from_millis(100)).await;
-    }
-    drop(conn);
+    purge(&site.server).await;
     site.write("after").await;
     site.go();
     let words = site.until_stopped().await;

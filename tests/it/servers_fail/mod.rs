@@ -204,6 +204,25 @@ async fn log_end_of(flavor: Flavor, conn: &mut Conn) -> (String, u64) {
     (row.get(0).unwrap(), row.get(1).unwrap())
 }
 
+/// Has the server delete all of its log but the file that is written.
+async fn purge(server: &Server) {
+    let (last, _) = log_end(server).await;
+    let mut conn = server.conn("").await.unwrap();
+    let deadline = Instant::now() + 2 * PATIENCE;
+    // A server keeps what a reader that has just left was reading, until it has noticed.
+    loop {
+        conn.query_drop(format!("PURGE BINARY LOGS TO '{last}'")).await.unwrap();
+        let first: mysql_async::Row = conn.query_first("SHOW BINARY LOGS").await.unwrap().unwrap();
+        let first: String = first.get(0).unwrap();
+        if first == last {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the server keeps {first}");
+        edge::sleep(Duration::from_millis(100)).await;
+    }
+    conn.disconnect().await.unwrap();
+}
+
 /// Waits until the server's clock shows another second than when its log file began.
 async fn a_second_later(server: &Server) {
     let now = async || server.ask("", "SELECT UNIX_TIMESTAMP()").await.unwrap().unwrap();

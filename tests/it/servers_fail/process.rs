@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use headwater::capture::Doing;
 use headwater_rig::{Flavor, ServerOptions, edge};
@@ -272,12 +272,15 @@ async fn another_reader_with_our_server_id_is_named_and_not_fought(flavor: Flavo
         options
     };
     site.follow_with(patient(site.options())).await;
+    // Following it says before the server sends anything.
+    site.write("before").await;
+    site.captured(&["before"]).await;
     let folder = TempDir::new().unwrap();
     let other = Capturing::start(patient(site.options()), &folder).await;
     if flavor == Flavor::Mysql56 {
         // It serves both readers, because neither says that it is a replica.
         site.write("one").await;
-        site.captured(&["one"]).await;
+        site.captured(&["before", "one"]).await;
         assert_eq!(names(&other, 1).await, ["one"]);
         other.stop().await;
         site.stop_capture().await;
@@ -300,7 +303,7 @@ async fn another_reader_with_our_server_id_is_named_and_not_fought(flavor: Flavo
     let other = Capturing::start(options, &folder).await;
     site.follow().await;
     site.write("two").await;
-    site.captured(&["one", "two"]).await;
+    site.captured(&["before", "one", "two"]).await;
     assert_eq!(names(&other, 2).await, ["one", "two"]);
     other.stop().await;
     site.stop_capture().await;
@@ -316,7 +319,9 @@ async fn a_wrong_address_is_waited_for(flavor: Flavor) {
     site.server.restart().await.unwrap();
     site.until_follows().await;
     // What was waited for is over, for `headwater status` too.
+    let begun = Instant::now();
     while site.capturing().spool.note("capture.waits").await.unwrap().as_deref() != Some(b"") {
+        assert!(begun.elapsed() < Duration::from_mins(2), "it is still said to wait");
         edge::sleep(Duration::from_millis(20)).await;
     }
     site.stop_capture().await;

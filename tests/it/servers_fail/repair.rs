@@ -1,9 +1,8 @@
 //! The repair by hand of docs/operator.md, 'When the log does not fit the position', word for word.
 
 use headwater_rig::{Flavor, edge};
-use mysql_async::prelude::Queryable as _;
 
-use super::{SERVERS, log_end};
+use super::{SERVERS, purge};
 use crate::nodes::Pair;
 use crate::support::ledger::EXACT;
 use crate::support::on_all;
@@ -55,17 +54,7 @@ async fn a_purged_log_is_repaired_as_the_docs_say(flavor: Flavor) {
          FLUSH LOGS",
     )
     .await;
-    let (last, _) = log_end(&pair.child_server).await;
-    let mut conn = pair.child_server.conn("").await.unwrap();
-    loop {
-        conn.query_drop(format!("PURGE BINARY LOGS TO '{last}'")).await.unwrap();
-        let first: mysql_async::Row = conn.query_first("SHOW BINARY LOGS").await.unwrap().unwrap();
-        if first.get::<String, _>(0).as_ref() == Some(&last) {
-            break;
-        }
-        edge::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    drop(conn);
+    purge(&pair.child_server).await;
     pair.child.start();
     waits_for(&pair, "'A purged log' in docs/operator.md").await;
 

@@ -254,7 +254,7 @@ async fn more_than_4_gib(flavor: Flavor, gtid: bool) {
         let capturing = Capturing::start_only(options(), &folder);
         let mut state = capturing.state.clone();
         let stopped = state.wait_for(|state| matches!(state.doing, Doing::Stopped(_)));
-        let stopped = tokio::time::timeout(Duration::from_mins(5), stopped).await.unwrap();
+        let stopped = tokio::time::timeout(Duration::from_mins(10), stopped).await.unwrap();
         let Doing::Stopped(words) = stopped.unwrap().doing.clone() else { unreachable!() };
         if again && !gtid {
             for part in [&file, "beyond 4 GiB", "switch GTIDs on"] {

@@ -39,12 +39,19 @@ fn named(said: &str) -> Vec<(String, String, bool)> {
 
 async fn a_purged_log_is_repaired_as_the_docs_say(flavor: Flavor) {
     let mut pair = Pair::start(flavor).await;
-    pair.at_child("UPDATE location SET description = 'before'").await;
+    pair.at_child(
+        "INSERT INTO location (name, description, creator, date_created, uuid)
+           SELECT 'Closed ward', 'sent', MIN(user_id), '2026-01-01',
+             '10570000-0000-4000-8000-000000000003' FROM users;
+         UPDATE location SET description = 'before'",
+    )
+    .await;
     pair.in_step().await;
     assert_eq!(pair.child.terminate(), Some(0));
     // Headwater is off, and the log of this time is deleted.
     pair.at_child(
         "UPDATE location SET description = 'lost' ORDER BY location_id LIMIT 2;
+         DELETE FROM location WHERE name = 'Closed ward';
          INSERT INTO location (name, description, creator, date_created, uuid)
            SELECT 'Lost ward', 'new', MIN(user_id), '2026-01-01',
              '10570000-0000-4000-8000-000000000001' FROM users;
@@ -95,6 +102,16 @@ async fn a_purged_log_is_repaired_as_the_docs_say(flavor: Flavor) {
         }
         edge::sleep(std::time::Duration::from_millis(200)).await;
     }
+    // 4. What the clinic deleted is still there, among the rows of others.
+    let output = pair.child.command(&["compare", "--with", &with, "--show", "100000"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let deleted = "10570000-0000-4000-8000-000000000003";
+    let left = said.lines().filter(|line| line.trim() == format!("{deleted} is missing here"));
+    assert_eq!(left.count(), 1, "{said}");
+    assert!(named(&said).len() > 100, "{said}");
+    let delete = format!("DELETE FROM location WHERE uuid = '{deleted}'");
+    pair.parent_server.sql_in("openmrs", &delete).await.unwrap();
     pair.must_be_equal().await;
     let parent = pair.parent.status();
     assert_eq!((&parent["parked"], &parent["quarantined"]), (&0.into(), &0.into()), "{parent}");

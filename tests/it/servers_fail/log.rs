@@ -4,7 +4,7 @@
 use headwater_rig::{Flavor, ServerOptions};
 
 use super::{SERVERS, Site, a_second_later, purge};
-use crate::support::ledger::REFUSED;
+use crate::support::ledger::{NOT_THERE, REFUSED};
 use crate::support::on_all;
 
 fn reset(flavor: Flavor) -> &'static str {
@@ -77,32 +77,43 @@ async fn a_log_under_another_name_is_named(flavor: Flavor) {
 /// more, and other transactions soon have the GTIDs of those.
 async fn a_log_that_lost_its_end_is_named(flavor: Flavor) {
     for written_before in [false, true] {
-        let mut site = Site::start(flavor).await;
-        site.write("kept").await;
-        let (file, offset) = site.log_end().await;
-        site.write("lost").await;
-        site.captured(&["kept", "lost"]).await;
-        site.stop_capture().await;
-        site.server.kill9();
-        let path = site.server.data().join(&file);
-        std::fs::File::options().write(true).open(path).unwrap().set_len(offset).unwrap();
-        site.server.restart().await.unwrap();
-        if written_before {
-            for number in 0..4 {
-                site.write(&format!("after-{number}")).await;
-            }
-        }
-        site.go();
-        let words = site.until_stopped().await;
-        assert!(words.contains("'A log that shrank' in docs/operator.md"), "{words}");
-        assert!(words.contains("ends before"), "{words}");
-        site.stop_capture().await;
+        lost_its_end(flavor, true, written_before).await;
     }
     SERVERS.settle("its log lost its end in a power cut", flavor, REFUSED);
 }
 
+async fn lost_its_end(flavor: Flavor, gtid: bool, written_before: bool) {
+    let mut site =
+        Site::start_with(flavor, ServerOptions { gtid, ..ServerOptions::default() }).await;
+    site.write("kept").await;
+    let (file, offset) = site.log_end().await;
+    site.write("lost").await;
+    site.captured(&["kept", "lost"]).await;
+    site.stop_capture().await;
+    site.server.kill9();
+    let path = site.server.data().join(&file);
+    std::fs::File::options().write(true).open(path).unwrap().set_len(offset).unwrap();
+    site.server.restart().await.unwrap();
+    if written_before {
+        for number in 0..4 {
+            site.write(&format!("after-{number}")).await;
+        }
+    }
+    site.go();
+    let words = site.until_stopped().await;
+    assert!(words.contains("'A log that shrank' in docs/operator.md"), "{words}");
+    assert!(words.contains("ends before"), "{words}");
+    site.stop_capture().await;
+}
+
 async fn a_purge_of_what_was_not_read_is_named(flavor: Flavor) {
-    let mut site = Site::start(flavor).await;
+    purged(flavor, true).await;
+    SERVERS.settle("purge of what capture has not read", flavor, REFUSED);
+}
+
+async fn purged(flavor: Flavor, gtid: bool) {
+    let mut site =
+        Site::start_with(flavor, ServerOptions { gtid, ..ServerOptions::default() }).await;
     site.write("before").await;
     site.captured(&["before"]).await;
     site.stop_capture().await;
@@ -115,7 +126,23 @@ async fn a_purge_of_what_was_not_read_is_named(flavor: Flavor) {
     assert!(words.contains("'A purged log' in docs/operator.md"), "{words}");
     assert_eq!(site.capturing().spool.head().0, 1);
     site.stop_capture().await;
-    SERVERS.settle("purge of what capture has not read", flavor, REFUSED);
+}
+
+/// By file and offset alone.
+async fn without_gtids_a_lost_end_and_a_purge_are_named(flavor: Flavor) {
+    let rows = [
+        "its log lost its end in a power cut, without GTIDs",
+        "purge of what capture has not read, without GTIDs",
+    ];
+    // MariaDB always has them.
+    let cell = if flavor.is_mariadb() { NOT_THERE } else { REFUSED };
+    if !flavor.is_mariadb() {
+        lost_its_end(flavor, false, true).await;
+        purged(flavor, false).await;
+    }
+    for row in rows {
+        SERVERS.settle(row, flavor, cell);
+    }
 }
 
 on_all!(
@@ -123,4 +150,5 @@ on_all!(
     a_log_under_another_name_is_named,
     a_log_that_lost_its_end_is_named,
     a_purge_of_what_was_not_read_is_named,
+    without_gtids_a_lost_end_and_a_purge_are_named,
 );

@@ -79,6 +79,7 @@ fn schema() -> LiveSchema {
             rows_estimate: 10,
             triggers: Vec::new(),
             system_versioned: false,
+            hashed_keys: 0,
         };
         schema.tables.insert(name, table);
     };

@@ -15,7 +15,7 @@ pub fn run(bytes: &[u8]) {
     let Some(column) = column(kind, metadata) else { return };
     let facts = ColumnFacts {
         unsigned: facts & 1 != 0,
-        charset: Charset::of_collation(u64::from(collation)).unwrap_or(Charset::Utf8mb4),
+        charset: Charset::of_collation(u64::from(collation), false).unwrap_or(Charset::Utf8mb4),
         members: (0..facts).map(|member| format!("m{member}")).collect(),
         special: match facts >> 5 {
             1 => Some(Special::Uuid),

@@ -21,6 +21,7 @@ mod follow;
 mod gtid;
 mod identities;
 mod insert;
+mod logged;
 mod place;
 mod plan;
 mod resume;

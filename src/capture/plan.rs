@@ -63,7 +63,9 @@ impl TablePlan {
         bindings: u32,
     ) -> Result<TablePlan, Mismatch> {
         let columns = event.columns()?;
-        if columns.len() != bound.columns.len() {
+        // What a server adds at the end by itself is read, and nothing of it is carried.
+        let more = columns.get(bound.columns.len()..);
+        if !more.is_some_and(|more| more.iter().all(|column| column.may_be_hash)) {
             return Err(Mismatch::Count { logged: columns.len(), live: bound.columns.len() });
         }
         let mut facts = Vec::with_capacity(columns.len());

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::alter::{Effect, effect, recasts};
-use super::decode::{Charset, ColumnFacts, ColumnType, MapColumn};
+use super::decode::MapColumn;
+use super::logged::{is_disguised, without_hashes};
 use super::statement::{defines_tables, drops_database};
 use super::words::Mentions;
 use crate::database::schema::{ForeignKey, LiveColumn, LiveSchema, LiveTable};
@@ -277,6 +278,7 @@ pub(super) fn alike(one: &LiveTable, other: &LiveTable) -> bool {
         && one.indexes == other.indexes
         && one.foreign_keys == other.foreign_keys
         && one.engine == other.engine
+        && one.hashed_keys == other.hashed_keys
 }
 
 /// Whether rows are read alike with two definitions, where the second may have keys of former ones.
@@ -339,27 +341,11 @@ pub(super) fn same_contents(
     })
 }
 
-/// Whether the log may show one type for another: `MariaDB`'s `UUID`, `INET4` and `INET6` are
-/// `BINARY` there, whatever else it says of its columns.
-pub(super) fn is_disguised(logged: &MapColumn) -> bool {
-    matches!(logged.column, ColumnType::Char { bytes_max: 4 | 16 })
-        && matches!(logged.charset, None | Some(Charset::Binary))
-}
-
-/// Whether rows that the log describes so can be those of a table defined like this.
-pub(super) fn fits(logged: &[MapColumn], table: &LiveTable) -> bool {
-    logged.len() == table.columns.len()
-        && logged.iter().zip(&table.columns).all(|(logged, live)| {
-            logged.name.as_ref().is_none_or(|name| **name == *live.name)
-                && ColumnFacts::new(logged, live).is_ok()
-        })
-}
-
 /// A table as the log itself describes it, with what its known definitions say beyond that; `None`
 /// if the log does not name its columns, or nothing else is known of the table.
 pub(super) fn described(logged: &[MapColumn], known: &[&LiveTable]) -> Option<LiveTable> {
     let mut table = (*known.first()?).clone();
-    table.columns = logged
+    table.columns = without_hashes(logged, known)
         .iter()
         .map(|column| column.definition(known.iter().flat_map(|table| &table.columns)))
         .collect::<Option<_>>()?;
@@ -368,7 +354,8 @@ pub(super) fn described(logged: &[MapColumn], known: &[&LiveTable]) -> Option<Li
 
 /// A table whose columns are as they were, and refer to what they refer to now.
 pub(super) fn with_columns_of(now: LiveTable, before: &LiveTable) -> LiveTable {
-    with_keys_of(LiveTable { columns: before.columns.clone(), ..now }, &[before])
+    let (columns, hashed_keys) = (before.columns.clone(), before.hashed_keys);
+    with_keys_of(LiveTable { columns, hashed_keys, ..now }, &[before])
 }
 
 /// A table with the keys that it had: a copy put in its place by renaming has no foreign keys, and
@@ -436,6 +423,7 @@ mod tests {
             rows_estimate: 0,
             triggers: Vec::new(),
             system_versioned: false,
+            hashed_keys: 0,
         };
         let tables = [(Name::from("note"), note)].into_iter().collect();
         LiveSchema { database: "clinic".to_owned(), tables }

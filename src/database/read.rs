@@ -62,7 +62,7 @@ impl LiveSchema {
         }
         for row in select.rows(connection, INDEXES, "TABLE_SCHEMA", "TABLE_NAME").await? {
             if let Some(table) = tables.get_mut(required(&row, 0)?.as_str()) {
-                add_index_column(&mut table.indexes, &row)?;
+                add_index_column(table, &row, flavor)?;
             }
         }
         let rules = select.rows(connection, RULES, "CONSTRAINT_SCHEMA", "TABLE_NAME").await?;
@@ -94,7 +94,7 @@ const COLUMNS: &str = "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, I
     COLUMN_DEFAULT, CHARACTER_SET_NAME, COLLATION_NAME, EXTRA, CHARACTER_MAXIMUM_LENGTH, \
     NUMERIC_PRECISION, NUMERIC_SCALE, DATETIME_PRECISION FROM information_schema.COLUMNS \
     WHERE 1 = 1";
-const INDEXES: &str = "SELECT TABLE_NAME, INDEX_NAME, NON_UNIQUE, COLUMN_NAME FROM \
+const INDEXES: &str = "SELECT TABLE_NAME, INDEX_NAME, NON_UNIQUE, COLUMN_NAME, INDEX_TYPE FROM \
     information_schema.STATISTICS WHERE 1 = 1";
 const KEYS: &str = "SELECT TABLE_NAME, CONSTRAINT_NAME, COLUMN_NAME, REFERENCED_TABLE_SCHEMA, \
     REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME FROM information_schema.KEY_COLUMN_USAGE \
@@ -149,6 +149,7 @@ fn table(row: &Row) -> Result<LiveTable, Error> {
         rows_estimate: number(row, 2).unwrap_or(0),
         triggers: Vec::new(),
         system_versioned: text(row, 3).is_some_and(|kind| kind == "SYSTEM VERSIONED"),
+        hashed_keys: 0,
     })
 }
 
@@ -185,14 +186,21 @@ fn column(row: &Row, flavor: Flavor) -> Result<LiveColumn, Error> {
     })
 }
 
-fn add_index_column(indexes: &mut Vec<LiveIndex>, row: &Row) -> Result<(), Error> {
+fn add_index_column(table: &mut LiveTable, row: &Row, flavor: Flavor) -> Result<(), Error> {
     let name = required(row, 1)?;
     let column: Name = Arc::from(text(row, 3).unwrap_or_default());
-    if let Some(index) = indexes.iter_mut().find(|index| index.name == name) {
+    if let Some(index) = table.indexes.iter_mut().find(|index| index.name == name) {
         index.columns.push(column);
     } else {
         let unique = number(row, 2) == Some(0);
-        indexes.push(LiveIndex { name, unique, columns: vec![column] });
+        // Elsewhere than in memory, `MariaDB` says so of unique keys only that are too long to be
+        // kept as they are.
+        let hashed = flavor == Flavor::Mariadb
+            && unique
+            && !table.engine.eq_ignore_ascii_case("memory")
+            && text(row, 4).is_some_and(|kind| kind.eq_ignore_ascii_case("hash"));
+        table.hashed_keys += usize::from(hashed);
+        table.indexes.push(LiveIndex { name, unique, columns: vec![column] });
     }
     Ok(())
 }

@@ -30,6 +30,10 @@ pub struct LiveTable {
     pub triggers: Vec<String>,
     /// Whether it is system-versioned (`MariaDB`).
     pub system_versioned: bool,
+    /// How many unique keys are longer than the engine's keys may be (`MariaDB`): of each, the server
+    /// keeps a hash in a column of its own, which only the log shows.
+    #[serde(default)]
+    pub hashed_keys: usize,
 }
 
 /// One column.

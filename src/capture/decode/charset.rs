@@ -74,17 +74,19 @@ charsets! {
     Utf8mb4 = "utf8mb4",
 }
 
-/// `MariaDB` gives the id of a collation plus this to its form that doesn't pad with spaces.
+/// `MariaDB` gives the id of a collation plus this to its form that doesn't pad with spaces. MySQL leaves
+/// these numbers to whoever defines collations of their own.
 const NO_PAD: u64 = 1024;
 /// From here on `MariaDB` numbers the UCA 14.0.0 collations, 256 to a character set: `utf8mb3`,
 /// `utf8mb4`, `ucs2`, `utf16`, `utf32`.
 const UCA_1400: u64 = 2048;
 
 impl Charset {
-    /// The character set of the collation with that id, of MySQL 5.6 to 9.7 and `MariaDB` 10 to
-    /// 11.8 (from `information_schema` of MySQL 9.7 and `MariaDB` 10.11).
-    pub fn of_collation(id: u64) -> Result<Charset, DecodeError> {
-        let plain = if (NO_PAD..UCA_1400).contains(&id) { id - NO_PAD } else { id };
+    /// The character set of the collation with that id, of MySQL 5.6 to 9.7 or of `MariaDB` 10 to
+    /// 11.8 (from `information_schema` of MySQL 9.7 and `MariaDB` 10.11 and 11.8).
+    pub fn of_collation(id: u64, mariadb: bool) -> Result<Charset, DecodeError> {
+        let no_pad = mariadb && (NO_PAD..UCA_1400).contains(&id);
+        let plain = if no_pad { id - NO_PAD } else { id };
         Ok(match plain {
             32 | 64 => Charset::Armscii8,
             11 | 65 => Charset::Ascii,
@@ -125,8 +127,8 @@ impl Charset {
             54 | 55 | 101..=124 | 672..=674 | 2816..=3071 => Charset::Utf16,
             56 | 62 => Charset::Utf16le,
             60 | 61 | 160..=183 | 736..=738 | 3072..=3327 => Charset::Utf32,
-            33 | 76 | 83 | 192..=215 | 223 | 576..=578 | 2048..=2303 => Charset::Utf8mb3,
-            45 | 46 | 224..=247 | 255..=323 | 608..=610 | 2304..=2559 => Charset::Utf8mb4,
+            33 | 76 | 83 | 192..=215 | 223 | 576..=579 | 2048..=2303 => Charset::Utf8mb3,
+            45 | 46 | 224..=247 | 255..=323 | 608..=611 | 2304..=2559 => Charset::Utf8mb4,
             _ => return Err(Refusal::Collation(id).into()),
         })
     }
@@ -138,15 +140,27 @@ mod tests {
 
     #[test]
     fn collations_of_both_servers() {
-        let of = |id| Charset::of_collation(id).unwrap().name();
+        let of = |id| Charset::of_collation(id, true).unwrap().name();
         assert_eq!(of(255), "utf8mb4", "utf8mb4_0900_ai_ci");
         assert_eq!(of(323), "utf8mb4", "the last of MySQL 9");
         assert_eq!(of(8), "latin1");
         assert_eq!(of(63), "binary");
         assert_eq!(of(2304), "utf8mb4", "utf8mb4_uca1400_ai_ci");
         assert_eq!(of(1057), "utf8mb3", "utf8mb3_general_nopad_ci");
-        assert!(Charset::of_collation(0).is_err());
-        assert!(Charset::of_collation(u64::MAX).is_err());
+        assert_eq!(of(611), "utf8mb4", "utf8mb4_general1400_as_ci");
+        for id in [0, u64::MAX] {
+            assert!(Charset::of_collation(id, true).is_err(), "{id}");
+        }
+    }
+
+    #[test]
+    fn what_mysql_leaves_to_others_is_no_collation_of_mariadb() {
+        let of = |id| Charset::of_collation(id, false);
+        assert_eq!(of(255).unwrap().name(), "utf8mb4");
+        // `utf8mb4_phone_ci` of the manual, and what else Index.xml may define.
+        for id in [1024, 1029, 2047] {
+            assert_eq!(of(id), Err(Refusal::Collation(id).into()));
+        }
     }
 
     #[test]

@@ -9,11 +9,15 @@ use crate::value::Name;
 
 impl MapColumn {
     /// The column's definition as the log names it, with what `known` columns of this name and
-    /// type say beyond that. `None` if the log does not name its columns.
+    /// type say beyond that. `None` if the log does not name its columns, or names a collation that
+    /// is not known here.
     pub fn definition<'k>(
         &self,
         known: impl IntoIterator<Item = &'k LiveColumn>,
     ) -> Option<LiveColumn> {
+        if self.strange_collation.is_some() {
+            return None;
+        }
         let name: Name = self.name.as_deref()?.into();
         let same = |live: &&LiveColumn| live.name == name && ColumnFacts::new(self, live).is_ok();
         let mut column = match known.into_iter().find(same) {

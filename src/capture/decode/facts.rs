@@ -53,7 +53,10 @@ impl ColumnFacts {
         let charset = match (map.charset, &live.charset) {
             (Some(charset), _) => charset,
             (None, Some(name)) => Charset::of_name(name)?,
-            (None, None) => Charset::Binary,
+            (None, None) => match map.strange_collation {
+                Some(id) => return Err(Refusal::Collation(id).into()),
+                None => Charset::Binary,
+            },
         };
         let members = match &map.members {
             Some(members) => {

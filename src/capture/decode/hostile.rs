@@ -116,12 +116,14 @@ fn all_types() -> Vec<MapColumn> {
         nullable: true,
         unsigned: None,
         charset: None,
+        strange_collation: None,
         name: None,
         members: None,
         key_place: None,
         geometry: None,
         visible: None,
         dimension: None,
+        may_be_hash: false,
     };
     types.into_iter().map(plain).collect()
 }

@@ -150,7 +150,8 @@ impl<'a> Query<'a> {
     }
 
     fn in_session(&self) -> Option<Cow<'_, str>> {
-        let charset = Charset::of_collation(self.client_collation?.into()).ok()?;
+        // Whose log it is does not matter: one reading more is taken for what it could be, no more.
+        let charset = Charset::of_collation(self.client_collation?.into(), true).ok()?;
         text::decode(&self.sql, charset)
     }
 }

@@ -51,6 +51,8 @@ pub struct MapColumn {
     pub unsigned: Option<bool>,
     /// Its character set; `None` if the server doesn't say, or the type has none.
     pub charset: Option<Charset>,
+    /// The id of its collation, if that is not known here: only its definition says its character set.
+    pub strange_collation: Option<u64>,
     /// Its name, with `binlog_row_metadata=FULL`.
     pub name: Option<String>,
     /// The members of an `ENUM` or `SET` in its character set, with `binlog_row_metadata=FULL`.
@@ -63,6 +65,9 @@ pub struct MapColumn {
     pub visible: Option<bool>,
     /// A vector's dimension.
     pub dimension: Option<u64>,
+    /// Whether, by its type and the name it may have, it can be one that `MariaDB` adds at a table's
+    /// end by itself: the hash of a unique key that is too long for the engine.
+    pub may_be_hash: bool,
 }
 
 impl<'a> TableMapEvent<'a> {
@@ -96,20 +101,33 @@ impl<'a> TableMapEvent<'a> {
                 nullable: bit(nullable, index),
                 unsigned: None,
                 charset: None,
+                strange_collation: None,
                 name: None,
                 members: None,
                 key_place: None,
                 geometry: None,
                 visible: None,
                 dimension: None,
+                may_be_hash: false,
             });
         }
         if !metadata.is_empty() {
             return Err(DecodeError::malformed("a table map with more metadata than columns"));
         }
         optional(&mut columns, cursor, self.mariadb)?;
+        for column in &mut columns {
+            column.may_be_hash = self.mariadb && is_like_hash(column);
+        }
         Ok(columns)
     }
+}
+
+/// Whether `MariaDB` stores and names a hash of a key like this.
+fn is_like_hash(column: &MapColumn) -> bool {
+    let is_number = |name: &str| name.bytes().all(|letter| letter.is_ascii_digit());
+    let name = column.name.as_deref();
+    column.column == ColumnType::Integer { bytes: 8 }
+        && name.is_none_or(|name| name.strip_prefix("DB_ROW_HASH_").is_some_and(is_number))
 }
 
 fn name<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str, DecodeError> {
@@ -190,12 +208,14 @@ fn optional(
                     column.unsigned = Some(high_bit(content.rest(), index));
                 }
             }
-            field::DEFAULT_COLLATION => default_collation(columns, content, character)?,
-            field::COLUMN_COLLATION => collations(columns, content, character)?,
+            field::DEFAULT_COLLATION => default_collation(columns, content, character, mariadb)?,
+            field::COLUMN_COLLATION => collations(columns, content, character, mariadb)?,
             field::ENUM_AND_SET_DEFAULT_COLLATION => {
-                default_collation(columns, content, is_enum_or_set)?;
+                default_collation(columns, content, is_enum_or_set, mariadb)?;
             }
-            field::ENUM_AND_SET_COLUMN_COLLATION => collations(columns, content, is_enum_or_set)?,
+            field::ENUM_AND_SET_COLUMN_COLLATION => {
+                collations(columns, content, is_enum_or_set, mariadb)?;
+            }
             field::COLUMN_NAME => {
                 for column in columns.iter_mut() {
                     let name = String::from_utf8_lossy(content.packed_bytes()?);
@@ -227,25 +247,34 @@ fn optional(
     Ok(())
 }
 
+impl MapColumn {
+    fn collate(&mut self, id: u64, mariadb: bool) {
+        let charset = Charset::of_collation(id, mariadb).ok();
+        self.strange_collation = Some(id).filter(|_| charset.is_none());
+        self.charset = charset;
+    }
+}
+
 /// One collation for all, then those of the columns that differ, by their place among the chosen.
 fn default_collation(
     columns: &mut [MapColumn],
     content: &mut Cursor<'_>,
     choice: Choice,
+    mariadb: bool,
 ) -> Result<(), DecodeError> {
-    let default = Charset::of_collation(content.packed()?)?;
+    let default = content.packed()?;
     for column in chosen(columns, choice) {
-        column.charset = Some(default);
+        column.collate(default, mariadb);
     }
     // In one pass: the places rise.
     let mut left = chosen(columns, choice);
     let mut next = 0;
     while !content.is_empty() {
         let place = content.packed()?;
-        let charset = Charset::of_collation(content.packed()?)?;
+        let collation = content.packed()?;
         let between = place.checked_sub(next).and_then(|between| usize::try_from(between).ok());
         match between.and_then(|between| left.nth(between)) {
-            Some(column) => column.charset = Some(charset),
+            Some(column) => column.collate(collation, mariadb),
             None => return Err(DecodeError::malformed("a collation for a column that is not")),
         }
         next = place.saturating_add(1);
@@ -257,9 +286,10 @@ fn collations(
     columns: &mut [MapColumn],
     content: &mut Cursor<'_>,
     choice: Choice,
+    mariadb: bool,
 ) -> Result<(), DecodeError> {
     for column in chosen(columns, choice) {
-        column.charset = Some(Charset::of_collation(content.packed()?)?);
+        column.collate(content.packed()?, mariadb);
     }
     Ok(())
 }

@@ -10,9 +10,10 @@ use crate::capture::Error;
 use crate::capture::ahead::{self, Ahead};
 use crate::capture::alter::Effect;
 use crate::capture::decode::{ColumnFacts, DecodeError, MapColumn, Refusal, TableMapEvent};
+use crate::capture::logged::{fits, is_disguised, other_charset};
 use crate::capture::place::Spot;
 use crate::capture::tables::{
-    Doubt, Known, described, fits, is_disguised, same_contents, with_columns_of, with_keys_of,
+    Doubt, Known, described, same_contents, with_columns_of, with_keys_of,
 };
 use crate::database::schema::{LiveSchema, LiveTable};
 use crate::schema_map::BoundMap;
@@ -31,8 +32,10 @@ impl Follower {
         }
         let logged = event.columns().map_err(|error| at(start, &error))?;
         let doubt = self.definitions.doubt_of(event.table);
-        let fits = self.definitions.last(event.table).is_some_and(|known| fits(&logged, known));
-        let known = doubt == Doubt::None && fits;
+        let last = self.definitions.last(event.table);
+        let fits = last.is_some_and(|known| fits(&logged, known));
+        let alike = last.is_some_and(|known| other_charset(&logged, known).is_none());
+        let known = doubt == Doubt::None && fits && alike;
         if known && !is_lost(&self.map, event.table) {
             return Ok(true);
         }
@@ -198,11 +201,24 @@ impl Follower {
         if let Some(why) = known.iter().find_map(|known| unreadable(logged, known)) {
             return Ok(Err(why));
         }
+        let doubted = self.definitions.doubt_of(table) != Doubt::None;
+        let other = live.and_then(|live| other_charset(logged, live)).filter(|_| !doubted);
+        if let Some(what) = other
+            && self.anew(table, doubtful, start).await?.is_none()
+        {
+            // No statement explains it, so what the log says may be misread.
+            return Ok(Err(what));
+        }
         let disguised = event.mariadb && logged.iter().any(is_disguised);
         if let Some(table) = described(logged, &known).filter(|_| !disguised) {
             return Ok(Ok(vec![table]));
         }
-        let unknown = if is_named(logged) { DISGUISED } else { NAMELESS };
+        let strange = logged.iter().any(|column| column.strange_collation.is_some());
+        let unknown = match (is_named(logged), strange) {
+            (false, _) => NAMELESS,
+            (true, true) => STRANGE,
+            (true, false) => DISGUISED,
+        };
         let Some(live) = live else {
             return Ok(Err("it is not in the database any more".to_owned() + unknown));
         };
@@ -220,6 +236,17 @@ impl Follower {
             ))),
             None => Ok(Ok(settled)),
         }
+    }
+
+    /// Where the rest of the log defines a table's columns anew first.
+    async fn anew(
+        &self,
+        table: &str,
+        tables: &[Name],
+        start: &Spot,
+    ) -> Result<Option<Spot>, Error> {
+        let mut ahead = self.ahead(tables, start).await?;
+        Ok(ahead.remove(table).and_then(|ahead| ahead.anew).map(|(place, _)| place))
     }
 
     /// What the rest of the log does to tables.
@@ -287,6 +314,7 @@ fn cannot_travel(table: &str, lost: &[&Name], map: &BoundMap, start: &Spot) -> E
 /// How many of the tables that cannot travel any more are named.
 const NAMED_MAX: usize = 5;
 const NAMELESS: &str = ", and its columns have no names in the log";
+const STRANGE: &str = ", and the log names a collation that is not known here";
 const DISGUISED: &str = ", and UUID, INET4, INET6 and BINARY columns look alike in the log";
 
 fn is_named(logged: &[MapColumn]) -> bool {

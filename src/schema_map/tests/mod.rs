@@ -61,6 +61,7 @@ fn empty_table(name: &str) -> LiveTable {
         rows_estimate: 0,
         triggers: Vec::new(),
         system_versioned: false,
+        hashed_keys: 0,
     }
 }
 

@@ -239,6 +239,52 @@ async fn columns_that_the_server_adds_by_itself_stay_out_of_the_way(flavor: Flav
     ends.stop().await;
 }
 
+/// `MariaDB` adds a column to the log for each unique key that is too long for the engine.
+async fn hashes_of_long_unique_keys_are_passed_over(flavor: Flavor) {
+    const ROW: &str = "tables with unique keys kept by a hash";
+    if !flavor.is_mariadb() {
+        TYPES.settle(ROW, flavor, NOT_THERE);
+        return;
+    }
+    let mut ends = Ends::start(flavor, flavor).await;
+    let columns = ["a TEXT NULL", "b VARCHAR(4000) NULL", "v INT AS (z + 1) VIRTUAL", "z INT NULL"];
+    let keys = ["UNIQUE (a)", "UNIQUE (b, z)", "UNIQUE (z) USING HASH", "n BIGINT NULL"];
+    ends.table("hashed", &list(&[&columns[..], &keys].concat())).await;
+    // Of a name that the server would give, which makes it take the next one.
+    ends.table("named", &list(&["a TEXT NULL UNIQUE", "DB_ROW_HASH_1 BIGINT NULL"])).await;
+    ends.table("later", &list(&["a TEXT NULL", "n BIGINT NULL"])).await;
+    ends.run().await;
+    for metadata in metadata(flavor) {
+        tell(&ends, metadata).await;
+        for sql in [
+            "INSERT INTO hashed (uuid, a, b, z, n) VALUES ('a', 'One', 'x', 1, -1), ('b', NULL, 'y', 2, 9)",
+            "INSERT INTO named SET uuid = 'a', a = 'One', DB_ROW_HASH_1 = 77",
+            "INSERT INTO later SET uuid = 'a', a = 'One', n = 5",
+            "ALTER TABLE later ADD UNIQUE (a)",
+            "INSERT INTO later SET uuid = 'b', a = 'Two', n = 6",
+            "UPDATE hashed SET a = 'Two', z = 7 WHERE uuid = 'b'",
+            "UPDATE hashed SET n = n + 1",
+            "UPDATE named SET a = 'Two', DB_ROW_HASH_1 = 78",
+            "UPDATE later SET n = n + 1",
+            "ALTER TABLE later DROP KEY a",
+            "UPDATE later SET a = 'Three' WHERE uuid = 'a'",
+            "DELETE FROM hashed WHERE uuid = 'a'",
+        ] {
+            carry(&mut ends, sql).await;
+            same(&ends, "hashed", &["a", "b", "v", "z", "n"]).await;
+            same(&ends, "named", &["a", "DB_ROW_HASH_1"]).await;
+            same(&ends, "later", &["a", "n"]).await;
+        }
+        assert_eq!(shown(&ends.parent, "hashed", &list(&["a"])).await.len(), 1);
+        for table in ["hashed", "named", "later"] {
+            carry(&mut ends, &format!("DELETE FROM {table}")).await;
+        }
+        assert!(shown(&ends.parent, "hashed", &list(&["a"])).await.is_empty());
+    }
+    ends.stop().await;
+    TYPES.settle(ROW, flavor, EXACT);
+}
+
 async fn columns_added_instantly_are_read(flavor: Flavor) {
     if matches!(flavor, Flavor::Mysql56 | Flavor::Mysql57) {
         TYPES.settle("columns added INSTANT", flavor, NOT_THERE);
@@ -424,6 +470,7 @@ on_all!(
     sixty_four_mebibytes_arrive,
     computed_hidden_and_default_columns_arrive,
     columns_that_the_server_adds_by_itself_stay_out_of_the_way,
+    hashes_of_long_unique_keys_are_passed_over,
     columns_added_instantly_are_read,
     a_system_versioned_table_is_refused_by_name,
     old_temporal_formats_are_read_without_fractions_and_refused_with,

@@ -40,12 +40,18 @@ fn from_bytes(column: &LiveColumn, bytes: Vec<u8>) -> Value<'static> {
         Ok(text) => match kind {
             "decimal" | "numeric" => Value::Decimal(Cow::Owned(text)),
             "date" | "time" | "datetime" | "timestamp" => Value::Temporal(Cow::Owned(text)),
-            "json" => Value::Json(Cow::Owned(with_signed_zeros(text))),
+            "json" => Value::Json(Cow::Owned(with_signed_zeros(with_escaped_lines(text)))),
             "year" => text.parse().map_or(Value::Text(Cow::Owned(text)), Value::UInt),
             _ => Value::Text(Cow::Owned(text)),
         },
         Err(error) => Value::Bytes(Cow::Owned(error.into_bytes())),
     }
+}
+
+/// `MySQL` 5.7 prints the new lines of long bytes in base64 as they are, which nobody reads back; it has
+/// none elsewhere.
+fn with_escaped_lines(json: String) -> String {
+    if json.contains('\n') { json.replace('\n', "\\n") } else { json }
 }
 
 /// `MySQL` 5.7 prints doubles without a fraction like integers, of which none is `-0`: read back, that
@@ -119,6 +125,12 @@ pub fn parameter(value: &Value<'_>) -> mysql_async::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn new_lines_of_base64_are_printed_as_json_has_them() {
+        let printed = "[\"base64:type253:YWFh\nYQ==\", \"a\\nb\"]".to_owned();
+        assert_eq!(with_escaped_lines(printed), r#"["base64:type253:YWFh\nYQ==", "a\nb"]"#);
+    }
 
     #[test]
     fn zeros_of_json_keep_their_sign() {

@@ -9,6 +9,8 @@ use super::error::{Damage, DecodeError};
 use super::temporal::Packed;
 use super::{decimal, temporal};
 
+/// How many bytes servers print in base64 before they begin a new line.
+const LINE_BYTES: usize = 57;
 /// As deep as the server lets a document be.
 const DEPTH_MAX: u8 = 100;
 /// Text is never longer than this times the document: an array of one-byte control characters
@@ -172,9 +174,14 @@ impl Printer {
             10 => temporal::packed(bytes, Packed::Date)?,
             7 | 12 => temporal::packed(bytes, Packed::DateTime)?,
             11 => temporal::packed(bytes, Packed::Time)?,
+            // The new lines are part of the string to servers; those from MySQL 8.0 on print them as
+            // JSON has them, and 5.7 as they are, which nobody reads back.
             other => {
-                let encoded = base64::engine::general_purpose::STANDARD.encode(bytes);
-                format!("base64:type{other}:{encoded}")
+                let lines: Vec<String> = bytes
+                    .chunks(LINE_BYTES)
+                    .map(|line| base64::engine::general_purpose::STANDARD.encode(line))
+                    .collect();
+                format!("base64:type{other}:{}", lines.join("\\n"))
             }
         };
         self.out.push('"');

@@ -25,6 +25,8 @@ pub(super) struct Kind {
 
 /// Text that both ends print alike.
 const PRINTED: &str = "CAST({} AS CHAR)";
+/// Text whose new lines MySQL 5.7 prints as they are, where they belong to bytes in base64.
+const ONE_LINE: &str = "REPLACE(CAST({} AS CHAR), '\\n', '\\\\n')";
 /// The bytes as they are stored.
 const BYTES: &str = "HEX({})";
 /// Through the binary protocol, which carries the bits.

@@ -49,6 +49,15 @@ pub(super) fn documents(list: &mut List) {
             "JSON_ARRAY(b'101', 0x00FF)",
         ],
     );
+    let bytes = |count| format!("JSON_ARRAY(CAST(REPEAT('a', {count}) AS BINARY), 1)");
+    list.add(
+        "documents",
+        "JSON of MySQL holding long bytes, which become text",
+        "JSON",
+        ONE_LINE,
+        mysql_5_7,
+        &[&bytes(57), &bytes(58), &bytes(114), &bytes(200)],
+    );
     list.add(
         "documents",
         "JSON of MariaDB",

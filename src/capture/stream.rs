@@ -1,10 +1,11 @@
 //! The binary log as the server sends it: a dump started at a position, read in a task of its own,
 //! with a deadline on silence.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mysql_async::Sid;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
 use super::gtid::GtidSet;
@@ -18,6 +19,8 @@ const GROUP_BYTES: usize = 256 << 10;
 const GROUP_EVENTS: usize = 1024;
 /// Groups that may wait while the assembler is busy.
 const GROUPS_MAX: usize = 4;
+/// Bytes that may wait with them. One group of more waits alone, and nothing is read meanwhile.
+const WAITING_BYTES_MAX: usize = 2 << 20;
 
 /// Events as they stand in the log, headers and checksums included, one after the other.
 #[derive(Debug, Default)]
@@ -44,9 +47,49 @@ impl RawEvents {
     }
 }
 
+/// Where groups wait, as long as there is room for their bytes.
+#[derive(Debug, Clone)]
+struct Room(Arc<Semaphore>);
+
+/// A part of the room, given back when it is dropped.
+struct Taken(Room, Option<OwnedSemaphorePermit>);
+
+impl Room {
+    fn new(bytes: usize) -> Room {
+        Room(Arc::new(Semaphore::new(bytes)))
+    }
+
+    /// Waits for the least room that a group takes.
+    async fn some(&self) -> Taken {
+        // It fails only once it is closed, which nobody does.
+        Taken(self.clone(), Arc::clone(&self.0).acquire_owned().await.ok())
+    }
+}
+
+impl Taken {
+    /// Waits for room for so many bytes, or for all there is.
+    async fn grown_to(self, bytes: usize) -> Taken {
+        let Taken(room, permit) = self;
+        let more = bytes.min(WAITING_BYTES_MAX).saturating_sub(1);
+        let more = u32::try_from(more).unwrap_or(u32::MAX);
+        let more = Arc::clone(&room.0).acquire_many_owned(more).await.ok();
+        let permit = match (permit, more) {
+            (Some(mut permit), Some(more)) => {
+                permit.merge(more);
+                Some(permit)
+            }
+            (permit, more) => permit.or(more),
+        };
+        Taken(room, permit)
+    }
+}
+
+/// What waits: a group, or why there are no more, and the room that it takes.
+type Waiting = (Result<RawEvents, Error>, Taken);
+
 /// A dump being read.
 pub(super) struct Stream {
-    groups: mpsc::Receiver<Result<RawEvents, Error>>,
+    groups: mpsc::Receiver<Waiting>,
     /// Groups that have been read go back, so that their memory is used again.
     used: mpsc::Sender<RawEvents>,
     reader: AbortHandle,
@@ -78,7 +121,8 @@ impl Stream {
         let (sender, groups) = mpsc::channel(GROUPS_MAX);
         let (used, free) = mpsc::channel(GROUPS_MAX);
         let position = position.clone();
-        let reading = Reading { dump, groups: sender, free, silence_max, position };
+        let room = Room::new(WAITING_BYTES_MAX);
+        let reading = Reading { dump, groups: sender, room, free, silence_max, position };
         let reader = tokio::spawn(reading.run());
         Ok(Stream { groups, used, reader: reader.abort_handle() })
     }
@@ -86,7 +130,7 @@ impl Stream {
     /// The next events, at least one. Ends only with an error: the log itself has no end.
     pub(super) async fn next(&mut self) -> Result<RawEvents, Error> {
         match self.groups.recv().await {
-            Some(group) => group,
+            Some((group, _room)) => group,
             None => Err(Error::Lost { reason: "the log's reader stopped".to_owned() }),
         }
     }
@@ -168,7 +212,8 @@ fn sids(gtids: &GtidSet) -> Result<Vec<Sid<'static>>, Error> {
 /// The task that reads the dump.
 struct Reading {
     dump: Dump,
-    groups: mpsc::Sender<Result<RawEvents, Error>>,
+    groups: mpsc::Sender<Waiting>,
+    room: Room,
     free: mpsc::Receiver<RawEvents>,
     silence_max: Duration,
     position: Position,
@@ -177,15 +222,18 @@ struct Reading {
 impl Reading {
     async fn run(mut self) {
         loop {
+            let room = self.room.some().await;
             let mut group = self.free.try_recv().unwrap_or_default();
             let ended = self.fill(&mut group).await;
-            if !group.ends.is_empty() && self.groups.send(Ok(group)).await.is_err() {
+            let room = room.grown_to(group.bytes.len()).await;
+            if !group.ends.is_empty() && self.groups.send((Ok(group), room)).await.is_err() {
                 return;
             }
             if let Err(error) = ended {
                 let error = sorted(&error, &self.position, self.silence_max);
                 // Nobody left to tell means that nobody waits for it.
-                drop(self.groups.send(Err(error)).await);
+                let room = self.room.some().await;
+                drop(self.groups.send((Err(error), room)).await);
                 return;
             }
         }
@@ -267,6 +315,20 @@ mod tests {
     use mysql_async::ServerError;
 
     use super::*;
+
+    #[tokio::test]
+    async fn one_large_group_waits_alone_and_small_ones_together() {
+        let room = Room::new(WAITING_BYTES_MAX);
+        let of = async |bytes| room.some().await.grown_to(bytes).await;
+        let soon = Duration::from_millis(20);
+        let small = [of(GROUP_BYTES).await, of(GROUP_BYTES).await];
+        assert!(tokio::time::timeout(soon, of(100 << 20)).await.is_err());
+        drop(small);
+        let large = of(100 << 20).await;
+        assert!(tokio::time::timeout(soon, room.some()).await.is_err());
+        drop(large);
+        drop(room.some().await);
+    }
 
     /// What becomes of a server's words, in one.
     fn outcome(code: u16, words: &str) -> &'static str {

@@ -11,7 +11,8 @@ use super::super::connect::PACKET_BYTES_MAX;
 
 /// What one read may bring; larger packets are read to their place at once.
 const READ_BYTES: usize = 128 << 10;
-/// Memory is taken for a large packet by steps of this many bytes, not by what its length claims.
+/// Memory is taken for a large packet by steps of this many bytes, or of as many as have come, not by
+/// what its length claims.
 const STEP_BYTES: usize = 1 << 20;
 /// A packet of this many bytes goes on in the next one.
 const CHUNK_BYTES: usize = 0xFF_FFFF;
@@ -139,10 +140,11 @@ impl Packets {
             self.gather(left).await?;
         }
         let here = self.buffer.split_to(left.min(self.buffer.len()));
+        make_room(target, here.len(), left);
         target.extend_from_slice(&here);
         left -= here.len();
         while left > 0 {
-            target.reserve(left.min(STEP_BYTES));
+            make_room(target, 1, left);
             let mut rest = AsyncReadExt::take(&mut self.stream, left as u64);
             left -= patiently(self.silence_max, rest.read_buf(target)).await?;
         }
@@ -157,6 +159,15 @@ impl Packets {
             patiently(self.silence_max, self.stream.read_buf(&mut self.buffer)).await?;
         }
         Ok(())
+    }
+}
+
+/// Takes memory for the next bytes of a packet, of which `left` are to come: as many as have come, not
+/// more than are to come. A vector by itself would double beyond that, which matters of large ones only.
+fn make_room(target: &mut Vec<u8>, next: usize, left: usize) {
+    let is_large = target.len() >= STEP_BYTES || left >= READ_BYTES;
+    if is_large && target.capacity() - target.len() < next {
+        target.reserve_exact(left.min(target.len().max(STEP_BYTES)));
     }
 }
 
@@ -239,6 +250,22 @@ mod tests {
             let end = packets.read(&mut Vec::new()).await.unwrap_err();
             assert!(matches!(end, Error::Driver(DriverError::ConnectionClosed)), "{end}");
         }
+    }
+
+    #[tokio::test]
+    async fn memory_goes_with_what_has_come_and_ends_with_the_packet() {
+        let size = (9 << 20) + 1;
+        let mut packets = packets(packet(0, &vec![7; size]), 1 << 20);
+        let mut target = Vec::new();
+        packets.read(&mut target).await.unwrap();
+        assert!(target.len() == size - 1 && target.capacity() < size + STEP_BYTES);
+        // One that claims more than it has takes no more than twice of that.
+        let claimed =
+            [u32::try_from(CHUNK_BYTES - 1).unwrap().to_le_bytes().to_vec(), vec![7; 3 << 20]];
+        let mut packets = self::packets(claimed.concat(), 1 << 20);
+        let mut target = Vec::new();
+        packets.read(&mut target).await.unwrap_err();
+        assert!(target.capacity() <= 2 * target.len(), "{}", target.capacity());
     }
 
     #[tokio::test]

@@ -36,13 +36,24 @@ pub fn mend(raw: &mut [u8], checksum: bool) {
     }
 }
 
+/// The lengths of the events' fixed parts, as MySQL 8.0 says them.
+fn post_headers() -> [u8; 41] {
+    let mut lengths = [0; 41];
+    for (kind, length) in
+        [(2, 13), (4, 8), (19, 8), (23, 8), (24, 8), (25, 8), (30, 10), (31, 10), (32, 10)]
+    {
+        lengths[kind - 1] = length;
+    }
+    lengths
+}
+
 /// A decoder that has seen the format description of such a server.
 pub fn decoder(mariadb: bool, checksums: bool) -> Decoder {
     let mut body = 4_u16.to_le_bytes().to_vec();
     body.extend_from_slice(if mariadb { b"10.11.19-MariaDB-log" } else { b"9.7.4" });
     body.resize(52, 0);
     body.extend_from_slice(&[0, 0, 0, 0, 19]);
-    body.extend_from_slice(&[8; 41]);
+    body.extend_from_slice(&post_headers());
     body.push(u8::from(checksums));
     let mut decoder = Decoder::new(INFLATED_BYTES_MAX);
     let raw = event(FORMAT_DESCRIPTION, &body, true);

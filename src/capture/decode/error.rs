@@ -73,6 +73,16 @@ pub enum Refusal {
     /// A binary log format older than version 4.
     #[error("binary log format version {0}; headwater reads version 4 (MySQL 5.0 and later)")]
     LogVersion(u16),
+    /// Events with another fixed part than the one that is read.
+    #[error(
+        "the log's events of type {kind} begin with {length} bytes of a form that is not known"
+    )]
+    PostHeader {
+        /// The event's type.
+        kind: u8,
+        /// What the server says the fixed part takes.
+        length: u8,
+    },
     /// More bytes than the configured limit allows.
     #[error("{what} takes {bytes} bytes, more than the limit of {limit}; raise the limit")]
     TooLarge {

@@ -45,6 +45,21 @@ mod types {
     pub(super) const MARIADB_QUERY_COMPRESSED: u8 = 165;
 }
 
+/// How many bytes the fixed parts of events have that are read here. A server that does not write a type
+/// of event says 0, or nothing.
+const POST_HEADERS: [(u8, &[u8]); 10] = [
+    (types::QUERY, &[13]),
+    (types::ROTATE, &[8]),
+    (types::TABLE_MAP, &[6, 8]),
+    (23, &[0, 6, 8]),
+    (24, &[0, 6, 8]),
+    (25, &[0, 6, 8]),
+    (30, &[0, 10]),
+    (31, &[0, 10]),
+    (32, &[0, 10]),
+    (types::MARIADB_GTID, &[0, 19]),
+];
+
 /// The first 19 bytes of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
@@ -262,7 +277,10 @@ impl Decoder {
                     left: rest.len() as u64,
                 })?;
             match tail.first() {
-                Some(0) | None => (lengths, Checksum::None),
+                Some(0) | None => {
+                    not_meant_to_have_checksums(raw)?;
+                    (lengths, Checksum::None)
+                }
                 Some(1) => {
                     verified(raw)?;
                     (lengths, Checksum::Crc32)
@@ -272,6 +290,12 @@ impl Decoder {
         } else {
             (rest, Checksum::None)
         };
+        for (kind, known) in POST_HEADERS {
+            let at = usize::from(kind).saturating_sub(1);
+            if let Some(length) = lengths.get(at).filter(|length| !known.contains(length)) {
+                return Err(Refusal::PostHeader { kind, length: *length }.into());
+            }
+        }
         self.checksum = Some(checksum);
         self.post_headers = lengths.to_vec();
         self.mariadb = server_version.contains("MariaDB");
@@ -292,7 +316,7 @@ impl Decoder {
             }
             types::STOP => Body::Stop,
             types::ROTATE => rotate(body)?,
-            types::XID => Body::Xid(Xid(Cursor::new(body, "commit").u64()?)),
+            types::XID => commit(body)?,
             types::TABLE_MAP => {
                 let id_bytes = self.table_id_bytes(header.kind);
                 Body::TableMap(TableMapEvent::read(body, id_bytes, self.mariadb)?)
@@ -383,6 +407,19 @@ fn verified(raw: &[u8]) -> Result<&[u8], Damage> {
     Err(Damage::Checksum { stated, computed })
 }
 
+/// Fails if the format description of a log without checksums would be right as that of one with them:
+/// the byte that says it was damaged, and the checksums would be read as part of the events.
+fn not_meant_to_have_checksums(raw: &[u8]) -> Result<(), DecodeError> {
+    let mut other = raw.to_vec();
+    if let Some(algorithm) = other.iter_mut().rev().nth(CHECKSUM_BYTES) {
+        *algorithm = 1;
+    }
+    match verified(&other) {
+        Ok(_) => Err(DecodeError::malformed("a log said to be without checksums that has them")),
+        Err(_) => Ok(()),
+    }
+}
+
 /// Servers before MySQL 5.6.1 and `MariaDB` 5.3 write no checksum algorithm.
 fn knows_checksums(server_version: &str) -> bool {
     let mut numbers = server_version
@@ -396,6 +433,15 @@ fn knows_checksums(server_version: &str) -> bool {
 
 pub(super) fn until_zero(bytes: &[u8]) -> &[u8] {
     bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+fn commit(body: &[u8]) -> Result<Body<'_>, DecodeError> {
+    let mut cursor = Cursor::new(body, "commit");
+    let number = cursor.u64()?;
+    if !cursor.is_empty() {
+        return Err(DecodeError::malformed("a commit of more than 8 bytes"));
+    }
+    Ok(Body::Xid(Xid(number)))
 }
 
 fn rotate(body: &[u8]) -> Result<Body<'_>, DecodeError> {

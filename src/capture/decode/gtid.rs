@@ -181,6 +181,9 @@ impl<'a> PreviousGtid<'a> {
             }
             all.push(PreviousGtid { sid, tag, intervals });
         }
+        if !cursor.is_empty() {
+            return Err(DecodeError::malformed("previous transaction ids that do not end"));
+        }
         Ok(all)
     }
 }
@@ -276,6 +279,10 @@ impl MariadbGtidList {
         let mut gtids = Vec::new();
         for _ in 0..count {
             gtids.push((cursor.u32()?, cursor.u32()?, cursor.u64()?));
+        }
+        // An empty list is filled up to what the first versions took for the least.
+        if !cursor.is_empty() && !(gtids.is_empty() && cursor.len() == 2) {
+            return Err(DecodeError::malformed("a list of transaction ids that does not end"));
         }
         Ok(MariadbGtidList { gtids })
     }

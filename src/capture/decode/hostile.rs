@@ -25,15 +25,61 @@ fn event(kind: u8, body: &[u8], checksum: bool) -> Vec<u8> {
     raw
 }
 
+/// The lengths of the events' fixed parts, as MySQL 8.0 says them.
+fn post_headers() -> [u8; 41] {
+    let mut lengths = [0; 41];
+    for (kind, length) in
+        [(2, 13), (4, 8), (19, 8), (23, 8), (24, 8), (25, 8), (30, 10), (31, 10), (32, 10)]
+    {
+        lengths[kind - 1] = length;
+    }
+    lengths
+}
+
 fn format_description(version: &[u8], algorithm: u8) -> Vec<u8> {
     let mut body = 4_u16.to_le_bytes().to_vec();
     body.extend_from_slice(version);
     body.resize(52, 0);
     body.extend_from_slice(&[0; 4]);
     body.push(19);
-    body.extend_from_slice(&[8; 41]);
+    body.extend_from_slice(&post_headers());
     body.push(algorithm);
     event(15, &body, true)
+}
+
+#[test]
+fn another_form_of_an_event_is_refused_by_its_number() {
+    for (kind, length) in [(2, 14), (4, 0), (19, 7), (23, 10), (30, 12), (32, 8)] {
+        let mut raw = format_description(VERSION, 0);
+        raw[19 + 2 + 50 + 4 + 1 + kind - 1] = length;
+        let error = Decoder::new(LIMIT).event(&raw, false).unwrap_err();
+        let kind = u8::try_from(kind).unwrap();
+        assert_eq!(error, Refusal::PostHeader { kind, length }.into());
+    }
+}
+
+#[test]
+fn a_log_that_only_seems_to_be_without_checksums_is_damaged() {
+    assert!(Decoder::new(LIMIT).event(&format_description(VERSION, 0), false).is_ok());
+    let mut raw = format_description(VERSION, 1);
+    let at = raw.len() - 5;
+    raw[at] = 0;
+    let error = Decoder::new(LIMIT).event(&raw, false).unwrap_err();
+    assert!(matches!(error, DecodeError::Damaged(_)), "{error}");
+}
+
+#[test]
+fn what_goes_on_behind_its_end_is_damaged() {
+    let read = |kind, body: &[u8]| {
+        started(VERSION, 0)
+            .event(&event(kind, body, false), false)
+            .map(|event| format!("{event:?}"))
+    };
+    let whole: [(u8, &[u8]); 3] = [(16, &[7; 8]), (35, &[0; 8]), (163, &[0; 6])];
+    for (kind, body) in whole {
+        assert!(read(kind, body).is_ok(), "{kind}");
+        assert!(read(kind, &[body, &[0]].concat()).is_err(), "{kind}");
+    }
 }
 
 fn started(version: &[u8], algorithm: u8) -> Decoder {

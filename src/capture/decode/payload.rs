@@ -42,7 +42,12 @@ impl<'a> TransactionPayload<'a> {
                 1 => size = Some(number.packed()?),
                 2 => algorithm = Some(number.packed()?),
                 3 => declared = Some(number.packed()?),
-                _ => {}
+                _ => continue,
+            }
+            if !number.is_empty() {
+                return Err(DecodeError::malformed(
+                    "a compressed transaction's field of two numbers",
+                ));
             }
         }
         let missing = DecodeError::malformed("a compressed transaction without its size or method");

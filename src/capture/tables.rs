@@ -328,16 +328,20 @@ pub(super) fn same_contents(
                 && column.members.is_empty()
                 && !is_disguised(logged)
         };
-        let only_one_meaning = matches!(
-            column.data_type.as_str(),
-            "date" | "time" | "datetime" | "timestamp" | "year" | "bit"
-        );
-        if only_one_meaning || logged.and_then(|logged| logged.get(place)).is_some_and(says) {
+        let logged = logged.and_then(|logged| logged.get(place));
+        let temporal = matches!(column.data_type.as_str(), "time" | "datetime" | "timestamp");
+        // In its old format, of any fraction: the log does not show it.
+        let may_be_old = temporal && logged.is_none_or(|logged| logged.column.is_old_temporal());
+        let only_one_meaning =
+            temporal && !may_be_old || matches!(column.data_type.as_str(), "date" | "year" | "bit");
+        if only_one_meaning || logged.is_some_and(says) {
             return true;
         }
         let mut before = before.into_iter().flat_map(|before| &before.columns);
         let same = before.find(|same| same.name == column.name);
-        same.is_some_and(|same| is_same_content(same, column))
+        same.is_some_and(|same| {
+            is_same_content(same, column) && (!may_be_old || same.scale == column.scale)
+        })
     })
 }
 
@@ -459,6 +463,21 @@ mod tests {
         };
         assert!(known(of("ward", "id")).doubt_unlike(&of("ward", "ward_id")).is_empty());
         assert_eq!(known(of("ward", "id")).doubt_unlike(&of("room", "id")), ["note".into()]);
+    }
+
+    #[test]
+    fn times_in_the_old_format_have_more_than_one_meaning() {
+        let of = |data_type: &str, scale| {
+            let data_type = data_type.to_owned();
+            let column = LiveColumn { data_type, scale: Some(scale), ..column("a", None, "") };
+            schema(vec![column], &[]).tables.remove("note").unwrap()
+        };
+        assert!(same_contents(&of("date", 0), None, None));
+        for kind in ["time", "datetime", "timestamp"] {
+            assert!(!same_contents(&of(kind, 0), None, None), "{kind}");
+            assert!(same_contents(&of(kind, 0), Some(&of(kind, 0)), None), "{kind}");
+            assert!(!same_contents(&of(kind, 3), Some(&of(kind, 0)), None), "{kind}");
+        }
     }
 
     #[test]

@@ -180,6 +180,11 @@ impl ColumnType {
         row.take(fixed)
     }
 
+    /// Whether it is a temporal type from before MySQL 5.6, whose fraction the log does not show.
+    pub fn is_old_temporal(self) -> bool {
+        matches!(self, ColumnType::OldTime | ColumnType::OldDateTime | ColumnType::OldTimestamp)
+    }
+
     /// Whether signedness means anything for the type: those columns have a bit in the metadata.
     pub(super) fn is_numeric(self) -> bool {
         matches!(

@@ -10,12 +10,12 @@ use crate::value::Name;
 impl MapColumn {
     /// The column's definition as the log names it, with what `known` columns of this name and
     /// type say beyond that. `None` if the log does not name its columns, or names a collation that
-    /// is not known here.
+    /// is not known here, or members that cannot be read.
     pub fn definition<'k>(
         &self,
         known: impl IntoIterator<Item = &'k LiveColumn>,
     ) -> Option<LiveColumn> {
-        if self.strange_collation.is_some() {
+        if !self.is_described() {
             return None;
         }
         let name: Name = self.name.as_deref()?.into();
@@ -81,9 +81,10 @@ fn kind(column: ColumnType, binary: bool) -> (&'static str, Option<u32>, Option<
         ColumnType::Time { fraction } => ("time", None, Some(fraction.into())),
         ColumnType::DateTime { fraction } => ("datetime", None, Some(fraction.into())),
         ColumnType::Timestamp { fraction } => ("timestamp", None, Some(fraction.into())),
-        ColumnType::OldTime => ("time", None, Some(0)),
-        ColumnType::OldDateTime => ("datetime", None, Some(0)),
-        ColumnType::OldTimestamp => ("timestamp", None, Some(0)),
+        // With a fraction, for all that is known: so that it is refused.
+        ColumnType::OldTime => ("time", None, Some(6)),
+        ColumnType::OldDateTime => ("datetime", None, Some(6)),
+        ColumnType::OldTimestamp => ("timestamp", None, Some(6)),
         ColumnType::VarChar { .. } | ColumnType::CompressedVarChar { .. } => {
             (text("varbinary", "varchar"), None, None)
         }

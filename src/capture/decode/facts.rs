@@ -43,11 +43,7 @@ impl ColumnFacts {
             }
             .into());
         }
-        let old = matches!(
-            map.column,
-            ColumnType::OldTime | ColumnType::OldDateTime | ColumnType::OldTimestamp
-        );
-        if old && live.scale.unwrap_or(0) > 0 {
+        if map.column.is_old_temporal() && live.scale.unwrap_or(0) > 0 {
             return Err(Refusal::OldFraction.into());
         }
         let charset = match (map.charset, &live.charset) {
@@ -60,7 +56,15 @@ impl ColumnFacts {
         };
         let members = match &map.members {
             Some(members) => {
-                members.iter().map(|member| name(member, charset)).collect::<Result<_, _>>()?
+                // What cannot be read here is what the schema calls it, as the server converted it.
+                let same = (members.len() == live.members.len()).then_some(&live.members);
+                let known = |place: usize| {
+                    same.and_then(|same| same.get(place)).filter(|it| !it.is_empty())
+                };
+                let name = |(place, member): (usize, &Vec<u8>)| {
+                    name(member, charset).or_else(|error| known(place).cloned().ok_or(error))
+                };
+                members.iter().enumerate().map(name).collect::<Result<_, _>>()?
             }
             None => live.members.clone(),
         };
@@ -75,6 +79,15 @@ impl ColumnFacts {
                 _ => None,
             },
         })
+    }
+}
+
+impl MapColumn {
+    /// Whether all can be read that the log says of the column.
+    pub fn is_described(&self) -> bool {
+        let charset = self.charset.unwrap_or(Charset::Binary);
+        let is_known = |member: &Vec<u8>| name(member, charset).is_ok();
+        self.strange_collation.is_none() && self.members.iter().flatten().all(is_known)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::refuse::{at, given_up, refused};
+use super::refuse::{at, given_up, refused, remedy};
 use super::{Follower, Live, bound};
 use crate::capture::Error;
 use crate::capture::ahead::{self, Ahead};
@@ -30,7 +30,7 @@ impl Follower {
         if self.definitions.is_given_up(event.table) {
             return Ok(false);
         }
-        let logged = event.columns().map_err(|error| at(start, &error))?;
+        let Some(logged) = self.logged(event, start)? else { return Ok(false) };
         let doubt = self.definitions.doubt_of(event.table);
         let last = self.definitions.last(event.table);
         let fits = last.is_some_and(|known| fits(&logged, known));
@@ -84,6 +84,28 @@ impl Follower {
         self.bindings += 1;
         tracing::info!(table = event.table, place = %start, "the table's definition is known anew");
         Ok(true)
+    }
+
+    /// The columns as the log describes them. `None` if they are of a kind that is not read here, and
+    /// their rows have been given up.
+    fn logged(
+        &mut self,
+        event: &TableMapEvent<'_>,
+        start: &Spot,
+    ) -> Result<Option<Vec<MapColumn>>, Error> {
+        match event.columns() {
+            Ok(logged) => Ok(Some(logged)),
+            Err(DecodeError::Refused(why)) if self.is_accepted(start) => {
+                tracing::warn!(table = event.table, place = %start, "rows given up: {why}");
+                self.definitions.give_up(event.table);
+                Ok(None)
+            }
+            Err(error @ DecodeError::Refused(_)) => {
+                let what = format!("table {}: {error}", event.table);
+                Err(refused(start, &what, &remedy(&error, start)))
+            }
+            Err(error @ DecodeError::Damaged(_)) => Err(at(start, &error)),
+        }
     }
 
     /// All tables as they are now; those in doubt are asked for in any case.
@@ -213,7 +235,7 @@ impl Follower {
         if let Some(table) = described(logged, &known).filter(|_| !disguised) {
             return Ok(Ok(vec![table]));
         }
-        let strange = logged.iter().any(|column| column.strange_collation.is_some());
+        let strange = logged.iter().any(|column| !column.is_described());
         let unknown = match (is_named(logged), strange) {
             (false, _) => NAMELESS,
             (true, true) => STRANGE,
@@ -314,7 +336,7 @@ fn cannot_travel(table: &str, lost: &[&Name], map: &BoundMap, start: &Spot) -> E
 /// How many of the tables that cannot travel any more are named.
 const NAMED_MAX: usize = 5;
 const NAMELESS: &str = ", and its columns have no names in the log";
-const STRANGE: &str = ", and the log names a collation that is not known here";
+const STRANGE: &str = ", and the log has a collation or members that are not known here";
 const DISGUISED: &str = ", and UUID, INET4, INET6 and BINARY columns look alike in the log";
 
 fn is_named(logged: &[MapColumn]) -> bool {

@@ -1,6 +1,6 @@
 //! Refusals: each names the place in the log and the remedy.
 
-use crate::capture::decode::DecodeError;
+use crate::capture::decode::{DecodeError, Refusal};
 use crate::capture::place::Spot;
 use crate::capture::{Error, Resume};
 
@@ -19,7 +19,29 @@ pub(super) fn refused(start: &Spot, what: &str, remedy: &str) -> Error {
 }
 
 pub(in crate::capture) fn at(start: &Spot, error: &DecodeError) -> Error {
-    refused(start, &error.to_string(), READ_AGAIN)
+    refused(start, &error.to_string(), &remedy(error, start))
+}
+
+/// What somebody can do about an event or a table that cannot be read: only damage is the disk's.
+pub(super) fn remedy(error: &DecodeError, start: &Spot) -> String {
+    let DecodeError::Refused(refusal) = error else { return READ_AGAIN.to_owned() };
+    match refusal {
+        Refusal::TooLarge { .. } => "Raise [capture] inflated_bytes_max".to_owned(),
+        // Of a format description, whose checksum is looked at last.
+        Refusal::ChecksumAlgorithm(_) | Refusal::LogVersion(_) | Refusal::PostHeader { .. } => {
+            format!("Install a newer headwater. If this is the newest: {READ_AGAIN}")
+        }
+        Refusal::AncientRows(_) | Refusal::CompressionMethod { .. } => {
+            "Install a newer headwater".to_owned()
+        }
+        Refusal::ColumnType { .. }
+        | Refusal::Collation(_)
+        | Refusal::Charset(_)
+        | Refusal::OldFraction => {
+            format!("Alter the column, or exclude the table in the schema map. {}", given_up(start))
+        }
+        Refusal::Mismatch { .. } | Refusal::Absent => given_up(start),
+    }
 }
 
 /// What the server says of its own log when it is asked for it from a place on.
@@ -49,5 +71,32 @@ pub(super) fn placed(start: &Spot, error: Error) -> Error {
             ),
         ),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::decode::Damage;
+    use crate::capture::place::Place;
+    use crate::position::{Position, ServerIdentity};
+
+    #[test]
+    fn only_damage_is_told_as_damage() {
+        let server = ServerIdentity::Mysql { server_uuid: "7".to_owned() };
+        let file = "binlog.000007".to_owned();
+        let position = Position { server, file, offset: 4, gtids: None };
+        let start = Place::new(&position).unwrap().spot();
+        let told = |error: DecodeError| at(&start, &error).to_string();
+        let damaged = told(Damage::Malformed { what: "nonsense" }.into());
+        assert!(damaged.contains("check the server's disk"), "{damaged}");
+        let what = "the compressed transaction";
+        let large = told(Refusal::TooLarge { what, bytes: 9, limit: 8 }.into());
+        assert!(large.contains("Raise [capture] inflated_bytes_max"), "{large}");
+        let strange = told(Refusal::Collation(1029).into());
+        assert!(strange.contains("Alter the column") && strange.contains("accept"), "{strange}");
+        for refused in [large, strange] {
+            assert!(!refused.contains("disk"), "{refused}");
+        }
     }
 }

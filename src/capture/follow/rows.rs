@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use super::refuse::{READ_AGAIN, at, given_up, placed, refused};
+use super::refuse::{READ_AGAIN, at, given_up, placed, refused, remedy};
 use super::{Follower, Table, WATERMARK_TABLE};
 use crate::capture::Error;
 use crate::capture::decode::{
     DecodeError, MapColumn, RawColumn, Row, RowKind, RowsEvent, TableMapEvent,
 };
 use crate::capture::place::Spot;
-use crate::capture::plan::{Image, TablePlan};
+use crate::capture::plan::{Image, Mismatch, TablePlan};
 use crate::capture::row::Step;
 use crate::capture::tables::Doubt;
 use crate::capture::translate::{Pause, Translator};
@@ -50,13 +50,21 @@ impl Follower {
                 self.given_up(&event.table.into());
             }
             match self.map.tables.get(event.table).filter(|_| readable) {
-                Some(bound) => {
-                    let plan = self.plan(event, bound.clone(), start)?;
-                    if let Some(open) = &mut self.transaction {
-                        open.touches(&plan.bound.name);
+                Some(bound) => match self.plan(event, bound.clone(), start) {
+                    Ok(plan) => {
+                        if let Some(open) = &mut self.transaction {
+                            open.touches(&plan.bound.name);
+                        }
+                        Table::Mapped(plan)
                     }
-                    Table::Mapped(plan)
-                }
+                    Err(why) if self.is_accepted(start) => {
+                        tracing::warn!(table = event.table, place = %start, "rows given up: {why}");
+                        self.definitions.give_up(event.table);
+                        self.given_up(&event.table.into());
+                        Table::Other
+                    }
+                    Err(why) => return Err(why),
+                },
                 None => Table::Other,
             }
         } else if *event.schema == *self.settings.state_schema && event.table == WATERMARK_TABLE {
@@ -82,11 +90,15 @@ impl Follower {
         let name = bound.name.clone();
         let plan = TablePlan::new(event, &self.map, bound, &mut self.identities, self.bindings);
         let plan = plan.map_err(|mismatch| {
-            refused(
-                start,
-                &format!("table {name} was written with other columns than it has now: {mismatch}"),
-                "Its definition changed while capture was behind; copy the table again",
-            )
+            let (what, remedy) = match &mismatch {
+                Mismatch::Decode(error) | Mismatch::Column { source: error, .. } => {
+                    ("cannot be read", remedy(error, start))
+                }
+                Mismatch::Count { .. } | Mismatch::Name { .. } => {
+                    ("was written with other columns than it has now", given_up(start))
+                }
+            };
+            refused(start, &format!("table {name} {what}: {mismatch}"), &remedy)
         })?;
         let plan = Arc::new(plan);
         self.plans.insert(name, plan.clone());

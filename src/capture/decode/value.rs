@@ -164,9 +164,13 @@ fn separated(before: &str, part: &str) -> String {
 
 fn member<'a>(index: u64, facts: &ColumnFacts) -> Result<Value<'a>, DecodeError> {
     // The server stores 0 for a value that was no member, and shows it as ''.
-    let Some(place) = index.checked_sub(1) else { return Ok(Value::Text(Cow::Borrowed(""))) };
+    let Some(place) = index.checked_sub(1) else {
+        let is_member = facts.members.iter().any(String::is_empty);
+        return Ok(if is_member { no_text() } else { Value::Text(Cow::Borrowed("")) });
+    };
     let member = usize::try_from(place).ok().and_then(|place| facts.members.get(place));
     match member {
+        Some(member) if is_one_of_two(member, facts) => Err(two_members(member)),
         Some(member) => Ok(Value::Text(Cow::Owned(member.clone()))),
         None => Err(strange_member(facts, place + 1)),
     }
@@ -181,12 +185,39 @@ fn members<'a>(bits: u64, facts: &ColumnFacts) -> Result<Value<'a>, DecodeError>
     let chosen =
         facts.members.iter().enumerate().filter(|(place, _)| *place < 64 && bits >> place & 1 == 1);
     for (count, (_, member)) in chosen.enumerate() {
+        if is_one_of_two(member, facts) {
+            return Err(two_members(member));
+        }
         if count > 0 {
             text.push(',');
         }
         text.push_str(member);
     }
+    // Written anew, it would be the empty set.
+    if bits != 0 && text.is_empty() {
+        return Ok(no_text());
+    }
     Ok(Value::Text(Cow::Owned(text)))
+}
+
+/// What no text stands for: servers show it as one that means something else to them. As bytes in no
+/// character set that a column has, it is quarantined by whoever applies it.
+fn no_text<'a>() -> Value<'a> {
+    Value::Encoded { charset: Cow::Borrowed("as a member"), bytes: Cow::Borrowed(b"") }
+}
+
+/// Whether another member has the same name. `information_schema` shows a letter beyond the basic
+/// plane as '?', so that two that differ there cannot be told apart.
+fn is_one_of_two(member: &str, facts: &ColumnFacts) -> bool {
+    member.contains('?') && facts.members.iter().filter(|other| **other == *member).count() > 1
+}
+
+fn two_members(member: &str) -> DecodeError {
+    Refusal::Mismatch {
+        expected: "an ENUM or SET of members whose names differ".to_owned(),
+        found: format!("one with two members that are shown as {member}"),
+    }
+    .into()
 }
 
 fn strange_member(facts: &ColumnFacts, number: u64) -> DecodeError {
@@ -290,6 +321,35 @@ mod tests {
         let set = ColumnType::Set { bytes: 8 };
         assert_eq!(of(&[5, 0, 0, 0, 0, 0, 0, 0x80], set).unwrap(), "m1,m3,m64");
         assert_eq!(of(&[0; 8], set).unwrap(), "");
+    }
+
+    #[test]
+    fn members_that_are_shown_alike_are_not_told_apart() {
+        let members = ["?", "?", "Why?"].map(ToOwned::to_owned).to_vec();
+        let facts = ColumnFacts { members, ..facts() };
+        let column = ColumnType::Enum { bytes: 1 };
+        assert!(RawColumn::Bytes(&[1]).value(column, &facts).is_err());
+        assert!(RawColumn::Bytes(&[3]).value(column, &facts).is_ok());
+        let column = ColumnType::Set { bytes: 1 };
+        assert!(RawColumn::Bytes(&[6]).value(column, &facts).is_err());
+        assert!(RawColumn::Bytes(&[4]).value(column, &facts).is_ok());
+    }
+
+    #[test]
+    fn no_member_is_not_the_member_without_letters() {
+        let members = vec!["a".to_owned(), String::new()];
+        let facts = ColumnFacts { members, ..facts() };
+        let of = |number: u8, column| {
+            RawColumn::Bytes(&[number]).value(column, &facts).unwrap().into_owned()
+        };
+        let (text, none) = (|text: &'static str| Value::Text(Cow::Borrowed(text)), no_text());
+        let column = ColumnType::Enum { bytes: 1 };
+        assert_eq!(
+            [of(0, column), of(1, column), of(2, column)],
+            [none.clone(), text("a"), text("")]
+        );
+        let column = ColumnType::Set { bytes: 1 };
+        assert_eq!([of(0, column), of(1, column), of(2, column)], [text(""), text("a"), none]);
     }
 
     #[test]

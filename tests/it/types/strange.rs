@@ -436,7 +436,8 @@ async fn what_no_column_takes_is_set_aside_by_name(flavor: Flavor) {
     let mut ends = Ends::start(flavor, flavor).await;
     let json = flavor.is_mysql_from(5, 7);
     let document = if json { "doc JSON NULL" } else { "doc LONGTEXT NULL" };
-    ends.table("odd", &list(&["e ENUM('a','b') NULL", document])).await;
+    let empty = ["f ENUM('a','') NULL", "s SET('','b') NULL"];
+    ends.table("odd", &list(&["e ENUM('a','b') NULL", document, empty[0], empty[1]])).await;
     ends.run().await;
     let mut conn = session(&ends.child).await;
     // A value that was no member, written by a session that is not strict: the server keeps 0.
@@ -446,6 +447,18 @@ async fn what_no_column_takes_is_set_aside_by_name(flavor: Flavor) {
     let held = ends.held().await.join("\n");
     assert!(held.contains("odd: ") && held.contains("'e'"), "{held}");
     ends.discard_held().await;
+    // Where '' is a member, what is shown so is one of two things.
+    for odd in ["uuid = 'f', f = 'c'", "uuid = 's', s = 1"] {
+        conn.query_drop(format!("INSERT INTO odd SET {odd}")).await.unwrap();
+        ends.carry().await;
+        let held = ends.held().await.join("\n");
+        assert!(held.contains("not valid as a member"), "{odd}: {held}");
+        ends.discard_held().await;
+    }
+    conn.query_drop("INSERT INTO odd SET uuid = 'both', f = '', s = ''").await.unwrap();
+    ends.carry().await;
+    let both = "SELECT CONCAT(f + 0, '-', s + 0) FROM odd WHERE uuid = 'both'";
+    assert_eq!(ends.parent.ask("kinds", both).await.unwrap().as_deref(), Some("2-0"));
     TYPES.settle("ENUM holding a value that is no member", flavor, REFUSED);
     if json {
         let sql = "INSERT INTO odd SET uuid = 'json', \

@@ -81,7 +81,8 @@ pub enum Kind {
 }
 
 /// A table and an ordered choice of its columns: what the values of a change belong to.
-/// Columns that make up the identity are not repeated here.
+/// Columns that make up the identity are not repeated here, unless rows are called by all they hold:
+/// then they are named here, each with NULL for a value, to tell what the identity's parts belong to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Shape {
     /// The table's name in the schema map.

@@ -62,6 +62,34 @@ fn table_of<'c>(map: &'c BoundMap, name: &Name) -> Result<&'c Arc<BoundTable>, H
     })
 }
 
+/// Whether the parts of a row that is called by all it holds belong to the columns here, which are
+/// in the order of their names: its shape names them.
+pub(super) fn check_parts(table: &BoundTable, named: &[Name]) -> Result<(), Hold> {
+    let columns = table.identity_columns();
+    let here: Vec<&Name> = columns
+        .iter()
+        .filter_map(|index| table.columns.get(*index))
+        .map(|column| &column.name)
+        .collect();
+    if here.iter().copied().eq(named) {
+        return Ok(());
+    }
+    if let Some(name) = named.iter().find(|name| table.column(name).is_none()) {
+        let reason = format!("table {} has no column {name} here: add it", table.name);
+        return Err(Hold::undefined(&table.name, reason));
+    }
+    let list = |names: &mut dyn Iterator<Item = &Name>| {
+        names.map(AsRef::as_ref).collect::<Vec<_>>().join(", ")
+    };
+    Err(Hold::quarantine(format!(
+        "a row of {} is called by all it holds, which is ({}) at its source and ({}) here: give both \
+         ends the same columns, or leave out what only one has in the maps of both",
+        table.name,
+        list(&mut named.iter()),
+        list(&mut here.into_iter())
+    )))
+}
+
 /// Whether an identity has the form that this node's map gives the table's identities.
 pub(super) fn check_identity(
     map: &BoundMap,

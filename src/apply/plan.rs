@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::admit::{Admitted, admit, check_identity, check_value};
+use super::admit::{Admitted, admit, check_identity, check_parts, check_value};
 use super::error::Hold;
 use crate::change::{Change, Identity, Kind, Sequence, Shape};
 use crate::record;
@@ -325,6 +325,9 @@ impl<'c, 's> Planner<'c, 's> {
         if matches!(change.identity, Identity::Lost(_)) {
             return Err(Hold::missing(&table.name, &change.identity, "is a row"));
         }
+        if table.is_whole_row() {
+            check_parts(table, &change.shape.columns)?;
+        }
         check_identity(self.map, table, &change.identity)?;
         if let Some(previous) = &change.previous {
             check_identity(self.map, table, previous)?;
@@ -335,6 +338,9 @@ impl<'c, 's> Planner<'c, 's> {
                 "the schema map here leaves out rows of {} such as this one",
                 table.name
             )));
+        }
+        if table.is_whole_row() {
+            return Ok(Vec::new());
         }
         let mut values = Vec::with_capacity(fates.len());
         for ((fate, value), name) in fates.iter().zip(&change.values).zip(&change.shape.columns) {

@@ -235,7 +235,7 @@ fn a_row_renamed_is_alone_in_its_run() {
 #[test]
 fn equal_rows_without_a_key_are_rows_of_their_own() {
     let reference = Reference { table: Name::from("person"), identity: Identity::One(text("p")) };
-    let mut tag = item(Kind::Insert, "tag_map", "x", &[]);
+    let mut tag = item(Kind::Insert, "tag_map", "x", &[("person_id", Value::Null)]);
     tag.change.identity = Identity::Many(vec![Value::Reference(Box::new(reference))]);
     let again = Item { change: tag.change.clone(), source: tag.source };
     assert_eq!(planned(&[tag, again]).0.len(), 2);

@@ -43,7 +43,7 @@ pub(super) enum Slot {
 
 /// The columns a row is updated and deleted by.
 pub(super) fn address_columns(table: &BoundTable) -> Vec<usize> {
-    if table.primary_key.is_empty() { table.identity_columns() } else { table.primary_key.clone() }
+    if statement::by_key(table) { table.primary_key.clone() } else { table.identity_columns() }
 }
 
 /// The rows located in this transaction. Bounded by the chunk of changes that mention them.

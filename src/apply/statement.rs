@@ -15,6 +15,12 @@ const ROWS_EXACT: usize = 32;
 /// Keys in one lookup at most.
 pub(super) const KEYS_MAX: usize = 1024;
 
+/// Whether a table's rows are addressed by its primary key. A row that is called by all it holds is
+/// not, although there may be one.
+pub(super) fn by_key(table: &BoundTable) -> bool {
+    !table.primary_key.is_empty() && !table.is_whole_row()
+}
+
 fn column(table: &BoundTable, index: usize) -> String {
     table.columns.get(index).map(|column| quoted(&column.name)).unwrap_or_default()
 }
@@ -174,7 +180,7 @@ pub(super) fn delete_one(table: &BoundTable, at: &[usize]) -> String {
 
 /// Of several equal rows without a key, one is meant.
 fn limit_without_key(table: &BoundTable, sql: &mut String) {
-    if table.primary_key.is_empty() {
+    if !by_key(table) {
         sql.push_str(" LIMIT 1");
     }
 }
@@ -186,7 +192,7 @@ fn place(table: &BoundTable, at: &[usize]) -> String {
             let bound = table.columns.get(*index);
             let name = column(table, *index);
             // Text without a key is compared byte for byte: its collation may ignore case.
-            if table.primary_key.is_empty() && bound.is_some_and(cell::is_text) {
+            if !by_key(table) && bound.is_some_and(cell::is_text) {
                 format!("{name} <=> ? AND CAST({name} AS BINARY) <=> CAST(? AS BINARY)")
             } else {
                 format!("{name} <=> {}", compared(table, *index))
@@ -205,7 +211,7 @@ pub(super) fn place_params(
     let mut params = Vec::with_capacity(values.len());
     for (index, value) in at.iter().zip(values) {
         let text = table.columns.get(*index).is_some_and(cell::is_text);
-        if table.primary_key.is_empty() && text {
+        if !by_key(table) && text {
             params.push(value.clone());
         }
         params.push(value.clone());

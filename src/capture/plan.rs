@@ -26,6 +26,8 @@ pub(super) struct TablePlan {
     pub(super) value_columns: Vec<usize>,
     pub(super) insert: Arc<Shape>,
     pub(super) delete: Arc<Shape>,
+    /// How many columns stand in each shape only to name the identity's parts.
+    naming: usize,
     /// How inserted rows are written, if they travel and are usual.
     pub(super) inserts: Option<Inserts>,
     /// Whether its rows go up; otherwise only their identities are kept, for what refers to them.
@@ -92,7 +94,8 @@ impl TablePlan {
             identity_columns: bound.identity_columns(),
             value_columns: bound.value_columns(),
             insert: Self::insert_shape(&bound),
-            delete: Arc::new(Shape { table: bound.name.clone(), columns: Vec::new() }),
+            delete: shape(&bound, &[]),
+            naming: if bound.is_whole_row() { bound.identity_columns().len() } else { 0 },
             travels,
             bindings,
             facts,
@@ -105,6 +108,11 @@ impl TablePlan {
     /// Whether rows of this table go from this node to its parent.
     pub(super) fn is_sent(bound: &BoundTable) -> bool {
         matches!(bound.direction, Direction::Up | Direction::Both)
+    }
+
+    /// Values for the columns that are in a shape for their names alone.
+    pub(super) fn naming<'a>(&self) -> Vec<Value<'a>> {
+        vec![Value::Null; self.naming]
     }
 
     /// Whether the plan was made for a table map of the same content.
@@ -165,9 +173,14 @@ impl TablePlan {
     }
 }
 
+/// Columns whose values a change carries. A row that is called by all it holds carries none beside
+/// its identity, and the other end could not tell which of its columns the parts belong to: their
+/// names stand in the shape, with NULL for each.
 fn shape(bound: &BoundTable, columns: &[usize]) -> Arc<Shape> {
-    let columns = columns
+    let naming = if bound.is_whole_row() { bound.identity_columns() } else { Vec::new() };
+    let columns = naming
         .iter()
+        .chain(columns)
         .filter_map(|column| bound.columns.get(*column))
         .map(|column| column.name.clone())
         .collect();

@@ -37,7 +37,8 @@ impl Step<'_, '_> {
         identity: Identity<'a>,
         row: &Image<'a, '_>,
     ) -> Result<Change<'a>, Pause> {
-        let values = self.values(&self.plan.value_columns, row)?;
+        let mut values = self.plan.naming();
+        values.extend(self.values(&self.plan.value_columns, row)?);
         Ok(Change {
             shape: self.plan.insert.clone(),
             kind: Kind::Insert,
@@ -89,7 +90,7 @@ impl Step<'_, '_> {
                 kind: Kind::Delete,
                 identity: gone,
                 previous: None,
-                values: Vec::new(),
+                values: plan.naming(),
                 base: None,
             }));
         }
@@ -100,7 +101,8 @@ impl Step<'_, '_> {
         if changed.is_empty() && previous.is_none() {
             return Ok(None);
         }
-        let values = self.values(&changed, after)?;
+        let mut values = plan.naming();
+        values.extend(self.values(&changed, after)?);
         Ok(Some(Change {
             shape: plan.update_shape(&changed),
             kind: Kind::Update,
@@ -127,7 +129,7 @@ impl Step<'_, '_> {
             kind: Kind::Delete,
             identity,
             previous: None,
-            values: Vec::new(),
+            values: self.plan.naming(),
             base: Some(fingerprint(&values)),
         }))
     }

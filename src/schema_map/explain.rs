@@ -85,7 +85,7 @@ fn identity(table: &BoundTable) -> String {
             names(&[*column])
         ),
         BoundIdentity::Composite(columns) => format!("a row is called by {}", names(columns)),
-        BoundIdentity::WholeRow => "a row is called by all it holds, as it has no key".to_owned(),
+        BoundIdentity::WholeRow => "a row is called by all it holds".to_owned(),
     }
 }
 

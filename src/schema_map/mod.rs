@@ -219,7 +219,9 @@ pub enum BoundIdentity {
     /// Several columns, plain or references: `Identity::Many` in this order, where a reference
     /// part is a [`crate::value::Value::Reference`].
     Composite(Vec<usize>),
-    /// All columns that travel, for a table without a key: `Identity::Many` in table order.
+    /// All columns that travel, for a table without a key or with one that only this database
+    /// numbers by: `Identity::Many` in the order of the columns' names, which two ends share
+    /// although their tables may have the columns in another order.
     WholeRow,
 }
 
@@ -258,8 +260,19 @@ impl BoundTable {
         match &self.identity {
             BoundIdentity::Column(column) | BoundIdentity::Borrowed { column, .. } => vec![*column],
             BoundIdentity::Composite(columns) => columns.clone(),
-            BoundIdentity::WholeRow => self.travelling_columns().collect(),
+            BoundIdentity::WholeRow => {
+                let name = |index: &usize| self.columns.get(*index).map(|column| &column.name);
+                let mut columns: Vec<usize> = self.travelling_columns().collect();
+                columns.sort_by(|one, other| name(one).cmp(&name(other)));
+                columns
+            }
         }
+    }
+
+    /// Whether its rows are called by all they hold. A primary key that it may have all the same
+    /// is this database's own, and finds none of them.
+    pub fn is_whole_row(&self) -> bool {
+        matches!(self.identity, BoundIdentity::WholeRow)
     }
 
     /// The columns whose values travel beside the identity, in table order: the shape of an insert.

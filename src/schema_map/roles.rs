@@ -186,7 +186,10 @@ impl<'a> Binder<'a> {
             return role;
         }
         let auto_increment = column.extra.contains("auto_increment");
-        let surrogate = auto_increment || (work.local_key == Some(index) && is_integer(column));
+        // Where rows are called by all they hold, a number is part of that unless the server counts.
+        let whole = matches!(work.rule.identity, IdentityRule::WholeRow);
+        let surrogate =
+            auto_increment || (!whole && work.local_key == Some(index) && is_integer(column));
         if surrogate && !names_identity(work.rule, &column.name) {
             if !auto_increment {
                 work.warn(format!(
@@ -437,8 +440,7 @@ fn names_identity(rule: &MappedTable, column: &Name) -> bool {
     match &rule.identity {
         IdentityRule::Column(name) => name == column,
         IdentityRule::Composite(names) => names.contains(column),
-        IdentityRule::WholeRow => true,
-        IdentityRule::Borrowed(_) => false,
+        IdentityRule::WholeRow | IdentityRule::Borrowed(_) => false,
     }
 }
 

@@ -73,7 +73,7 @@ impl<'c, 's> Writer<'_, 'c, 's> {
         addresses: Vec<Vec<Param>>,
     ) -> Result<(), Failure> {
         let at = resolve::address_columns(table);
-        if let ([key], false) = (at.as_slice(), table.primary_key.is_empty()) {
+        if let ([key], true) = (at.as_slice(), statement::by_key(table)) {
             let mut keys: Vec<Param> = addresses.into_iter().flatten().collect();
             while !keys.is_empty() {
                 let step = statement::rows_per_statement(keys.len(), 1);

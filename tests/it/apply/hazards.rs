@@ -162,7 +162,8 @@ async fn rows_of_a_table_without_a_key_are_counted(stage: Stage) {
     let tag = |kind, tag: &str| {
         let identity =
             Identity::Many(vec![refer("concept_name", &name), refer("concept_name_tag", tag)]);
-        change(kind, "concept_name_tag_map", identity, Vec::new())
+        let parts = ["concept_name_id", "concept_name_tag_id"];
+        change(kind, "concept_name_tag_map", identity, naming(&parts))
     };
     let (first, second) =
         ("0f0e8b7a-0000-4000-8000-000000000071", "0f0e8b7a-0000-4000-8000-000000000072");

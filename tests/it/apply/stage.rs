@@ -353,6 +353,11 @@ pub(super) fn delete(table: &str, uuid: &str) -> Row {
     change(Kind::Delete, table, one(uuid), Vec::new())
 }
 
+/// What stands in the shape of a row that is called by all it holds.
+pub(super) fn naming<'n>(parts: &[&'n str]) -> Vec<(&'n str, Value<'static>)> {
+    parts.iter().map(|part| (*part, Value::Null)).collect()
+}
+
 /// The same change with some values replaced or added.
 pub(super) fn with(row: &Row, more: Vec<(&str, Value<'static>)>) -> Row {
     let mut columns: Vec<(Name, Value<'static>)> =

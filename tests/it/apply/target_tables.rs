@@ -17,6 +17,7 @@ on_both!(
     triggers_for_inserts_are_not_told_of_updates,
     rows_are_found_by_bits_and_long_decimals,
     rows_without_a_key_are_found_by_their_json,
+    rows_called_by_all_they_hold_are_not_found_by_a_key,
     a_row_that_came_and_was_set_aside_is_not_asked_for_again,
 );
 
@@ -152,7 +153,8 @@ async fn rows_without_a_key_are_found_by_their_json(stage: Stage) {
         Identity::Many(vec![Value::Int(a), doc, decimal("12345678901234567890.01")])
     };
     let first = r#"{"a": 2, "b": [1.5, "é", null]}"#;
-    let of = |kind, doc: &str, a| change(kind, "sample", row(doc, a), Vec::new());
+    let parts = ["a", "doc", "price"];
+    let of = |kind, doc: &str, a| change(kind, "sample", row(doc, a), naming(&parts));
     stage
         .send(&[vec![
             of(Kind::Insert, first, 1),
@@ -161,10 +163,7 @@ async fn rows_without_a_key_are_found_by_their_json(stage: Stage) {
         ]])
         .await;
     stage.send(&[vec![of(Kind::Delete, first, 1)]]).await;
-    let renamed = Change {
-        previous: Some(row("[1]", 1)),
-        ..change(Kind::Update, "sample", row("[1]", 2), Vec::new())
-    };
+    let renamed = Change { previous: Some(row("[1]", 1)), ..of(Kind::Update, "[1]", 2) };
     stage.send(&[vec![renamed]]).await;
     let all = "SELECT CONCAT(COUNT(*), ' ', SUM(a)) FROM sample";
     assert_eq!(asked(&stage, all).await.as_deref(), Some("2 3"));
@@ -175,13 +174,37 @@ async fn rows_without_a_key_are_found_by_their_json(stage: Stage) {
     }
     assert_eq!(asked(&stage, all).await.as_deref(), Some("3 12"));
     // One that is not here waits, and is not asked for: it would come as one more.
-    let renamed = Change {
-        previous: Some(row("[7]", 7)),
-        ..change(Kind::Update, "sample", row("[7]", 8), Vec::new())
-    };
+    let renamed = Change { previous: Some(row("[7]", 7)), ..of(Kind::Update, "[7]", 8) };
     let report = stage.try_send(&[vec![renamed]]).await.unwrap();
     assert_eq!((report.parked, report.wanted.len()), (1, 0), "{report:?}");
     assert!(stage.applier.wanted(stage.peer.node, 10).await.unwrap().is_empty());
+}
+
+/// A key that the server counts is this database's own, whether the source has one or not.
+async fn rows_called_by_all_they_hold_are_not_found_by_a_key(stage: Stage) {
+    let table = "CREATE TABLE sample (b INT, id INT AUTO_INCREMENT PRIMARY KEY, a INT)";
+    let stage = own(&stage, table, "{ class = \"all\", identity = { whole_row = true } }").await;
+    let row = |a: i64, b: i64| Identity::Many(vec![Value::Int(a), Value::Int(b)]);
+    let of = |kind, a, b| change(kind, "sample", row(a, b), naming(&["a", "b"]));
+    let rows = [(1, 2), (2, 3), (3, 4), (4, 1), (4, 1)];
+    stage.send(&[rows.iter().map(|(a, b)| of(Kind::Insert, *a, *b)).collect()]).await;
+    let all = "SELECT GROUP_CONCAT(CONCAT_WS(' ', id, a, b) ORDER BY id) FROM sample";
+    assert_eq!(asked(&stage, all).await.as_deref(), Some("1 1 2,2 2 3,3 3 4,4 4 1,5 4 1"));
+    stage.send(&[vec![of(Kind::Delete, 2, 3), of(Kind::Delete, 4, 1)]]).await;
+    let moved = Change { previous: Some(row(3, 4)), ..of(Kind::Update, 3, 9) };
+    stage.send(&[vec![moved]]).await;
+    let left = asked(&stage, all).await.unwrap();
+    assert!(left == "1 1 2,3 3 9,5 4 1" || left == "1 1 2,3 3 9,4 4 1", "{left}");
+    // Of other columns nothing is taken for these.
+    let named = |names: &[&str]| change(Kind::Insert, "sample", row(1, 1), naming(names));
+    let others = [named(&["a", "c"]), named(&["b", "a"]), named(&["a"]), named(&[])];
+    let report = stage.try_send(&[others.to_vec()]).await.unwrap();
+    assert_eq!((report.parked, report.quarantined), (1, 3), "{report:?}");
+    let waiting = stage.waiting(State::Quarantined).await;
+    let expected = "which is (b, a) at its source and (a, b) here";
+    assert!(waiting.iter().any(|held| held.reason.contains(expected)), "{waiting:?}");
+    let waiting = stage.waiting(State::Parked).await;
+    assert!(waiting[0].reason.contains("no column c here"), "{waiting:?}");
 }
 
 async fn a_row_that_came_and_was_set_aside_is_not_asked_for_again(stage: Stage) {

@@ -24,6 +24,8 @@ use crate::support::{Capturing, capture_options};
 
 /// The database at both ends.
 pub(crate) const DATABASE: &str = "kinds";
+/// A table's entry in the map, unless it has one of its own.
+const USUAL: &str = "{ class = \"all\" }";
 /// As headwater's own sessions: what a column cannot hold is an error, zero dates are not.
 const SESSION: &str = "SET NAMES utf8mb4, time_zone = '+00:00', \
     sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'";
@@ -32,7 +34,8 @@ const SESSION: &str = "SET NAMES utf8mb4, time_zone = '+00:00', \
 pub(crate) struct Ends {
     pub(crate) child: Server,
     pub(crate) parent: Server,
-    tables: Vec<String>,
+    /// The tables, each with its entry in the map.
+    tables: Vec<(String, String)>,
     running: Option<Running>,
 }
 
@@ -86,14 +89,27 @@ impl Ends {
         for (server, columns) in [(&self.child, child), (&self.parent, parent)] {
             create(server, name, columns).await;
         }
-        self.tables.push(name.to_owned());
+        self.tables.push((name.to_owned(), USUAL.to_owned()));
     }
 
     /// Makes a table by a statement for each end.
     pub(crate) async fn table_by(&mut self, name: &str, child: &str, parent: &str) {
         self.child.sql_in(DATABASE, child).await.unwrap();
         self.parent.sql_in(DATABASE, parent).await.unwrap();
-        self.tables.push(name.to_owned());
+        self.tables.push((name.to_owned(), USUAL.to_owned()));
+    }
+
+    /// The same, with an entry of its own in the map.
+    pub(crate) async fn table_mapped(
+        &mut self,
+        name: &str,
+        entry: &str,
+        child: &str,
+        parent: &str,
+    ) {
+        self.child.sql_in(DATABASE, child).await.unwrap();
+        self.parent.sql_in(DATABASE, parent).await.unwrap();
+        self.tables.push((name.to_owned(), entry.to_owned()));
     }
 
     /// The map of all tables made.
@@ -101,8 +117,8 @@ impl Ends {
         let mut text = "version = 1\n[defaults]\nidentity = \"uuid\"\n[classes.all]\n\
             direction = \"up\"\n[tables]\n"
             .to_owned();
-        for table in &self.tables {
-            text.push_str(&format!("{table} = {{ class = \"all\" }}\n"));
+        for (table, entry) in &self.tables {
+            text.push_str(&format!("{table} = {entry}\n"));
         }
         Arc::new(MapFile::parse(&text, "kinds.toml").unwrap())
     }
@@ -118,7 +134,7 @@ impl Ends {
     /// Starts to capture at the child, and gets ready to apply at the parent.
     pub(crate) async fn run(&mut self) {
         let bound = self.bound(&self.parent).await;
-        for table in &self.tables {
+        for (table, _) in &self.tables {
             assert!(bound.tables.contains_key(table.as_str()), "{:?}", bound.problems);
         }
         let applier = applier(&self.parent, self.map(), Arc::new(bound)).await;

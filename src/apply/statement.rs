@@ -178,6 +178,19 @@ pub(super) fn delete_one(table: &BoundTable, at: &[usize]) -> String {
     sql
 }
 
+/// Whether a row is at an address.
+pub(super) fn is_there(table: &BoundTable, at: &[usize]) -> String {
+    format!("SELECT 1 FROM {} WHERE {} LIMIT 1", quoted(&table.name), place(table, at))
+}
+
+/// Why a row that was found by its identity could not be written.
+pub(super) fn not_hit(table: &BoundTable) -> String {
+    format!(
+        "a row of {0} was found and could not be addressed: give {0} a primary key here",
+        table.name
+    )
+}
+
 /// Of several equal rows without a key, one is meant.
 fn limit_without_key(table: &BoundTable, sql: &mut String) {
     if !by_key(table) {
@@ -193,7 +206,10 @@ fn place(table: &BoundTable, at: &[usize]) -> String {
             let name = column(table, *index);
             // Text without a key is compared byte for byte: its collation may ignore case.
             if !by_key(table) && bound.is_some_and(cell::is_text) {
-                format!("{name} <=> ? AND CAST({name} AS BINARY) <=> CAST(? AS BINARY)")
+                format!(
+                    "{name} <=> ? AND CAST(CONVERT({name} USING utf8mb4) AS BINARY) <=> \
+                     CAST(? AS BINARY)"
+                )
             } else {
                 format!("{name} <=> {}", compared(table, *index))
             }

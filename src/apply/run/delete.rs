@@ -85,7 +85,12 @@ impl<'c, 's> Writer<'_, 'c, 's> {
         }
         for address in addresses {
             let params = statement::place_params(table, &at, &address);
-            self.session.execute(&statement::delete_one(table, &at), params).await?;
+            let done = self.session.execute(&statement::delete_one(table, &at), params).await?;
+            // A row that was found and locked, unless it went with another one.
+            let was_there = !statement::by_key(table) && !table.is_whole_row();
+            if done.affected == 0 && was_there && !table.delete_reaches {
+                return Err(Failure::Row(statement::not_hit(table)));
+            }
         }
         Ok(())
     }

@@ -117,8 +117,17 @@ impl<'c, 's> Writer<'_, 'c, 's> {
         let at = resolve::address_columns(table);
         let sql = statement::update(table, &shape, &at);
         let mut params: Vec<Param> = cells.into_iter().map(|cell| cell.param).collect();
-        params.extend(statement::place_params(table, &at, address));
-        Ok(self.session.execute(&sql, params).await?.affected)
+        let place = statement::place_params(table, &at, address);
+        params.extend(place.iter().cloned());
+        let affected = self.session.execute(&sql, params).await?.affected;
+        // Where no key finds it. A row that held all this before is not counted, and is there.
+        if affected == 0 && !statement::by_key(table) && !table.is_whole_row() {
+            let there = self.session.rows(&statement::is_there(table, &at), place).await?;
+            if there.is_empty() {
+                return Err(Failure::Row(statement::not_hit(table)));
+            }
+        }
+        Ok(affected)
     }
 
     /// An update that changes what the row is called. It is alone in its run.

@@ -18,6 +18,7 @@ on_both!(
     rows_are_found_by_bits_and_long_decimals,
     rows_without_a_key_are_found_by_their_json,
     rows_called_by_all_they_hold_are_not_found_by_a_key,
+    rows_without_a_key_are_found_by_text_of_any_character_set,
     a_row_that_came_and_was_set_aside_is_not_asked_for_again,
 );
 
@@ -205,6 +206,42 @@ async fn rows_called_by_all_they_hold_are_not_found_by_a_key(stage: Stage) {
     assert!(waiting.iter().any(|held| held.reason.contains(expected)), "{waiting:?}");
     let waiting = stage.waiting(State::Parked).await;
     assert!(waiting[0].reason.contains("no column c here"), "{waiting:?}");
+}
+
+async fn rows_without_a_key_are_found_by_text_of_any_character_set(stage: Stage) {
+    let table = "CREATE TABLE sample (name VARCHAR(20) CHARACTER SET latin1,
+        other VARCHAR(20) CHARACTER SET utf16, a INT)";
+    let entries = [
+        "{ class = \"all\", identity = { whole_row = true } }",
+        "{ class = \"all\", identity = [\"name\", \"other\"] }",
+    ];
+    for entry in entries {
+        let stage = own(&stage, table, entry).await;
+        let whole = entry.contains("whole_row");
+        let row = |name: &str, a: i64| {
+            let mut parts = vec![text(name), text(format!("{name}ж"))];
+            if whole {
+                parts.insert(0, Value::Int(a));
+            }
+            Identity::Many(parts)
+        };
+        let of = |kind, name: &str, a: i64| {
+            let values = match kind {
+                _ if whole => naming(&["a", "name", "other"]),
+                Kind::Delete => Vec::new(),
+                Kind::Insert | Kind::Update => vec![("a", Value::Int(a))],
+            };
+            change(kind, "sample", row(name, a), values)
+        };
+        let names = ["José", "jose", "JOSÉ", "Ana"];
+        stage.send(&[names.iter().map(|name| of(Kind::Insert, name, 1)).collect()]).await;
+        let changed = of(Kind::Update, "José", 5);
+        let changed = Change { previous: whole.then(|| row("José", 1)), ..changed };
+        stage.send(&[vec![changed]]).await;
+        stage.send(&[vec![of(Kind::Delete, "JOSÉ", 1), of(Kind::Delete, "Ana", 1)]]).await;
+        let all = "SELECT GROUP_CONCAT(CONCAT(name, a) ORDER BY a) FROM sample";
+        assert_eq!(asked(&stage, all).await.as_deref(), Some("jose1,José5"), "{entry}");
+    }
 }
 
 async fn a_row_that_came_and_was_set_aside_is_not_asked_for_again(stage: Stage) {

@@ -3,6 +3,7 @@
 //! aside, as one is that the server refuses.
 
 use super::error::Hold;
+use super::mistaken::{is_number, taken};
 use crate::schema_map::BoundColumn;
 use crate::value::Value;
 
@@ -11,17 +12,33 @@ const DIGITS_OF_FLOAT: usize = 6;
 /// The same of a DOUBLE.
 const DIGITS_OF_DOUBLE: usize = 15;
 
-/// Whether a column keeps the whole of a value that the server would take.
+/// How far from what a FLOAT prints the number is that it holds.
+const NOISE_OF_FLOAT: f64 = 1e-7;
+/// The same of a DOUBLE.
+const NOISE_OF_DOUBLE: f64 = 4e-15;
+
+/// Whether a column keeps the whole of a value that the server would take, and for what it is.
 pub(super) fn kept(bound: &BoundColumn, value: &Value<'_>) -> Result<(), Hold> {
+    taken(bound, value)?;
     match value {
-        Value::Text(content) => text(bound, content),
+        Value::Text(content) => {
+            text(bound, content)?;
+            if numbers(bound) == Numbers::None {
+                temporal(bound, content)
+            } else if is_number(content) {
+                decimal(bound, content)
+            } else {
+                Ok(())
+            }
+        }
         Value::Float(bits) => {
             let number = f32::from_bits(*bits);
-            floating(bound, f64::from(number), || number.to_string())
+            short(bound, number)?;
+            floating(bound, f64::from(number), NOISE_OF_FLOAT, || number.to_string())
         }
         Value::Double(bits) => {
             let number = f64::from_bits(*bits);
-            floating(bound, number, || number.to_string())
+            floating(bound, number, NOISE_OF_DOUBLE, || number.to_string())
         }
         Value::Int(number) => whole(bound, i128::from(*number)),
         Value::UInt(number) => whole(bound, i128::from(*number)),
@@ -63,7 +80,25 @@ fn rounded(bound: &BoundColumn, shown: &str) -> Hold {
     ))
 }
 
-fn floating(bound: &BoundColumn, number: f64, shown: impl FnOnce() -> String) -> Result<(), Hold> {
+/// An exact column gets a FLOAT as the double that it is, of more digits than it prints.
+fn short(bound: &BoundColumn, number: f32) -> Result<(), Hold> {
+    if numbers(bound) != Numbers::Exact || number.fract() == 0.0 {
+        return Ok(());
+    }
+    let scale = bound.live.scale.and_then(|scale| usize::try_from(scale).ok()).unwrap_or(0);
+    let (stored, shown) = (format!("{:.scale$}", f64::from(number)), number.to_string());
+    if stored.trim_end_matches('0') == shown.trim_end_matches('0') {
+        return Ok(());
+    }
+    Err(rounded(bound, &shown))
+}
+
+fn floating(
+    bound: &BoundColumn,
+    number: f64,
+    noise: f64,
+    shown: impl FnOnce() -> String,
+) -> Result<(), Hold> {
     let kind = numbers(bound);
     match kind {
         Numbers::Exact => return fits_scale(bound, &shown()),
@@ -81,7 +116,6 @@ fn floating(bound: &BoundColumn, number: f64, shown: impl FnOnce() -> String) ->
     // FLOAT(7,3): what was such a number is one still, but for the last bits of its binary form.
     let power = 10_f64.powi(scale);
     let stored = (number * power).round() / power;
-    let noise = if short.to_bits() == number.to_bits() { 1e-7 } else { 4e-15 };
     if (stored - number).abs() <= number.abs() * noise || !(number * power).is_finite() {
         return Ok(());
     }
@@ -197,13 +231,17 @@ fn is_blank_from(content: &str, most: u64, size: impl Fn(char) -> u64) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::database::schema::LiveColumn;
     use crate::schema_map::Role;
     use crate::value::Name;
 
-    fn column(kind: &str, characters_max: Option<u64>, scale: Option<u32>) -> BoundColumn {
+    pub(in crate::apply) fn column(
+        kind: &str,
+        characters_max: Option<u64>,
+        scale: Option<u32>,
+    ) -> BoundColumn {
         let name = Name::from("c");
         let live = LiveColumn {
             name: Name::clone(&name),
@@ -266,6 +304,30 @@ mod tests {
         assert!(keeps(&int, &decimal("3.00")) && !keeps(&int, &decimal("3.4")));
         let money = column("decimal", None, Some(2));
         assert!(keeps(&money, &double(0.25)) && !keeps(&money, &double(0.125)));
+        assert!(keeps(&money, &float(0.1)) && !keeps(&money, &float(0.125)));
+        let long = column("decimal", None, Some(15));
+        assert!(keeps(&long, &double(0.1)) && keeps(&long, &float(0.5)));
+        assert!(!keeps(&long, &float(0.1)), "it is 0.100000001490116");
+        // What happens to be a FLOAT's number as well is one of a DOUBLE all the same.
+        assert!(!keeps(&column("double", None, Some(2)), &double(1_000_000.125)));
+    }
+
+    #[test]
+    fn digits_of_a_text_that_would_be_rounded_are_seen() {
+        let text = |text: &str| Value::Text(text.to_owned().into());
+        let int = column("int", None, Some(0));
+        assert!(keeps(&int, &text("5")) && !keeps(&int, &text("5.5")) && !keeps(&int, &text("05")));
+        let money = column("decimal", None, Some(2));
+        assert!(keeps(&money, &text("1.5")) && !keeps(&money, &text("1.505")));
+        let wide = column("double", None, None);
+        assert!(keeps(&wide, &text("0.1")) && !keeps(&wide, &text("0.12345678901234567")));
+        // What is no number the server refuses with its own words.
+        assert!(keeps(&int, &text("10.0.0.1")) && keeps(&int, &text("word")));
+        let date = column("date", None, None);
+        assert!(keeps(&date, &text("2024-01-31")) && !keeps(&date, &text("10:11:12")));
+        assert!(!keeps(&date, &text("2024-01-31 00:00:01")));
+        let seconds = column("datetime", None, Some(0));
+        assert!(!keeps(&seconds, &text("2024-01-31 10:00:00.5")));
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod exact;
 mod held;
 mod json_number;
 mod layout;
+mod mistaken;
 mod plan;
 mod resolve;
 mod run;

@@ -72,7 +72,8 @@ CREATE TABLE sample (
   tiny TINYINT, big BIGINT UNSIGNED, amount DECIMAL(65,30), half FLOAT, full DOUBLE,
   flags BIT(64), made YEAR, word VARCHAR(20) CHARACTER SET latin1, raw VARBINARY(20), fixed BINARY(8),
   blobs LONGBLOB, place GEOMETRY, doc JSON, kind ENUM('a','bé'), several SET('x','y','z'),
-  at DATETIME(6), stamp TIMESTAMP(3) NULL, span TIME(6), short_at DATETIME, day DATE
+  at DATETIME(6), stamp TIMESTAMP(3) NULL, span TIME(6), short_at DATETIME, day DATE,
+  seen TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP
 ) DEFAULT CHARACTER SET utf8mb4";
 
 const TYPES_MAP: &str = "
@@ -201,19 +202,46 @@ async fn what_a_column_cannot_hold_is_quarantined(stage: Stage) {
         ("day", time("10:11:12")),
         ("short_at", time("10:11:12")),
         ("stamp", time("-10:11:12")),
+        ("day", text("10:11:12")),
+        ("day", Value::Int(101)),
+        // For another member, or another value.
+        ("kind", text("2")),
+        ("kind", text("0")),
+        ("kind", text("BÉ")),
+        ("kind", Value::Int(1)),
+        ("several", text("3")),
+        ("several", text("x,Y")),
+        ("tiny", text("007")),
+        ("tiny", text("1.5")),
+        ("full", text("0.12345678901234567")),
+        ("amount", Value::Float(0.1_f32.to_bits())),
+        ("made", Value::Int(5)),
+        ("flags", text("a")),
+        // What it would fill up, or in.
+        ("fixed", bytes(&[1, 2])),
+        ("seen", Value::Null),
     ];
     let rows: Vec<Row> = bad
         .iter()
         .map(|(column, value)| insert("sample", &uuid(), vec![(column, value.clone())]))
         .collect();
     let good = insert("sample", &uuid(), vec![("short_at", time("2024-01-01 00:00:00.000"))]);
-    let report = stage.try_send(&[rows, vec![good]]).await.unwrap();
+    // What arrives as it was, although it was of another type.
+    let other = vec![
+        ("tiny", text("7")),
+        ("made", text("1987")),
+        ("amount", text("1.5")),
+        ("short_at", text("2024-01-01 00:00:00")),
+        ("word", Value::Int(5)),
+    ];
+    let other = insert("sample", &uuid(), other);
+    let report = stage.try_send(&[rows, vec![good, other]]).await.unwrap();
     for waiting in stage.waiting(State::Quarantined).await {
         eprintln!("{}: {}", stage.flavor, waiting.reason);
     }
     assert_eq!((report.parked, report.quarantined), (0, bad.len() as u64));
     let count = stage.server.ask(&stage.database, "SELECT COUNT(*) FROM sample").await.unwrap();
-    assert_eq!(count.as_deref(), Some("1"));
+    assert_eq!(count.as_deref(), Some("2"));
 }
 
 const KEPT: &str = "

@@ -268,7 +268,7 @@ const OLD_MYSQL_TO_NEW_MARIADB: Story = Story {
             there: "SET('a','b')",
             told: &["at the other end, which has no member 'c'"],
             lacked: "'a,c'",
-            held: "column 'm'",
+            held: "column m is set('a','b') here",
         },
         Unlike {
             name: "f",

@@ -46,7 +46,7 @@ pub(super) fn table(
         return (TableRule::Excluded(reason), Vec::new());
     }
     let mut remarks = Vec::new();
-    let Some(identity) = identity(live, &mut remarks) else {
+    let Some(identity) = identity(live, schema, &mut remarks) else {
         let reason = "undecided: nothing in it tells one row from another in every database; add a \
                       uuid column, or name the columns that do as its identity";
         return (TableRule::Excluded(reason.to_owned()), remarks);
@@ -67,7 +67,25 @@ pub(super) fn table(
     (TableRule::Mapped(Box::new(rule)), remarks)
 }
 
-fn identity(live: &LiveTable, remarks: &mut Vec<String>) -> Option<IdentityRule> {
+fn identity(
+    live: &LiveTable,
+    schema: &LiveSchema,
+    remarks: &mut Vec<String>,
+) -> Option<IdentityRule> {
+    let primary = primary_key(live).into_iter().filter_map(|index| live.columns.get(index));
+    // The key that MySQL makes by itself for a table without one tells nothing.
+    let made =
+        |column: &LiveColumn| &*column.name == "my_row_id" && column.extra.contains("invisible");
+    let primary: Vec<&LiveColumn> = primary.filter(|column| !made(column)).collect();
+    if let [key] = primary.as_slice()
+        && !is_integer(key)
+        && foreign_key(live, &key.name).is_none()
+        && is_referred_to(schema, live, key)
+    {
+        remarks
+            .push(format!("{} names a row, in other tables too: it should never change", key.name));
+        return Some(IdentityRule::Column(Arc::clone(&key.name)));
+    }
     if let Some(column) = uuid_column(live) {
         if let [key] = primary_key(live).as_slice()
             && let Some(key) = live.columns.get(*key)
@@ -82,8 +100,6 @@ fn identity(live: &LiveTable, remarks: &mut Vec<String>) -> Option<IdentityRule>
         }
         return Some(IdentityRule::Column(Arc::clone(&column.name)));
     }
-    let primary: Vec<&LiveColumn> =
-        primary_key(live).into_iter().filter_map(|index| live.columns.get(index)).collect();
     match primary.as_slice() {
         [single] => {
             if let Some(key) = foreign_key(live, &single.name) {
@@ -256,6 +272,12 @@ pub(super) fn usual_target<'a>(schema: &'a LiveSchema, column: &LiveColumn) -> O
 
 fn foreign_key<'a>(live: &'a LiveTable, column: &Name) -> Option<&'a ForeignKey> {
     live.foreign_keys.iter().find(|key| key.columns == [Arc::clone(column)])
+}
+
+/// Whether a foreign key of some table refers to a column.
+fn is_referred_to(schema: &LiveSchema, live: &LiveTable, column: &LiveColumn) -> bool {
+    let mut keys = schema.tables.values().flat_map(|table| &table.foreign_keys);
+    keys.any(|key| key.table == live.name && key.referenced == [Arc::clone(&column.name)])
 }
 
 fn is_unique(live: &LiveTable, column: &Name) -> bool {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::condition;
 use super::file::{IdentityRule, MapFile, MappedTable, ReferenceEntry, TableRule};
 use super::identity::{self, is_integer};
 use super::{
@@ -126,7 +127,7 @@ impl<'a> Binder<'a> {
             }
         };
         work.problems.extend(identity::remarks(&identity, database, live));
-        let rows_left_out = row_conditions(&mut work);
+        let rows_left_out = self.row_conditions(&mut work, &columns);
         let is_local =
             |index: &usize| columns.get(*index).is_some_and(|column| column.role == Role::LocalKey);
         let table = BoundTable {
@@ -315,14 +316,57 @@ impl<'a> Binder<'a> {
             let name = &column.name;
             format!("column {name} refers to {table}, which is not mapped, or not in this database")
         })?;
-        match local_key(rule, live) {
-            Some(_) => Ok(()),
-            None => Err(format!(
+        let key = local_key(rule, live).and_then(|index| live.columns.get(index));
+        let Some(key) = key else {
+            return Err(format!(
                 "column {} refers to {table}, which has no single key column that it could hold; \
                  name one with local_key",
                 column.name
-            )),
+            ));
+        };
+        if matches!(rule.identity, IdentityRule::WholeRow) {
+            return Err(format!(
+                "column {} refers to {table}, whose rows are called by all they hold, so that none \
+                 can be told from its like; say how rows of {table} are identified",
+                column.name
+            ));
         }
+        if !is_integer(key) && !is_called_by(rule, key) {
+            return Err(format!(
+                "column {0} holds {1} of {table}, which is no number of this database alone and not \
+                 what rows of {table} are called by: say identity = \"{1}\" for {table}",
+                column.name, key.name
+            ));
+        }
+        Ok(())
+    }
+
+    fn row_conditions(&self, work: &mut Work<'_>, columns: &[BoundColumn]) -> Vec<RowCondition> {
+        let mut conditions = Vec::new();
+        for (name, test) in &work.rule.rows_left_out {
+            let found = columns.iter().enumerate().find(|(_, column)| column.name == *name);
+            let Some((index, column)) = found else {
+                // Without the column nothing could be held back that the map wants held back.
+                work.fatal(format!(
+                    "rows_left_out speaks of its column {name}, which is not there"
+                ));
+                continue;
+            };
+            if let Err(message) = condition::can_test(column, test, |table| self.is_natural(table))
+            {
+                work.fatal(message);
+            }
+            conditions.push(RowCondition { column: index, test: test.clone() });
+        }
+        conditions
+    }
+
+    /// Whether what refers to a table holds what its rows are called by.
+    fn is_natural(&self, table: &Name) -> bool {
+        self.mapped(table).is_some_and(|(rule, live)| {
+            let key = local_key(rule, live).and_then(|index| live.columns.get(index));
+            key.is_some_and(|key| is_called_by(rule, key))
+        })
     }
 
     /// A table that the map maps and the database has.
@@ -405,22 +449,6 @@ fn left_out(work: &mut Work<'_>, column: &LiveColumn, fill: &Fill) -> Role {
     Role::LeftOut(fill.clone())
 }
 
-fn row_conditions(work: &mut Work<'_>) -> Vec<RowCondition> {
-    let mut conditions = Vec::new();
-    for (column, test) in &work.rule.rows_left_out {
-        match place(work.live, column) {
-            Some(column) => conditions.push(RowCondition { column, test: test.clone() }),
-            // Without the column nothing could be held back that the map wants held back.
-            None => {
-                work.fatal(format!(
-                    "rows_left_out speaks of its column {column}, which is not there"
-                ));
-            }
-        }
-    }
-    conditions
-}
-
 /// The table that a column refers to, by the map or by a foreign key of its own.
 fn leads_to(work: &Work<'_>, column: &Name) -> Option<Name> {
     match work.rule.references.get(column) {
@@ -434,6 +462,11 @@ fn leads_to(work: &Work<'_>, column: &Name) -> Option<Name> {
 fn foreign_key<'a>(live: &'a LiveTable, column: &Name) -> Option<&'a ForeignKey> {
     let keys = live.foreign_keys.iter().filter(|key| key.columns.contains(column));
     keys.min_by_key(|key| key.columns.len())
+}
+
+/// Whether rows are called by this column alone.
+fn is_called_by(rule: &MappedTable, column: &LiveColumn) -> bool {
+    matches!(&rule.identity, IdentityRule::Column(name) if *name == column.name)
 }
 
 fn names_identity(rule: &MappedTable, column: &Name) -> bool {

@@ -135,3 +135,71 @@ fn a_foreign_key_of_several_columns_wants_a_statement() {
     assert_eq!(role(&bound, "b", "ax"), &always("a", false));
     assert_eq!(role(&bound, "b", "ay"), &Role::Plain);
 }
+
+#[test]
+fn a_reference_holds_a_local_number_or_what_the_row_is_called_by() {
+    let tables = "
+        country: code char(2), uuid char(38), pk code, unique uuid
+        tag: id int auto, word varchar(9), pk id
+        town: id int auto, uuid char(38), pk id, unique uuid, country char(2), fk country country code
+        note: id int auto, uuid char(38), pk id, unique uuid, tag_id int, fk tag_id tag id";
+    let map = |country: &str, tag: &str| {
+        fatal(&bind(&format!("country = {country}\ntag = {tag}\ntown = {{}}\nnote = {{}}"), tables))
+    };
+    assert!(map("{ identity = 'code' }", "{ identity = 'word' }").is_empty());
+    let problems = map("{}", "{ identity = { whole_row = true } }").join("\n");
+    assert!(problems.contains("town: column country holds code of country"), "{problems}");
+    assert!(problems.contains("say identity = \"code\" for country"), "{problems}");
+    assert!(problems.contains("note: column tag_id refers to tag, whose rows"), "{problems}");
+    // What is proposed binds, with all four tables.
+    let proposed = generate(&schema(tables), &MapFile::default());
+    assert!(proposed.contains("country = { identity = \"code\" }"), "{proposed}");
+    assert!(!proposed.contains("town = { exclude"), "{proposed}");
+}
+
+#[test]
+fn a_row_is_called_by_all_that_travels_in_the_order_of_names() {
+    let entry = "a = { identity = { whole_row = true } }";
+    let names = |table: &str| {
+        let bound = bind(entry, table);
+        assert_eq!(fatal(&bound), Vec::<String>::new());
+        let table = &bound.tables["a"];
+        let columns = table.identity_columns().into_iter();
+        columns.map(|index| table.columns[index].name.to_string()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(names("a: z int, b int, c int"), "b c z");
+    assert_eq!(names("a: c int, id bigint auto, z int, b int, pk id"), "b c z");
+    // A number that nobody counts is one of the values.
+    assert_eq!(names("a: z int, n int, pk n"), "n z");
+}
+
+#[test]
+fn rows_are_left_out_by_what_a_list_can_hold_only() {
+    let tables = "
+        role: role varchar(9), pk role
+        a: id int auto, uuid char(38), pk id, unique uuid, x varchar(9), doc json, f double, raw blob,
+          role varchar(9), b_id int null, fk role role role, fk b_id b id
+        b: id int auto, uuid char(38), pk id, unique uuid";
+    let tables = tables.replace("raw blob,\n         ", "raw blob,");
+    let one = |condition: &str| {
+        let entry = format!(
+            "a = {{ rows_left_out = [{condition}] }}\nb = {{}}\nrole = {{ identity = 'role' }}"
+        );
+        fatal(&bind(&entry, &tables)).join("\n")
+    };
+    for fine in [
+        "{ column = 'x', not_in = ['1'] }",
+        "{ column = 'doc', null = true }",
+        "{ column = 'role', not_in = ['nurse'] }",
+        "{ column = 'b_id', null = true }",
+    ] {
+        assert_eq!(one(fine), "", "{fine}");
+    }
+    for column in ["doc", "f", "raw"] {
+        for test in ["in", "not_in", "like", "not_like"] {
+            let problem = one(&format!("{{ column = '{column}', {test} = ['1'] }}"));
+            assert!(problem.contains(&format!("tests its column {column}")), "{test}: {problem}");
+        }
+    }
+    assert!(one("{ column = 'b_id', not_in = ['1'] }").contains("numbers of this database"));
+}

@@ -91,7 +91,8 @@ impl Session {
         conn.query_drop("SET NAMES utf8mb4").await?;
         // READ COMMITTED: a row another session committed a moment ago is seen and locked, and
         // looking for a row that is not there yet locks no gap that the application inserts into.
-        conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+        conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE")
+            .await?;
         conn.query_drop(format!(
             "SET SESSION time_zone = '+00:00', sql_mode = '{SQL_MODE}', \
              innodb_lock_wait_timeout = {lock_wait_seconds}, \

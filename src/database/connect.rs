@@ -34,9 +34,12 @@ pub fn password_in(path: &Path) -> std::io::Result<String> {
 }
 
 /// The first statement of every session, whatever the server's own settings are: a question must not
-/// open a transaction that keeps locks and an old view until the session ends, and texts come back
-/// as they are stored (`PAD_CHAR_TO_FULL_LENGTH` adds spaces).
-const SESSION: &str = "SET SESSION autocommit = 1, sql_mode = ''";
+/// open a transaction that keeps locks and an old view until the session ends, texts come back as
+/// they are stored (`PAD_CHAR_TO_FULL_LENGTH` adds spaces), and answers whole, with the key that MySQL
+/// makes for tables without one: it is in the log.
+const SESSION: &str = "SET SESSION autocommit = 1, sql_mode = '', \
+                       sql_select_limit = 18446744073709551615, sql_big_selects = 1 \
+                       /*!80030 , show_gipk_in_create_table_and_information_schema = 1 */";
 
 /// Where a database is and how to get in.
 #[derive(Clone, PartialEq, Eq)]

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use headwater::apply::{Applier, Error, Limits, Settings, State};
 use headwater::clock::SystemClock;
+use headwater::database::connect;
+use headwater::database::schema::LiveSchema;
 use headwater::schema_map::MapFile;
 use headwater::value::Value;
 use headwater_rig::{Flavor, Link, edge};
@@ -54,7 +56,7 @@ async fn what_is_set_for_everybody_is_not_felt(stage: Stage) -> Stage {
     let stage = stage.anew(Limits::default(), map()).await;
     let mut globals = "SET GLOBAL sql_select_limit = 1; SET GLOBAL sql_safe_updates = 1; \
                        SET GLOBAL unique_checks = 0; SET GLOBAL completion_type = 'CHAIN'; \
-                       SET GLOBAL sql_big_selects = 0"
+                       SET GLOBAL sql_big_selects = 0; SET GLOBAL TRANSACTION READ ONLY"
         .to_owned();
     let maria = matches!(stage.flavor, Flavor::Mariadb1011 | Flavor::Mariadb118);
     if maria {
@@ -79,7 +81,15 @@ async fn what_is_set_for_everybody_is_not_felt(stage: Stage) -> Stage {
         .replace("updates = 1", "updates = 0")
         .replace("unique_checks = 0", "unique_checks = 1")
         .replace("'CHAIN'", "'NO_CHAIN'")
-        .replace("selects = 0", "selects = 1");
+        .replace("selects = 0", "selects = 1")
+        .replace("READ ONLY", "READ WRITE");
+    // Nor is it by those who only ask.
+    let options = connect::Options::parse(&stage.server.url("notes")).unwrap();
+    let mut conn = options.connect(&[]).await.unwrap();
+    let schema = LiveSchema::read(&mut conn, "notes").await.unwrap();
+    assert_eq!(schema.tables.keys().map(|name| &**name).collect::<Vec<_>>(), ["label", "note"]);
+    assert_eq!(schema.tables["note"].columns.len(), 4);
+    conn.disconnect().await.unwrap();
     stage.server.sql(&back).await.unwrap();
     stage
 }

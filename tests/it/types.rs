@@ -7,6 +7,7 @@ mod differential;
 pub(crate) mod ends;
 mod exact;
 mod generated;
+mod keys;
 mod kinds;
 mod lacking;
 mod named;

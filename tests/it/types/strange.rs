@@ -18,14 +18,14 @@ async fn same(ends: &Ends, table: &str, expressions: &[&str]) {
 }
 
 /// Lets the child's log say so much about its columns.
-async fn tell(ends: &Ends, metadata: &str) {
+pub(super) async fn tell(ends: &Ends, metadata: &str) {
     if !metadata.is_empty() {
         let sql = format!("SET GLOBAL binlog_row_metadata = {metadata}");
         ends.child.sql(&sql).await.unwrap();
     }
 }
 
-async fn carry(ends: &mut Ends, sql: &str) {
+pub(super) async fn carry(ends: &mut Ends, sql: &str) {
     let mut conn = session(&ends.child).await;
     conn.query_drop(sql).await.unwrap();
     ends.carry_all().await;
@@ -181,59 +181,6 @@ async fn computed_hidden_and_default_columns_arrive(flavor: Flavor) {
     TYPES.settle("generated, invisible and default-expression columns", flavor, cell);
 }
 
-/// Tables whose rows are called by all they hold, and what keys they have at either end.
-const WHOLE: [(&str, &str, &str); 4] = [
-    ("made", "MADE", "MADE"),
-    ("counted", "id INT AUTO_INCREMENT PRIMARY KEY,", "id INT AUTO_INCREMENT PRIMARY KEY,"),
-    ("child_only", "MADE", ""),
-    ("parent_only", "", "id INT AUTO_INCREMENT PRIMARY KEY,"),
-];
-
-/// Makes them, with the columns in another order at the parent.
-async fn without_a_key(ends: &mut Ends, makes_keys: bool) {
-    for (name, child, parent) in WHOLE {
-        let made = |key: &str, columns: &str| {
-            let by_hand =
-                "my_row_id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY INVISIBLE,";
-            let by_server = key == "MADE" && makes_keys;
-            let key = if by_server { "" } else { key };
-            let setting = if makes_keys {
-                format!("SET sql_generate_invisible_primary_key = {};", u8::from(by_server))
-            } else {
-                String::new()
-            };
-            format!("{setting} CREATE TABLE {name} ({} {columns})", key.replace("MADE", by_hand))
-        };
-        let child = made(child, "b INT NULL, a INT NULL, word VARCHAR(20) NULL");
-        let parent = made(parent, "word VARCHAR(20) NULL, a INT NULL, b INT NULL");
-        let entry = "{ class = \"all\", identity = { whole_row = true } }";
-        ends.table_mapped(name, entry, &child, &parent).await;
-    }
-}
-
-async fn rows_without_a_key_arrive(ends: &mut Ends) {
-    const ALL: &str =
-        "SELECT GROUP_CONCAT(CONCAT_WS(' ', a, b, word) ORDER BY a, b SEPARATOR ',') FROM";
-    for (name, ..) in WHOLE {
-        for (sql, expected) in [
-            ("INSERT INTO t (a, b, word) VALUES (7, 3, 'x'), (8, 5, 'y')", "7 3 x,8 5 y"),
-            (
-                "INSERT INTO t (a, b, word) VALUES (1, 2, 'z'), (1, 2, 'z')",
-                "1 2 z,1 2 z,7 3 x,8 5 y",
-            ),
-            ("UPDATE t SET b = 1 WHERE a = 7", "1 2 z,1 2 z,7 1 x,8 5 y"),
-            ("DELETE FROM t WHERE a = 1 LIMIT 1", "1 2 z,7 1 x,8 5 y"),
-            ("DELETE FROM t WHERE a = 7", "1 2 z,8 5 y"),
-        ] {
-            carry(ends, &sql.replace(" t ", &format!(" {name} "))).await;
-            let all = format!("{ALL} {name}");
-            let there = ends.parent.ask("kinds", &all).await.unwrap();
-            assert_eq!(there.as_deref(), Some(expected), "{name}: {sql}");
-        }
-        carry(ends, &format!("DELETE FROM {name}")).await;
-    }
-}
-
 /// Columns that the server makes for itself: of an index on an expression, and the key of a table
 /// without one.
 async fn columns_that_the_server_adds_by_itself_stay_out_of_the_way(flavor: Flavor) {
@@ -269,11 +216,9 @@ async fn columns_that_the_server_adds_by_itself_stay_out_of_the_way(flavor: Flav
     let column = "SELECT COUNT(*) FROM information_schema.COLUMNS
         WHERE TABLE_NAME = 'keyless' AND COLUMN_NAME = 'my_row_id'";
     assert_eq!(ends.child.ask("kinds", column).await.unwrap().as_deref(), Some("1"));
-    without_a_key(&mut ends, makes_keys).await;
     ends.run().await;
     for metadata in metadata(flavor) {
         tell(&ends, metadata).await;
-        rows_without_a_key_arrive(&mut ends).await;
         for sql in [
             "INSERT INTO indexed SET uuid = 'a', a = 'One', doc = '[1, 2]', z = 3",
             "INSERT INTO keyless (uuid, a) VALUES ('a', 1), ('b', 2)",

@@ -197,8 +197,9 @@ async fn rows_called_by_all_they_hold_are_not_found_by_a_key(stage: Stage) {
     let left = asked(&stage, all).await.unwrap();
     assert!(left == "1 1 2,3 3 9,5 4 1" || left == "1 1 2,3 3 9,4 4 1", "{left}");
     // Of other columns nothing is taken for these.
-    let named = |names: &[&str]| change(Kind::Insert, "sample", row(1, 1), naming(names));
-    let others = [named(&["a", "c"]), named(&["b", "a"]), named(&["a"]), named(&[])];
+    let named = |a: i64, names: &[&str]| change(Kind::Insert, "sample", row(a, 0), naming(names));
+    let others =
+        [named(21, &["a", "c"]), named(22, &["b", "a"]), named(23, &["a"]), named(24, &[])];
     let report = stage.try_send(&[others.to_vec()]).await.unwrap();
     assert_eq!((report.parked, report.quarantined), (1, 3), "{report:?}");
     let waiting = stage.waiting(State::Quarantined).await;

@@ -114,8 +114,8 @@ pub async fn run(
             if let Some(other) = other {
                 let (there, theirs, their_server) = bound_at(other).await?;
                 writeln!(out, "Held against {}, on {their_server}:", other.display())?;
-                let here = End { map: &bound, schema: &schema, server: &server };
-                let there = End { map: &there, schema: &theirs, server: &their_server };
+                let here = end(&bound, &schema, &server);
+                let there = end(&there, &theirs, &their_server);
                 report.add_disagreements(fits::disagreements(here, there));
             }
             write!(out, "{report}")?;
@@ -125,6 +125,10 @@ pub async fn run(
     // The answer is out; whether the server hears the farewell changes nothing.
     drop(connection.disconnect().await);
     Ok(good)
+}
+
+fn end<'a>(map: &'a BoundMap, schema: &'a LiveSchema, server: &Server) -> End<'a> {
+    End { map, schema, flavor: server.flavor, version: server.version }
 }
 
 /// The map of another node held against its own database, and the server it is on.

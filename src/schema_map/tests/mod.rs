@@ -1,6 +1,7 @@
 //! Tests of binding: on the facts of the OpenMRS tables, and on small schemas made for one trap.
 
 mod binding;
+mod fitting;
 mod openmrs;
 mod written;
 

@@ -197,7 +197,8 @@ impl Report {
             if moves(&key.on_delete) || moves(&key.on_update) {
                 self.add(table, false, format!(
                     "its foreign key {} changes rows by itself (ON DELETE {}, ON UPDATE {}), which most \
-                     servers do not write to the log: the other end needs the same foreign key",
+                     servers do not write to the log: the other end needs the same foreign key, and \
+                     headwater map check --with FILE2 says whether it has it",
                     key.name, key.on_delete, key.on_update
                 ));
             }

@@ -3,6 +3,7 @@
 //! comes out.
 
 mod columns;
+mod keys;
 mod rare;
 mod texts;
 mod values;
@@ -84,6 +85,7 @@ pub fn disagreements(here: End<'_>, there: End<'_>) -> Vec<Problem> {
 fn differences(pair: Pair<'_>) -> Vec<Found> {
     let mut found = columns::differences(pair);
     found.extend(whole_rows(pair));
+    found.extend(keys::differences(pair));
     found
 }
 

@@ -114,6 +114,19 @@ fn what_one_end_computes_is_named() {
 }
 
 #[test]
+fn a_unique_index_of_the_other_end_is_named_if_it_may_refuse_rows() {
+    let two = "x int, y int";
+    let with = |index: &str| format!("{two}, unique {index}");
+    told(two, &with("x+y"), "a: its rows are unique in x, y by the index x+y at the other end");
+    silent(&with("x"), &with("x+y"));
+    silent(&with("x+y"), two);
+    for never in ["id+x", "uuid+x"] {
+        silent(two, &with(never));
+    }
+    silent(two, &format!("{two}, z int null, unique x+z"));
+}
+
+#[test]
 fn rows_without_a_key_need_the_same_columns() {
     let with = |columns: &str| schema(&format!("a: {columns}"));
     let found = |here: &str, there: &str| {
@@ -130,6 +143,47 @@ fn rows_without_a_key_need_the_same_columns() {
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].starts_with("!a: it has no key, so that its columns"), "{found:?}");
     }
+}
+
+#[test]
+fn foreign_keys_that_change_rows_are_the_same_at_both_ends() {
+    let rules = "a = { references = { b_id = 'b' } }\nb = {}";
+    let table = |delete: &str, update: &str| {
+        let mut found = schema(&format!(
+            "a: id int auto, uuid char(38), pk id, unique uuid, b_id int null, fk b_id b id\n{B}"
+        ));
+        let key = &mut found.tables.get_mut("a").unwrap().foreign_keys[0];
+        delete.clone_into(&mut key.on_delete);
+        update.clone_into(&mut key.on_update);
+        found
+    };
+    let mut without = table("RESTRICT", "RESTRICT");
+    without.tables.get_mut("a").unwrap().foreign_keys.clear();
+    let (cascade, restrict) = (table("CASCADE", "RESTRICT"), table("RESTRICT", "NO ACTION"));
+    let found =
+        |here: &LiveSchema, there: &LiveSchema, flavor| found_by(rules, here, there, flavor);
+    for there in [&restrict, &without] {
+        let told = found(&cascade, there, Flavor::Mariadb);
+        assert_eq!(told.len(), 1, "{told:?}");
+        let begun = "!a: its foreign key fk_a_b_id to b says ON DELETE CASCADE, ON UPDATE RESTRICT here \
+                     and ";
+        assert!(told[0].starts_with(begun), "{told:?}");
+        // MySQL from 9.6 logs what it does.
+        assert!(found(&cascade, there, Flavor::Mysql)[0].starts_with("a: its foreign key"));
+    }
+    let told = found(&restrict, &cascade, Flavor::Mariadb);
+    assert!(
+        told[0].contains("says ON DELETE CASCADE, ON UPDATE RESTRICT at the other"),
+        "{told:?}"
+    );
+    assert!(found(&without, &restrict, Flavor::Mariadb)[0].contains("is not there here"));
+    let even = [(&cascade, &cascade), (&restrict, &table("NO ACTION", "RESTRICT"))];
+    for (here, there) in even {
+        assert_eq!(found(here, there, Flavor::Mariadb), [""; 0]);
+    }
+    // A local number is changed for nobody else, and a key that only refuses here is not missed there.
+    assert_eq!(found(&table("RESTRICT", "CASCADE"), &restrict, Flavor::Mariadb), [""; 0]);
+    assert_eq!(found(&restrict, &without, Flavor::Mariadb), [""; 0]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use headwater_rig::{Flavor, Server};
+use mysql_async::Conn;
 use mysql_async::prelude::Queryable as _;
 
 use super::ends::{DATABASE, Ends, session};
@@ -38,7 +39,8 @@ struct Story {
 fn configuration(folder: &Path, name: &str, server: &Server, section: &str) -> PathBuf {
     let map = folder.join("kinds.toml");
     let text = "version = 1\n[defaults]\nidentity = \"uuid\"\n[classes.all]\ndirection = \"up\"\n\
-        [tables]\nmixed = { class = \"all\" }\nfine = { class = \"all\" }\nabsent = { class = \"all\" }\n";
+        [tables]\nmixed = { class = \"all\" }\nfine = { class = \"all\" }\nabsent = { class = \"all\" }\n\
+        linked = { class = \"all\" }\nbare = { class = \"all\" }\n";
     std::fs::write(&map, text).unwrap();
     let path = folder.join(format!("{name}.toml"));
     let data = folder.join(name);
@@ -88,6 +90,9 @@ fn named_before(story: &Story, ends: &Ends, folder: &Path) {
         "{said}"
     );
     assert!(!said.contains("fine:"), "{said}");
+    for words in KEYS_TOLD {
+        assert!(said.contains(words), "{words}\nin {said}");
+    }
     for (column, servers) in story.rare {
         let line = format!("mixed: its column {column} is ");
         let told = said.lines().any(|known| known.contains(&line) && known.contains(servers));
@@ -105,6 +110,66 @@ fn named_before(story: &Story, ends: &Ends, folder: &Path) {
     assert!(said.contains("absent"), "{said}");
 }
 
+/// Tables whose columns and keys differ, by their definitions at the child and at the parent.
+const KEYS: [(&str, [&str; 2]); 2] = [
+    (
+        "linked",
+        [
+            "fine_id INT NULL, none INT NULL, word INT NULL, \
+             CONSTRAINT linked_to_fine FOREIGN KEY (fine_id) REFERENCES fine (id) ON DELETE CASCADE",
+            "fine_id INT NULL, none INT NOT NULL DEFAULT 0, word INT NULL, UNIQUE one_word (word)",
+        ],
+    ),
+    ("bare", ["a INT NULL", "a INT NULL, must INT NOT NULL"]),
+];
+
+/// What is said of them before anything is sent.
+const KEYS_TOLD: [&str; 5] = [
+    "linked: its column fine_id is a reference to fine here and has no foreign key at the other end: add the \
+     key there, or state references = { fine_id = \"fine\" } in the map",
+    "linked: its column none may be NULL here and not at the other end",
+    "linked: its rows are unique in word by the index one_word at the other end, and by none here",
+    "linked: its foreign key linked_to_fine to fine says ON DELETE CASCADE, ON UPDATE ",
+    "bare: its column must is not there here and may not be NULL at the other end, where it has no default",
+];
+
+/// Rows that meet what differs, in this order, and what they are set aside with.
+const KEYS_HELD: [(&str, &str); 4] = [
+    ("linked SET uuid = 'l-1', none = 1, fine_id = (SELECT MIN(id) FROM fine)", "maps differ"),
+    ("linked SET uuid = 'l-2'", "none"),
+    ("linked SET uuid = 'l-4', none = 1, word = 7", "one_word"),
+    ("bare SET uuid = 'b-1'", "must"),
+];
+
+/// Makes [`KEYS`].
+async fn tables_with_other_keys(ends: &mut Ends) {
+    for (name, definitions) in KEYS {
+        let [child, parent] = definitions.map(|columns| {
+            format!(
+                "CREATE TABLE {name} (id INT AUTO_INCREMENT PRIMARY KEY, uuid CHAR(36) CHARACTER SET \
+                 ascii NOT NULL UNIQUE, {columns}) ENGINE=InnoDB"
+            )
+        });
+        ends.table_by(name, &child, &parent).await;
+    }
+}
+
+/// What was named of keys is set aside when it is sent.
+async fn keys_hold(ends: &mut Ends, conn: &mut Conn) {
+    for row in ["fine SET uuid = 'f-1', a = 1", "linked SET uuid = 'l-3', none = 1, word = 7"] {
+        conn.query_drop(format!("INSERT INTO {row}")).await.unwrap();
+        ends.carry_all().await;
+    }
+    for (row, words) in KEYS_HELD {
+        conn.query_drop(format!("INSERT INTO {row}")).await.unwrap();
+        ends.carry().await;
+        let held = ends.held().await;
+        let [held] = held.as_slice() else { panic!("{row}: {held:?}") };
+        assert!(held.contains(words), "{row}: {held}");
+        ends.discard_held().await;
+    }
+}
+
 async fn told(story: &Story, name: &str) {
     if !(is_there(story.child, name) && is_there(story.parent, name)) {
         return;
@@ -117,6 +182,7 @@ async fn told(story: &Story, name: &str) {
     }
     ends.table_as("mixed", &here, &there).await;
     ends.table("fine", &["a INT NULL".to_owned()]).await;
+    tables_with_other_keys(&mut ends).await;
     let absent = "CREATE TABLE absent (id INT AUTO_INCREMENT PRIMARY KEY, uuid CHAR(36) \
         CHARACTER SET ascii NOT NULL UNIQUE)";
     ends.child.sql_in(DATABASE, absent).await.unwrap();
@@ -138,6 +204,7 @@ async fn told(story: &Story, name: &str) {
         assert!(held.starts_with("mixed: ") && held.contains(words), "{name}: {held}");
         ends.discard_held().await;
     }
+    keys_hold(&mut ends, &mut conn).await;
     let (values, shown, expected) = story.common;
     conn.query_drop(format!("INSERT INTO mixed SET uuid = 'row', {values}")).await.unwrap();
     ends.carry_all().await;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use mysql_async::Value;
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::project::{Field, Projection};
+use super::project::{Field, Form, Projection};
 use crate::database::value::from_server;
 
 /// One row as both databases would print it.
@@ -30,7 +30,7 @@ pub(super) fn canonical(projection: &Projection, row: Vec<Value>) -> Option<Cano
         hash(field, columns.by_ref(), &mut values);
     }
     for field in &projection.alone {
-        let parts: Vec<&Value> = columns.by_ref().take(field.width).collect();
+        let parts: Vec<&Value> = columns.by_ref().take(field.width()).collect();
         if !is_null(&parts) {
             values.update(field.name.as_bytes());
             hash(field, parts.into_iter(), &mut values);
@@ -47,8 +47,9 @@ pub(super) fn canonical(projection: &Projection, row: Vec<Value>) -> Option<Cano
 }
 
 fn hash<'v>(field: &Field, columns: impl Iterator<Item = &'v Value>, into: &mut Xxh3Default) {
-    for value in columns.take(field.width) {
-        let text = text(value, field.json);
+    // The forms come first, so that no column is taken in vain.
+    for (form, value) in field.forms.iter().zip(columns) {
+        let text = text(value, *form);
         match &text {
             None => into.update(&[0]),
             Some(bytes) => {
@@ -65,7 +66,7 @@ pub(super) fn is_null(parts: &[&Value]) -> bool {
     match parts {
         [] => true,
         [only] => **only == Value::NULL,
-        [first, ..] => text(first, false).is_some_and(|none| none == b"1"),
+        [first, ..] => text(first, Form::AsIs).is_some_and(|none| none == b"1"),
     }
 }
 
@@ -75,19 +76,20 @@ pub(super) fn shown(fields: &[Field], before: usize, row: &[Value]) -> Vec<(Stri
     fields
         .iter()
         .map(|field| {
-            let parts: Vec<String> = columns
-                .by_ref()
-                .take(field.width)
-                .filter_map(|value| text(value, field.json))
+            let parts: Vec<String> = field
+                .forms
+                .iter()
+                .zip(columns.by_ref())
+                .filter_map(|(form, value)| text(value, *form))
                 .map(|bytes| match String::from_utf8(bytes) {
                     Ok(text) => text,
                     Err(bytes) => hex(bytes.as_bytes()),
                 })
                 .collect();
             // The first part of a reference says whether there is none.
-            let told = if field.width > 1 { parts.get(1..).unwrap_or_default() } else { &parts };
+            let told = if field.width() > 1 { parts.get(1..).unwrap_or_default() } else { &parts };
             let text = if told.is_empty() {
-                let dangling = field.width > 1 && parts.first().is_some_and(|none| none == "0");
+                let dangling = field.width() > 1 && parts.first().is_some_and(|none| none == "0");
                 if dangling { "a row that is not there".to_owned() } else { "NULL".to_owned() }
             } else {
                 told.join(" + ")
@@ -106,17 +108,20 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The bytes that stand for a value; `None` for NULL.
-fn text(value: &Value, json: bool) -> Option<Vec<u8>> {
+fn text(value: &Value, form: Form) -> Option<Vec<u8>> {
     Some(match value {
         Value::NULL => return None,
-        Value::Bytes(bytes) if json => match serde_json::from_slice::<serde_json::Value>(bytes) {
-            Ok(mut parsed) => {
-                with_whole_numbers(&mut parsed);
-                parsed.to_string().into_bytes()
+        Value::Bytes(bytes) => match form {
+            Form::AsIs => bytes.clone(),
+            Form::Json => document(bytes),
+            Form::Decimal => digits(bytes).to_vec(),
+            Form::Bits => number(bytes),
+            Form::Set => {
+                let mut members: Vec<&[u8]> = bytes.split(|byte| *byte == b',').collect();
+                members.sort_unstable();
+                members.join(&b',')
             }
-            Err(_) => bytes.clone(),
         },
-        Value::Bytes(bytes) => bytes.clone(),
         Value::Int(number) => number.to_string().into_bytes(),
         Value::UInt(number) => number.to_string().into_bytes(),
         // The shortest text that reads back as the same bits.
@@ -132,6 +137,40 @@ fn text(value: &Value, json: bool) -> Option<Vec<u8>> {
             format!("{sign}{hours:02}:{minutes:02}:{seconds:02}.{micros:06}").into_bytes()
         }
     })
+}
+
+fn document(bytes: &[u8]) -> Vec<u8> {
+    match serde_json::from_slice::<serde_json::Value>(bytes) {
+        Ok(mut parsed) => {
+            with_whole_numbers(&mut parsed);
+            parsed.to_string().into_bytes()
+        }
+        Err(_) => bytes.to_vec(),
+    }
+}
+
+/// The digits of a decimal number, without zeros that say nothing. A number that the server fills up
+/// with zeros at its start has no sign.
+fn digits(decimal: &[u8]) -> &[u8] {
+    let mut digits = decimal;
+    if digits.contains(&b'.') {
+        while let Some(shorter) = digits.strip_suffix(b"0") {
+            digits = shorter;
+        }
+        digits = digits.strip_suffix(b".").unwrap_or(digits);
+    }
+    while let Some(shorter) =
+        digits.strip_prefix(b"0").filter(|rest| rest.first().is_some_and(u8::is_ascii_digit))
+    {
+        digits = shorter;
+    }
+    digits
+}
+
+/// Bits as the number that they are.
+fn number(bits: &[u8]) -> Vec<u8> {
+    let number = bits.iter().fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
+    number.to_string().into_bytes()
 }
 
 /// A double without a fraction is the integer of that value: `MySQL` 5.7 prints it so, and `-0` is 0 to
@@ -165,16 +204,31 @@ mod tests {
     #[test]
     fn values_that_are_the_same_have_one_form() {
         let same =
-            |left: &Value, right: &Value, json| assert_eq!(text(left, json), text(right, json));
-        same(&Value::Int(5), &Value::UInt(5), false);
-        same(&Value::Int(5), &Value::Bytes(b"5".to_vec()), false);
+            |left: &Value, right: &Value, form| assert_eq!(text(left, form), text(right, form));
+        same(&Value::Int(5), &Value::UInt(5), Form::AsIs);
+        same(&Value::Int(5), &Value::Bytes(b"5".to_vec()), Form::AsIs);
+        for (one, other) in [("1.50", "1.5000"), ("0.00", "0"), ("-2.10", "-2.1"), ("007.0", "7")] {
+            same(&Value::from(one), &Value::from(other), Form::Decimal);
+        }
+        same(&Value::from("100"), &Value::Int(100), Form::Decimal);
+        assert_ne!(
+            text(&Value::from("100"), Form::Decimal),
+            text(&Value::from("1"), Form::Decimal)
+        );
+        same(&Value::Bytes(vec![5]), &Value::Bytes(vec![0, 5]), Form::Bits);
+        same(&Value::Bytes(vec![255; 8]), &Value::UInt(u64::MAX), Form::Bits);
+        same(&Value::from("b,a"), &Value::from("a,b"), Form::Set);
         let json = |text: &str| Value::Bytes(text.as_bytes().to_vec());
-        same(&json(r#"{"b":1,"a":[2, 3]}"#), &json(r#"{"a": [2,3], "b": 1}"#), true);
+        same(&json(r#"{"b":1,"a":[2, 3]}"#), &json(r#"{"a": [2,3], "b": 1}"#), Form::Json);
         let whole = r#"[1, 0, 1000000000000000, 10000000000000000000, {"w": -70}]"#;
-        same(&json(r#"[1.0, -0.0, 1e15, 1e19, {"w": -70.0}]"#), &json(whole), true);
-        same(&json(r#"[1E5, 1.50, "\u00e9", -0]"#), &json(r#"[100000.0, 1.5, "é", 0]"#), true);
-        assert_ne!(text(&Value::Double(0.0), false), text(&Value::Double(-0.0), false));
-        assert_ne!(text(&Value::Float(0.1), false), text(&Value::Double(0.1), false));
+        same(&json(r#"[1.0, -0.0, 1e15, 1e19, {"w": -70.0}]"#), &json(whole), Form::Json);
+        same(
+            &json(r#"[1E5, 1.50, "\u00e9", -0]"#),
+            &json(r#"[100000.0, 1.5, "é", 0]"#),
+            Form::Json,
+        );
+        assert_ne!(text(&Value::Double(0.0), Form::AsIs), text(&Value::Double(-0.0), Form::AsIs));
+        assert_ne!(text(&Value::Float(0.1), Form::AsIs), text(&Value::Double(0.1), Form::AsIs));
         for (parts, expected) in [
             (&[Value::NULL][..], true),
             (&[Value::Int(0)], false),
@@ -184,6 +238,6 @@ mod tests {
         ] {
             assert_eq!(is_null(&parts.iter().collect::<Vec<_>>()), expected, "{parts:?}");
         }
-        same(&Value::Time(true, 1, 2, 3, 4, 0), &Value::Time(true, 0, 26, 3, 4, 0), false);
+        same(&Value::Time(true, 1, 2, 3, 4, 0), &Value::Time(true, 0, 26, 3, 4, 0), Form::AsIs);
     }
 }

@@ -296,10 +296,9 @@ async fn table(
     };
     let alone: Vec<Name> =
         report.columns_only_here.iter().map(|name| Name::from(&**name)).collect();
-    let (ours, theirs) = (ours.as_deref(), theirs.as_deref());
     let (ours, theirs) = (
-        ours.map(|table| Projection::of(&here.map, table, theirs, &compared, &alone)),
-        theirs.map(|table| Projection::of(&there.map, table, ours, &compared, &[])),
+        ours.map(|table| Projection::of(&here.map, &table, &there.map, &compared, &alone)),
+        theirs.map(|table| Projection::of(&there.map, &table, &here.map, &compared, &[])),
     );
     let rows = here.rows_estimate(name).max(there.rows_estimate(name));
     let shares = rows / ROWS_HELD_MAX + 1;

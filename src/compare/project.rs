@@ -36,33 +36,72 @@ pub(super) struct Projection {
 pub(super) struct Field {
     /// The column's name.
     pub(super) name: Name,
+    /// How each of the columns of the row is read that it takes.
+    pub(super) forms: Vec<Form>,
+}
+
+impl Field {
     /// How many columns of the row it takes.
-    pub(super) width: usize,
-    /// Whether it holds JSON, whose text says the same in more than one way.
-    pub(super) json: bool,
+    pub(super) fn width(&self) -> usize {
+        self.forms.len()
+    }
+}
+
+/// How the same value is told in more than one way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// In one way only.
+    AsIs,
+    /// With its members in any order, and any blanks between them.
+    Json,
+    /// With any number of zeros at its ends.
+    Decimal,
+    /// In any number of bytes.
+    Bits,
+    /// With its members in any order.
+    Set,
+}
+
+impl Form {
+    fn of(column: &BoundColumn) -> Form {
+        match column.live.data_type.as_str() {
+            "json" => Form::Json,
+            "decimal" => Form::Decimal,
+            "bit" => Form::Bits,
+            "set" => Form::Set,
+            _ => Form::AsIs,
+        }
+    }
+}
+
+/// A column of the statement's row.
+struct Part {
+    sql: String,
+    form: Form,
+}
+
+impl Part {
+    fn as_is(sql: String) -> Part {
+        Part { sql, form: Form::AsIs }
+    }
 }
 
 impl Projection {
     /// Reads the identity of `table`'s rows, the columns named, and those that only it has. `other` is
-    /// the table at the other end.
+    /// the map at the other end.
     pub(super) fn of(
         map: &BoundMap,
         table: &BoundTable,
-        other: Option<&BoundTable>,
+        other: &BoundMap,
         columns: &[Name],
         alone: &[Name],
     ) -> Projection {
-        // Where one end keeps JSON as it was written, and the other as what it means, the latter
-        // counts.
-        let is_json = |column: &BoundColumn| {
-            let there = other.and_then(|table| table.columns.get(table.column(&column.name)?));
-            holds_json(column) || there.is_some_and(holds_json)
-        };
-        let mut select = Select { map, joins: String::new(), aliases: 0 };
+        let mut select = Select { map, other, joins: String::new(), aliases: 0 };
         let mut expressions = Vec::new();
-        let mut field = |name: &Name, json: bool, parts: Vec<String>, to: &mut Vec<Field>| {
-            to.push(Field { name: Arc::clone(name), width: parts.len(), json });
-            expressions.extend(parts);
+        let mut field = |name: &Name, parts: Vec<Part>, to: &mut Vec<Field>| {
+            let forms = parts.iter().map(|part| part.form).collect();
+            to.push(Field { name: Arc::clone(name), forms });
+            expressions.extend(parts.into_iter().map(|part| part.sql));
         };
         let mut identity = Vec::new();
         for index in table.identity_columns() {
@@ -73,18 +112,16 @@ impl Projection {
                     | BoundIdentity::Composite(_)
                     | BoundIdentity::WholeRow => select.column(table, "t", index, 0),
                 };
-                field(&column.name, is_json(column), parts, &mut identity);
+                field(&column.name, parts, &mut identity);
             }
         }
         let mut values = Vec::new();
         let mut lonely = Vec::new();
         for (names, fields) in [(columns, &mut values), (alone, &mut lonely)] {
             for name in names {
-                if let Some(index) = table.column(name)
-                    && let Some(column) = table.columns.get(index)
-                {
+                if let Some(index) = table.column(name) {
                     let parts = select.column(table, "t", index, 0);
-                    field(name, is_json(column), parts, fields);
+                    field(name, parts, fields);
                 }
             }
         }
@@ -105,19 +142,17 @@ impl Projection {
     }
 }
 
-fn holds_json(column: &BoundColumn) -> bool {
-    column.live.data_type == "json"
-}
-
 struct Select<'m> {
     map: &'m BoundMap,
+    /// The map at the other end, where a row takes as many columns.
+    other: &'m BoundMap,
     joins: String,
     aliases: usize,
 }
 
 impl Select<'_> {
     /// What a row of `table` under `alias` is called.
-    fn identity(&mut self, table: &BoundTable, alias: &str, depth: u8) -> Vec<String> {
+    fn identity(&mut self, table: &BoundTable, alias: &str, depth: u8) -> Vec<Part> {
         let map = self.map;
         match &table.identity {
             BoundIdentity::Borrowed { column, table: lender } if depth < DEPTH_MAX => {
@@ -127,10 +162,10 @@ impl Select<'_> {
                         let joined = self.join(lender, &key, None);
                         self.identity(lender, &joined, depth.saturating_add(1))
                     }
-                    None => vec![at(alias, table, *column)],
+                    None => vec![Part::as_is(at(alias, table, *column))],
                 }
             }
-            BoundIdentity::Borrowed { column, .. } => vec![at(alias, table, *column)],
+            BoundIdentity::Borrowed { column, .. } => vec![Part::as_is(at(alias, table, *column))],
             BoundIdentity::Column(_) | BoundIdentity::Composite(_) | BoundIdentity::WholeRow => {
                 table
                     .identity_columns()
@@ -142,8 +177,9 @@ impl Select<'_> {
     }
 
     /// A column's value; for a reference, what the row it leads to is called.
-    fn column(&mut self, table: &BoundTable, alias: &str, index: usize, depth: u8) -> Vec<String> {
+    fn column(&mut self, table: &BoundTable, alias: &str, index: usize, depth: u8) -> Vec<Part> {
         let plain = at(alias, table, index);
+        let form = self.form(table, index);
         let rule = match table.columns.get(index).map(|column| &column.role) {
             Some(Role::Reference(rule)) if depth < DEPTH_MAX => rule.clone(),
             Some(
@@ -153,24 +189,52 @@ impl Select<'_> {
                 | Role::LeftOut(_)
                 | Role::Generated,
             )
-            | None => return vec![plain],
+            | None => return vec![Part { sql: plain, form }],
         };
+        let targets = self.targets(table, index, &rule);
         match rule {
             ReferenceRule::Always { table: target, .. } => {
                 // A reference to a row that is not there is something else than none.
-                let mut parts = vec![format!("{plain} IS NULL")];
+                let mut parts = vec![Part::as_is(format!("{plain} IS NULL"))];
                 parts.extend(self.follow(&target, &plain, None, depth));
                 parts
             }
             ReferenceRule::Conditional(rule) => {
                 let decider = self.decider(table, alias, &rule);
-                self.either(&plain, decider.as_deref(), &rule.tables, depth)
+                self.either(&plain, decider.as_deref(), &rule.tables, &targets, depth)
             }
             ReferenceRule::Polymorphic(rule) => {
                 let kind = Self::kind(table, alias, &rule);
-                self.either(&plain, Some(&kind), &rule.tables, depth)
+                self.either(&plain, Some(&kind), &rule.tables, &targets, depth)
             }
         }
+    }
+
+    /// How a column's values are read. Where one end tells the same in more ways than the other, as with
+    /// JSON and text, both are read as what they mean.
+    fn form(&self, table: &BoundTable, index: usize) -> Form {
+        let Some(column) = table.columns.get(index) else { return Form::AsIs };
+        let other = self.other.tables.get(&table.name);
+        let other = other.and_then(|table| table.columns.get(table.column(&column.name)?));
+        match (Form::of(column), other.map(Form::of)) {
+            (Form::AsIs, Some(Form::Json)) => Form::Json,
+            (Form::AsIs, Some(Form::Set)) => Form::Set,
+            (form, _) => form,
+        }
+    }
+
+    /// The tables that a column may lead to at either end, in one order: one of the ends may lack some.
+    fn targets(&self, table: &BoundTable, index: usize, rule: &ReferenceRule) -> Vec<Name> {
+        let name = table.columns.get(index).map(|column| &column.name);
+        let other = self.other.tables.get(&table.name).zip(name);
+        let other = other.and_then(|(table, name)| table.columns.get(table.column(name)?));
+        let mut targets: Vec<Name> = rule.targets().into_iter().cloned().collect();
+        if let Some(Role::Reference(rule)) = other.map(|column| &column.role) {
+            targets.extend(rule.targets().into_iter().cloned());
+        }
+        targets.sort();
+        targets.dedup();
+        targets
     }
 
     fn kind(table: &BoundTable, alias: &str, rule: &PolymorphicRule) -> String {
@@ -195,21 +259,19 @@ impl Select<'_> {
         plain: &str,
         kind: Option<&str>,
         tables: &[(String, Name)],
+        targets: &[Name],
         depth: u8,
-    ) -> Vec<String> {
+    ) -> Vec<Part> {
         let Some(kind) = kind else {
-            return vec![plain.to_owned()];
+            return vec![Part::as_is(plain.to_owned())];
         };
         // Not by `$`, which a line's end may follow.
         let digits = format!("({plain} <> '' AND {plain} NOT REGEXP '[^0-9]')");
         let any = one_of(kind, tables.iter().map(|(kind, _)| kind.as_str()));
         let mut parts = vec![
-            format!("{plain} IS NULL"),
-            format!("CASE WHEN {any} AND {digits} THEN NULL ELSE {plain} END"),
+            Part::as_is(format!("{plain} IS NULL")),
+            Part::as_is(format!("CASE WHEN {any} AND {digits} THEN NULL ELSE {plain} END")),
         ];
-        let mut targets: Vec<&Name> = tables.iter().map(|(_, table)| table).collect();
-        targets.sort();
-        targets.dedup();
         for target in targets {
             let kinds = tables.iter().filter(|(_, table)| table == target);
             let these = one_of(kind, kinds.map(|(kind, _)| kind.as_str()));
@@ -221,15 +283,25 @@ impl Select<'_> {
     }
 
     /// What the row of `target` with this local key is called.
-    fn follow(&mut self, target: &Name, key: &str, only: Option<&str>, depth: u8) -> Vec<String> {
+    fn follow(&mut self, target: &Name, key: &str, only: Option<&str>, depth: u8) -> Vec<Part> {
         let map = self.map;
-        match map.tables.get(target) {
-            Some(target) => {
-                let joined = self.join(target, key, only);
-                self.identity(target, &joined, depth.saturating_add(1))
-            }
-            None => vec!["NULL".to_owned()],
+        if let Some(target) = map.tables.get(target) {
+            let joined = self.join(target, key, only);
+            return self.identity(target, &joined, depth.saturating_add(1));
         }
+        // It leads to no row of a table that is not here.
+        let mut there =
+            Select { map: self.other, other: self.map, joins: String::new(), aliases: 0 };
+        let width = there.width_of(target, depth);
+        (0..width).map(|_| Part::as_is("NULL".to_owned())).collect()
+    }
+
+    /// How many columns what a row of `target` is called takes.
+    fn width_of(&mut self, target: &Name, depth: u8) -> usize {
+        let map = self.map;
+        map.tables
+            .get(target)
+            .map_or(1, |target| self.identity(target, "o", depth.saturating_add(1)).len())
     }
 
     /// Joins a table by its local key; the alias it has then.

@@ -173,7 +173,7 @@ impl Passage {
 /// The columns in which two rows differ. Both sides' statements have the same shape but for the
 /// number of columns a reference takes, which the map decides alike on both.
 fn columns(projection: &Projection, here: &[Value], there: &[Value]) -> Vec<ColumnDifference> {
-    let width = |fields: &[Field]| fields.iter().map(|field| field.width).sum::<usize>();
+    let width = |fields: &[Field]| fields.iter().map(Field::width).sum::<usize>();
     let before = width(&projection.identity);
     let mut columns: Vec<ColumnDifference> = shown(&projection.values, before, here)
         .into_iter()
@@ -183,7 +183,7 @@ fn columns(projection: &Projection, here: &[Value], there: &[Value]) -> Vec<Colu
         .collect();
     let mut before = before.saturating_add(width(&projection.values));
     for field in &projection.alone {
-        let parts: Vec<&Value> = here.iter().skip(before).take(field.width).collect();
+        let parts: Vec<&Value> = here.iter().skip(before).take(field.width()).collect();
         if !is_null(&parts) {
             let told = shown(std::slice::from_ref(field), before, here);
             columns.extend(told.into_iter().map(|(column, here)| ColumnDifference {
@@ -192,7 +192,7 @@ fn columns(projection: &Projection, here: &[Value], there: &[Value]) -> Vec<Colu
                 there: "no such column".to_owned(),
             }));
         }
-        before = before.saturating_add(field.width);
+        before = before.saturating_add(field.width());
     }
     columns
 }

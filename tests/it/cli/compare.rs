@@ -114,6 +114,8 @@ async fn equal_databases_with_other_ids_are_in_step_and_each_difference_is_named
     tables_and_columns_of_one_end_are_named(&server, &compare).await;
     tables_that_cannot_be_compared_are_named(&server, &compare).await;
     json_is_compared_by_its_meaning(&server, &compare).await;
+    values_are_compared_whatever_the_size_of_their_columns(&server, &compare).await;
+    what_may_refer_to_a_table_of_one_end_is_compared(&server, &compare).await;
     nothing_to_compare_is_no_success(&server, &desk).await;
     rows_without_a_key_are_counted(&server, &compare).await;
 
@@ -234,6 +236,65 @@ async fn json_is_compared_by_its_meaning(server: &Server, compare: &impl Fn(&[&s
     for database in ["clinic", "centre"] {
         server.sql_in(database, "ALTER TABLE location DROP COLUMN doc").await.unwrap();
     }
+}
+
+async fn values_are_compared_whatever_the_size_of_their_columns(
+    server: &Server,
+    compare: &impl Fn(&[&str]) -> Output,
+) {
+    const VALUES: &str = "price = 1.5, bits = b'101', days = 'a,c', moment = '2026-11-22 01:02:03'";
+    for (database, price, bits, days, moment) in [
+        ("clinic", "DECIMAL(5,2)", "BIT(8)", "SET('a','b','c')", "DATETIME"),
+        ("centre", "DECIMAL(9,4)", "BIT(16)", "SET('c','b','a')", "DATETIME(3)"),
+    ] {
+        let columns = format!(
+            "SET sql_mode = ''; ALTER TABLE location ADD COLUMN price {price}, ADD COLUMN bits {bits}, \
+             ADD COLUMN days {days}, ADD COLUMN moment {moment}; UPDATE location SET {VALUES}"
+        );
+        server.sql_in(database, &columns).await.unwrap();
+    }
+    let said = |code: i32, words: &str| {
+        let output = compare(&["--table", "location"]);
+        let text = printed(&output);
+        assert_eq!(output.status.code(), Some(code), "{words}: {text}");
+        assert!(text.contains(words), "{words}\nin {text}");
+    };
+    said(0, "location: 2 rows equal");
+    for (change, words) in [
+        ("price = 1.5001", "price: \"1.5\" here, \"1.5001\" there"),
+        ("bits = b'100000101'", "bits: \"5\" here, \"261\" there"),
+        ("days = 'a,b'", "days: \"a,c\" here, \"a,b\" there"),
+        ("moment = '2026-11-22 01:02:03.001'", "location-1 differs: moment: "),
+    ] {
+        let of = |values: &str| {
+            format!("SET sql_mode = ''; UPDATE location SET {values} WHERE uuid = 'location-1'")
+        };
+        server.sql_in("centre", &of(change)).await.unwrap();
+        said(1, words);
+        server.sql_in("centre", &of(VALUES)).await.unwrap();
+    }
+    for database in ["clinic", "centre"] {
+        let columns = "SET sql_mode = ''; ALTER TABLE location DROP COLUMN price, DROP COLUMN bits, \
+                       DROP COLUMN days, DROP COLUMN moment";
+        server.sql_in(database, columns).await.unwrap();
+    }
+}
+
+/// Attributes are of many kinds, and an application's version need not have the tables of all.
+async fn what_may_refer_to_a_table_of_one_end_is_compared(
+    server: &Server,
+    compare: &impl Fn(&[&str]) -> Output,
+) {
+    let rename = async |statement: &str| {
+        let statement = format!("SET foreign_key_checks = 0; RENAME TABLE {statement}");
+        server.sql_in("centre", &statement).await.unwrap();
+    };
+    rename("cohort TO away").await;
+    let output = compare(&["--table", "person_attribute"]);
+    assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
+    let equal = "person_attribute: 2 rows equal";
+    assert!(printed(&output).contains(equal), "{}", printed(&output));
+    rename("away TO cohort").await;
 }
 
 async fn nothing_to_compare_is_no_success(server: &Server, desk: &Desk) {

@@ -303,11 +303,11 @@ async fn table(
     let rows = here.rows_estimate(name).max(there.rows_estimate(name));
     let shares = rows / ROWS_HELD_MAX + 1;
     for share in 0..shares {
-        let mut tally = Tally::new(share, shares);
+        let mut tally = Tally::new(share, shares, wish.subset);
         here.read(ours.as_ref(), |row| tally.here(row)).await?;
         there.read(theirs.as_ref(), |row| tally.there(row)).await?;
         tally.count(&mut report);
-        if tally.is_even(wish.subset) || report.examples.len() >= wish.show {
+        if tally.is_even() || report.examples.len() >= wish.show {
             continue;
         }
         let mut passage = Passage::new(tally, wish.subset, wish.show);

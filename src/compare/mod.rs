@@ -22,11 +22,13 @@ use crate::schema_map::file::Error as MapError;
 use crate::schema_map::{BoundTable, Direction, Role};
 use crate::value::Name;
 use project::Projection;
-use rows::{Passage, Side};
+use rows::{Passage, Side, Stopped};
 use tally::Tally;
 
 /// How many rows' hashes are in memory at once: about 50 bytes each.
 const ROWS_HELD_MAX: u64 = 4_000_000;
+/// `ER_TOO_MANY_TABLES`: a server joins 61 in one statement.
+const TOO_MANY_TABLES: u16 = 1116;
 
 /// What is compared, and how much is told of it.
 #[derive(Debug, Clone, Default)]
@@ -158,7 +160,7 @@ pub enum Error {
     /// One of the servers.
     #[error("{place}: {source}")]
     Database {
-        /// Which.
+        /// Which, and where a table was being read, which.
         place: String,
         /// What it says.
         source: DatabaseError,
@@ -195,7 +197,8 @@ pub async fn compare(
     wish: &Wish,
     mut done: impl FnMut(&TableReport),
 ) -> Result<Report, Error> {
-    let (mut here, mut there) = tokio::try_join!(Side::open(here), Side::open(there))?;
+    let (mut here, mut there) =
+        tokio::try_join!(Side::open(here, Place::Here), Side::open(there, Place::There))?;
     let not_compared = not_compared(&here, &there, wish);
     let names = chosen(&here, &there, wish, &not_compared)?;
     let mut report = Report {
@@ -207,7 +210,13 @@ pub async fn compare(
         beyond: 0,
     };
     for name in names {
-        let table = table(&mut here, &mut there, &name, wish).await?;
+        let table = match table(&mut here, &mut there, &name, wish).await {
+            Ok(table) => table,
+            Err(stopped) => {
+                report.not_compared.push(refused(&name, stopped)?);
+                continue;
+            }
+        };
         done(&table);
         if table.only.is_some() {
             report.only_on_one_side.push(name.to_string());
@@ -265,13 +274,28 @@ fn chosen(
     Ok(all.into_iter().filter(|name| wish.is_for(name) && !stuck(name)).collect())
 }
 
+/// A table that a server does not let be read is named, and the others are compared all the same.
+fn refused(table: &Name, stopped: Stopped) -> Result<NotCompared, Error> {
+    let Stopped { at, place, source } = stopped;
+    let why = match &source {
+        DatabaseError::Refused { code: TOO_MANY_TABLES, .. } => format!(
+            "its rows refer to those of more tables than the server joins in one statement: {source}"
+        ),
+        DatabaseError::Refused { .. } | DatabaseError::Privilege { .. } => {
+            format!("its rows cannot be read: {source}")
+        }
+        _ => return Err(Error::Database { place: format!("{place}, table {table}"), source }),
+    };
+    Ok(NotCompared { table: table.to_string(), at, why })
+}
+
 /// Compares one table. Where only one of the databases has it, its rows are missing in the other.
 async fn table(
     here: &mut Side,
     there: &mut Side,
     name: &Name,
     wish: &Wish,
-) -> Result<TableReport, Error> {
+) -> Result<TableReport, Stopped> {
     let ours = here.map.tables.get(name).cloned();
     let theirs = there.map.tables.get(name).cloned();
     let (our_columns, their_columns) = (travelling(ours.as_deref()), travelling(theirs.as_deref()));

@@ -10,7 +10,7 @@ use mysql_async::{Conn, Row, Value};
 use super::canon::{Canonical, canonical, is_null, shown};
 use super::project::{Field, Projection};
 use super::tally::Tally;
-use super::{ColumnDifference, Difference, Error, What};
+use super::{ColumnDifference, Difference, Error, Place, What};
 use crate::config::Config;
 use crate::database::Error as DatabaseError;
 use crate::database::schema::LiveSchema;
@@ -19,6 +19,7 @@ use crate::value::Name;
 
 /// One of the two databases, read in one snapshot.
 pub(super) struct Side {
+    at: Place,
     pub(super) place: String,
     connection: Conn,
     schema: LiveSchema,
@@ -26,9 +27,16 @@ pub(super) struct Side {
     file: MapFile,
 }
 
+/// What a server said instead of a table's rows.
+pub(super) struct Stopped {
+    pub(super) at: Place,
+    pub(super) place: String,
+    pub(super) source: DatabaseError,
+}
+
 impl Side {
     /// Connects, reads the schema and takes the snapshot.
-    pub(super) async fn open(config: &Config) -> Result<Side, Error> {
+    pub(super) async fn open(config: &Config, at: Place) -> Result<Side, Error> {
         let options = &config.database.options;
         let place = format!("{} at {}", options.database, options.address());
         let file = MapFile::load(&config.database.maps)?;
@@ -45,7 +53,7 @@ impl Side {
         match opened.await {
             Ok((connection, schema)) => {
                 let map = BoundMap::bind(&file, &schema);
-                Ok(Side { place, connection, schema, map, file })
+                Ok(Side { at, place, connection, schema, map, file })
             }
             Err(source) => Err(Error::Database { place, source }),
         }
@@ -79,7 +87,7 @@ impl Side {
         &mut self,
         projection: Option<&Projection>,
         mut row: impl FnMut(&Canonical),
-    ) -> Result<(), Error> {
+    ) -> Result<(), Stopped> {
         let Some(projection) = projection else { return Ok(()) };
         let read = async {
             // Prepared, so that floats come as their bits and not as rounded text.
@@ -91,7 +99,8 @@ impl Side {
             }
             Ok::<_, mysql_async::Error>(())
         };
-        read.await.map_err(|error| Error::Database {
+        read.await.map_err(|error| Stopped {
+            at: self.at,
             place: self.place.clone(),
             source: DatabaseError::from(error),
         })

@@ -116,6 +116,7 @@ async fn equal_databases_with_other_ids_are_in_step_and_each_difference_is_named
     json_is_compared_by_its_meaning(&server, &compare).await;
     values_are_compared_whatever_the_size_of_their_columns(&server, &compare).await;
     what_may_refer_to_a_table_of_one_end_is_compared(&server, &compare).await;
+    a_table_that_cannot_be_read_is_named(&server, &compare).await;
     nothing_to_compare_is_no_success(&server, &desk).await;
     rows_without_a_key_are_counted(&server, &compare).await;
 
@@ -295,6 +296,41 @@ async fn what_may_refer_to_a_table_of_one_end_is_compared(
     let equal = "person_attribute: 2 rows equal";
     assert!(printed(&output).contains(equal), "{}", printed(&output));
     rename("away TO cohort").await;
+}
+
+/// No server joins more than 61 tables.
+async fn a_table_that_cannot_be_read_is_named(
+    server: &Server,
+    compare: &impl Fn(&[&str]) -> Output,
+) {
+    const TABLE: &str = "clob_datatype_storage";
+    let columns: Vec<String> = (0..61).map(|place| format!("ADD COLUMN r{place} INT")).collect();
+    let keys: Vec<String> = (0..61)
+        .map(|place| format!("ADD FOREIGN KEY (r{place}) REFERENCES location (location_id)"))
+        .collect();
+    let altered = format!(
+        "SET foreign_key_checks = 0; CREATE TABLE kept LIKE {TABLE}; \
+         ALTER TABLE {TABLE} {}, {}",
+        columns.join(", "),
+        keys.join(", ")
+    );
+    server.sql_in("clinic", &altered).await.unwrap();
+    for more in [&[][..], &["--subset"], &["--table", TABLE]] {
+        let output = compare(more);
+        let text = printed(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        let words = format!(
+            "{TABLE}: not compared, because here its rows refer to those of more tables than the server \
+             joins in one statement"
+        );
+        assert!(text.contains(&words) && text.contains("error 1116"), "{text}");
+        assert!(text.contains("tables, 0 differences, 1 tables not compared"), "{text}");
+    }
+    // The tables after it in the alphabet are compared.
+    assert!(printed(&compare(&[])).contains("user_role: 2 rows equal"));
+    let undone =
+        format!("SET foreign_key_checks = 0; DROP TABLE {TABLE}; RENAME TABLE kept TO {TABLE}");
+    server.sql_in("clinic", &undone).await.unwrap();
 }
 
 async fn nothing_to_compare_is_no_success(server: &Server, desk: &Desk) {

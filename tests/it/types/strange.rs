@@ -370,10 +370,12 @@ async fn a_system_versioned_table_is_refused_by_name(flavor: Flavor) {
 }
 
 async fn old_temporal_formats_are_read_without_fractions_and_refused_with(flavor: Flavor) {
-    const WITHOUT: &str = "TIME, DATETIME and TIMESTAMP in MariaDB's old format";
+    const WITHOUT: &str = "TIME, DATETIME and TIMESTAMP in the format before fractions";
     const WITH: &str = "TIME, DATETIME and TIMESTAMP with fractions in MariaDB's old format";
     if !flavor.is_mariadb() {
-        TYPES.settle(WITHOUT, flavor, NOT_THERE);
+        // A data folder of MySQL 5.5 brings them, and MySQL 8.0 has none of them left.
+        let old = matches!(flavor, Flavor::Mysql56 | Flavor::Mysql57);
+        TYPES.settle(WITHOUT, flavor, if old { NOT_TRIED } else { NOT_THERE });
         TYPES.settle(WITH, flavor, NOT_THERE);
         return;
     }

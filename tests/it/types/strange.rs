@@ -270,6 +270,10 @@ async fn hashes_of_long_unique_keys_are_passed_over(flavor: Flavor) {
             "UPDATE later SET a = 'Three' WHERE uuid = 'a'",
             "DELETE FROM hashed WHERE uuid = 'a'",
         ] {
+            if sql.starts_with("ALTER") {
+                ends.child.sql_in("kinds", sql).await.unwrap();
+                continue;
+            }
             carry(&mut ends, sql).await;
             same(&ends, "hashed", &["a", "b", "v", "z", "n"]).await;
             same(&ends, "named", &["a", "DB_ROW_HASH_1"]).await;

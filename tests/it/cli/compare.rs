@@ -362,7 +362,7 @@ async fn rows_without_a_key_are_counted(server: &Server, compare: &impl Fn(&[&st
     said(&compare(&[]), 0, "concept_proposal_tag_map: 2 rows equal");
     let once = "INSERT INTO concept_proposal_tag_map VALUES (7000, 7000)";
     server.sql_in("centre", once).await.unwrap();
-    said(&compare(&[]), 1, "proposal-1 + tag-1 is missing here");
+    said(&compare(&[]), 1, "tag-1 + proposal-1 is missing here");
     let twice = "DELETE FROM concept_proposal_tag_map LIMIT 2";
     server.sql_in("centre", twice).await.unwrap();
     said(&compare(&["--subset"]), 1, "concept_proposal_tag_map: 1 rows equal, 1 missing there");

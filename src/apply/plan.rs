@@ -130,13 +130,26 @@ pub(super) fn plan<'c, 's>(
             break;
         }
         taken = number + 1;
-        if item.change.previous.is_some() {
+        if is_alone(map.tables.get(&item.change.shape.table), &item.change) {
             break;
         }
     }
     let mut rows = planner.rows;
     rows.sort_by(|a, b| (a.table.level, &a.table.name).cmp(&(b.table.level, &b.table.name)));
     Plan { rows, aside: planner.aside, taken }
+}
+
+/// Whether a change shares its run with no other: it changes what the row is called, or what foreign
+/// keys of other rows follow.
+fn is_alone(table: Option<&Arc<BoundTable>>, change: &Change<'_>) -> bool {
+    change.previous.is_some()
+        || change.kind == Kind::Update
+            && table.is_some_and(|table| {
+                let carried = |column| change.shape.columns.contains(column);
+                let mut followed =
+                    table.followed.iter().filter_map(|index| table.columns.get(*index));
+                followed.any(|column| carried(&column.name))
+            })
 }
 
 struct Planner<'c, 's> {
@@ -203,11 +216,11 @@ impl<'c, 's> Planner<'c, 's> {
 
     fn must_wait(
         &mut self,
-        table: &'c BoundTable,
+        table: &'c Arc<BoundTable>,
         change: &'c Change<'s>,
         known: Option<Taken>,
     ) -> bool {
-        if change.previous.is_some() {
+        if is_alone(Some(table), change) {
             return true;
         }
         if change.kind != Kind::Delete

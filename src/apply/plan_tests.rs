@@ -50,6 +50,8 @@ fn table(name: &str, level: u32, more: Vec<BoundColumn>) -> (Name, Arc<BoundTabl
         referenced: name == "person",
         delete_reaches: false,
         has_triggers: false,
+        followed: Vec::new(),
+        has_hashes: false,
         rows_left_out: Vec::new(),
     };
     (Arc::clone(&table.name), Arc::new(table))

@@ -108,8 +108,9 @@ pub(super) fn update_many(
 /// What [`update_many`] needs of a table: its key, and the fillers; `None` where rows have to be
 /// updated one by one.
 pub(super) fn can_update_many(table: &BoundTable) -> Option<(usize, Vec<(usize, &'static str)>)> {
-    if table.has_triggers {
-        // They would be told of inserts that never are, with the fillers.
+    // Triggers would be told of inserts that never are, with the fillers; and by a key that is kept
+    // by hashes the fillers would find another row first.
+    if table.has_triggers || table.has_hashes {
         return None;
     }
     let &[key] = table.primary_key.as_slice() else { return None };

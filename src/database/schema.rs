@@ -105,6 +105,11 @@ pub struct ForeignKey {
 }
 
 impl ForeignKey {
+    /// Whether the server writes the rows that refer to a row when its key changes.
+    pub fn follows_updates(&self) -> bool {
+        !["RESTRICT", "NO ACTION"].iter().any(|rule| self.on_update.eq_ignore_ascii_case(rule))
+    }
+
     /// Whether the server does no more than refuse to delete a row that this key refers to.
     pub fn only_refuses_deletes(&self) -> bool {
         ["RESTRICT", "NO ACTION"].iter().any(|rule| self.on_delete.eq_ignore_ascii_case(rule))

@@ -43,6 +43,7 @@ impl BoundMap {
         drop_fatal(&mut drafts, &mut problems);
         mark_referenced(&mut drafts);
         mark_reaching(&mut drafts, schema);
+        mark_followed(&mut drafts, schema);
 
         let unmapped =
             schema.tables.keys().filter(|name| !map.tables.contains_key(*name)).cloned().collect();
@@ -166,5 +167,22 @@ fn mark_reaching(drafts: &mut Drafts, schema: &LiveSchema) {
         for (name, table) in &mut *drafts {
             table.delete_reaches |= name.eq_ignore_ascii_case(&key.table);
         }
+    }
+}
+
+/// So do those whose column is what a plain column refers to. What is part of an identity is
+/// written as a row's new name is.
+fn mark_followed(drafts: &mut Drafts, schema: &LiveSchema) {
+    let keys = schema.tables.values().flat_map(|live| &live.foreign_keys);
+    for key in keys.filter(|key| key.follows_updates()) {
+        let Some(table) = drafts.get_mut(&key.table) else { continue };
+        let identity = table.identity_columns();
+        let columns = key.referenced.iter().filter_map(|name| table.column(name));
+        let columns: Vec<usize> = columns.filter(|column| !identity.contains(column)).collect();
+        table.followed.extend(columns);
+    }
+    for table in drafts.values_mut() {
+        table.followed.sort_unstable();
+        table.followed.dedup();
     }
 }

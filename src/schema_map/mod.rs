@@ -120,8 +120,14 @@ pub struct BoundTable {
     /// Whether the server may write other rows when it deletes one of this table: by a foreign key
     /// that cascades or sets NULL, or by a trigger.
     pub delete_reaches: bool,
+    /// Columns that are no part of the identity and that foreign keys of some tables follow when
+    /// they are updated: the server then writes other rows too.
+    pub followed: Vec<usize>,
     /// Whether it has triggers.
     pub has_triggers: bool,
+    /// Whether it has a unique key that is kept by hashes. `MariaDB` looks at those before the
+    /// primary key.
+    pub has_hashes: bool,
     /// Rows that match do not travel.
     pub rows_left_out: Vec<RowCondition>,
 }

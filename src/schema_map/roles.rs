@@ -145,7 +145,9 @@ impl<'a> Binder<'a> {
                 .filter(is_local),
             referenced: false,
             delete_reaches: !live.triggers.is_empty(),
+            followed: Vec::new(),
             has_triggers: !live.triggers.is_empty(),
+            has_hashes: live.hashed_keys > 0,
             rows_left_out,
             columns,
         };

@@ -64,6 +64,7 @@ pub(super) async fn execute<'c, 's>(
         stand_ins: HashMap::new(),
         moot: RowSet::default(),
         misspelt: RowSet::default(),
+        reached: false,
         outcome: Outcome { holds: plan.aside, written: Vec::new(), dissolved: Vec::new() },
     };
     let rows = writer.without_blocked(plan.rows, waiting.blocked);
@@ -77,7 +78,11 @@ pub(super) async fn execute<'c, 's>(
     }
     writer.fix_up().await?;
     writer.delete(&rows).await?;
-    writer.known.forget_missing();
+    if writer.reached {
+        writer.known.clear();
+    } else {
+        writer.known.forget_missing();
+    }
     Ok(writer.outcome)
 }
 
@@ -104,6 +109,8 @@ struct Writer<'r, 'c, 's> {
     moot: RowSet<'c, 's>,
     /// Rows of this run that are here under another spelling only.
     misspelt: RowSet<'c, 's>,
+    /// The server may have written other rows than this run's.
+    reached: bool,
     outcome: Outcome<'c, 's>,
 }
 

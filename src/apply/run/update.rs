@@ -49,6 +49,12 @@ impl<'c, 's> Writer<'_, 'c, 's> {
         table: &'c BoundTable,
         updates: Vec<Update>,
     ) -> Result<(), Failure> {
+        let follow =
+            |update: &Update| update.cells.iter().any(|cell| table.followed.contains(&cell.column));
+        let (followed, updates): (Vec<_>, Vec<_>) = updates.into_iter().partition(follow);
+        for update in followed {
+            self.write_followed(table, update).await?;
+        }
         let mut groups: Vec<(Columns, Vec<Update>)> = Vec::new();
         for update in updates {
             let shape = shape_of(&update.cells);
@@ -71,6 +77,15 @@ impl<'c, 's> Writer<'_, 'c, 's> {
             }
         }
         Ok(())
+    }
+
+    /// With checks on, so that the target's own ON UPDATE rules run.
+    async fn write_followed(&mut self, table: &BoundTable, update: Update) -> Result<(), Failure> {
+        self.session.check_foreign_keys(true).await?;
+        let written = self.write_cells(table, update.cells, &update.address).await;
+        self.session.check_foreign_keys(false).await?;
+        self.reached = true;
+        written.map(|_| ())
     }
 
     async fn update_group(

@@ -20,6 +20,8 @@ on_both!(
     rows_called_by_all_they_hold_are_not_found_by_a_key,
     rows_without_a_key_are_found_by_text_of_any_character_set,
     a_row_that_came_and_was_set_aside_is_not_asked_for_again,
+    rows_that_follow_a_plain_column_follow_it_here_too,
+    long_keys_that_maria_db_keeps_by_hashes_find_no_other_row,
 );
 
 /// A database of one table, mapped by `entry`.
@@ -281,4 +283,46 @@ async fn a_row_that_came_and_was_set_aside_is_not_asked_for_again(stage: Stage) 
     let report = stage.try_send(&[vec![change]]).await.unwrap();
     stage.retry_parked().await;
     assert!(stage.waiting(State::Parked).await.is_empty(), "{report:?}");
+}
+
+async fn rows_that_follow_a_plain_column_follow_it_here_too(stage: Stage) {
+    let table = "CREATE TABLE sample (id INT AUTO_INCREMENT PRIMARY KEY,
+          uuid CHAR(36) NOT NULL UNIQUE, code VARCHAR(10) NOT NULL UNIQUE, a INT);
+        CREATE TABLE follower (code VARCHAR(10), FOREIGN KEY (code) REFERENCES sample (code)
+          ON UPDATE CASCADE)";
+    let stage = own(&stage, table, "{ class = \"all\" }").await;
+    let row = |id: &str| insert("sample", id, vec![("code", text(id)), ("a", Value::Int(1))]);
+    stage.send(&[["p", "q", "r"].iter().map(|id| row(id)).collect()]).await;
+    let sql = "INSERT INTO follower VALUES ('p'), ('q'), ('q'), ('r')";
+    stage.server.sql_in(&stage.database, sql).await.unwrap();
+    let changes = vec![
+        update("sample", "p", vec![("code", text("p2"))]),
+        update("sample", "r", vec![("a", Value::Int(2))]),
+        update("sample", "q", vec![("code", text("q2")), ("a", Value::Int(3))]),
+        update("sample", "p", vec![("a", Value::Int(4))]),
+        insert("sample", "s", vec![("code", text("s"))]),
+        update("sample", "s", vec![("code", text("s2"))]),
+    ];
+    stage.send(&[changes]).await;
+    let all = "SELECT GROUP_CONCAT(CONCAT_WS(' ', uuid, code, a) ORDER BY uuid) FROM sample";
+    assert_eq!(asked(&stage, all).await.as_deref(), Some("p p2 4,q q2 3,r r 2,s s2"));
+    let all = "SELECT GROUP_CONCAT(code ORDER BY code) FROM follower";
+    assert_eq!(asked(&stage, all).await.as_deref(), Some("p2,q2,q2,r"));
+}
+
+async fn long_keys_that_maria_db_keeps_by_hashes_find_no_other_row(stage: Stage) {
+    if !stage.flavor.is_mariadb() {
+        return;
+    }
+    let table = "CREATE TABLE sample (id INT AUTO_INCREMENT PRIMARY KEY,
+        uuid CHAR(36) NOT NULL UNIQUE, body TEXT NOT NULL UNIQUE, a INT)";
+    let stage = own(&stage, table, "{ class = \"all\" }").await;
+    let row = |id: &str, body: &str| insert("sample", id, vec![("body", text(body))]);
+    // The last is called as the body is that stands in for what is not changed.
+    let rows = [("p", "1"), ("q", "2"), ("r", "3"), ("s", "")];
+    stage.send(&[rows.iter().map(|(id, body)| row(id, body)).collect()]).await;
+    let changes = ["p", "q", "r"].map(|id| update("sample", id, vec![("a", Value::Int(7))]));
+    stage.send(&[changes.to_vec()]).await;
+    let all = "SELECT GROUP_CONCAT(CONCAT_WS(' ', uuid, body, a) ORDER BY uuid) FROM sample";
+    assert_eq!(asked(&stage, all).await.as_deref(), Some("p 1 7,q 2 7,r 3 7,s "));
 }

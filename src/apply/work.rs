@@ -103,6 +103,11 @@ impl<'w> Work<'w> {
         let mut whole: Vec<u64> = items
             .iter()
             .filter(|item| item.change.kind == Kind::Insert)
+            // One that is called by all it holds is one more of its like.
+            .filter(|item| {
+                let table = self.map.tables.get(&item.change.shape.table);
+                table.is_none_or(|table| !table.is_whole_row())
+            })
             .map(held::hash_of)
             .filter(|hash| blocked.get(hash).is_some_and(|chain| chain.state == State::Parked))
             .collect::<HashSet<_>>()

@@ -179,7 +179,7 @@ async fn rows_of_a_table_without_a_key_are_counted(stage: Stage) {
         ],
     );
     // Two equal rows are two rows.
-    let rows = vec![named, tag(Kind::Insert, first), tag(Kind::Insert, first)];
+    let rows = vec![named.clone(), tag(Kind::Insert, first), tag(Kind::Insert, first)];
     stage.send(&[rows]).await;
     let query = format!(
         "SELECT GROUP_CONCAT(concept_name_tag_id ORDER BY 1) FROM concept_name_tag_map \
@@ -192,6 +192,23 @@ async fn rows_of_a_table_without_a_key_are_counted(stage: Stage) {
         Change { previous: Some(tag(Kind::Update, first).identity), ..tag(Kind::Update, second) };
     stage.send(&[vec![changed]]).await;
     assert_eq!(stage.ask(&query).await.as_deref(), Some("72"));
+    // Nor does the second take the place of the first while both wait.
+    let name = uuid();
+    let tag = |tag: &str| {
+        let identity =
+            Identity::Many(vec![refer("concept_name", &name), refer("concept_name_tag", tag)]);
+        let parts = ["concept_name_id", "concept_name_tag_id"];
+        change(Kind::Insert, "concept_name_tag_map", identity, naming(&parts))
+    };
+    for _ in 0..2 {
+        assert_eq!(stage.try_send(&[vec![tag(first)]]).await.unwrap().parked, 1);
+    }
+    stage.try_send(&[vec![Change { identity: one(&name), ..named }]]).await.unwrap();
+    let query = format!(
+        "SELECT COUNT(*) FROM concept_name_tag_map JOIN concept_name USING (concept_name_id) \
+         WHERE uuid = '{name}'"
+    );
+    assert_eq!(stage.ask(&query).await.as_deref(), Some("2"));
 }
 
 async fn padded_and_upper_case_uuids_survive_as_sent(stage: Stage) {

@@ -89,14 +89,21 @@ impl Applier {
         Ok(retried)
     }
 
-    /// Tries a waiting change again, with the earlier and later ones of its row. `None` if there
-    /// is no such change.
+    /// Tries a waiting change again, with the earlier and later ones of its row, however many they
+    /// are. `None` if there is no such change.
     pub async fn retry(&self, id: u64) -> Result<Option<Retried>, Error> {
         let found =
             self.with_session(async |session| held::find(session, &self.names, id).await).await?;
         let Some((node, row)) = found else { return Ok(None) };
-        let released = self.retry_rows(node, &[row], self.lock_wait_seconds()).await?;
-        Ok(Some(Retried { released, untried: 0 }))
+        // Of a long chain each try takes a part.
+        let mut retried = Retried::default();
+        loop {
+            let released = self.retry_rows(node, &[row], self.lock_wait_seconds()).await?;
+            retried.released += released;
+            if released == 0 {
+                return Ok(Some(retried));
+            }
+        }
     }
 
     /// Removes a waiting change for good. The later changes of its row stay; if it was the first

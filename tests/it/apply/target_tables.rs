@@ -22,6 +22,7 @@ on_both!(
     a_row_that_came_and_was_set_aside_is_not_asked_for_again,
     rows_that_follow_a_plain_column_follow_it_here_too,
     long_keys_that_maria_db_keeps_by_hashes_find_no_other_row,
+    a_long_chain_is_retried_to_its_end,
 );
 
 /// A database of one table, mapped by `entry`.
@@ -325,4 +326,22 @@ async fn long_keys_that_maria_db_keeps_by_hashes_find_no_other_row(stage: Stage)
     stage.send(&[changes.to_vec()]).await;
     let all = "SELECT GROUP_CONCAT(CONCAT_WS(' ', uuid, body, a) ORDER BY uuid) FROM sample";
     assert_eq!(asked(&stage, all).await.as_deref(), Some("p 1 7,q 2 7,r 3 7,s "));
+}
+
+async fn a_long_chain_is_retried_to_its_end(stage: Stage) {
+    const CHANGES: i64 = 2_100;
+    let table = "CREATE TABLE sample (id INT AUTO_INCREMENT PRIMARY KEY,
+        uuid CHAR(36) NOT NULL UNIQUE, word VARCHAR(4), a INT)";
+    let stage = own(&stage, table, "{ class = \"all\" }").await;
+    let mut changes = vec![insert("sample", "s", vec![("word", text("too long"))])];
+    changes
+        .extend((1..=CHANGES).map(|number| update("sample", "s", vec![("a", Value::Int(number))])));
+    let report = stage.try_send(&[changes]).await.unwrap();
+    assert_eq!(report.held, CHANGES as u64 + 1, "{report:?}");
+    stage.server.sql_in(&stage.database, "ALTER TABLE sample MODIFY word TEXT").await.unwrap();
+    let first = stage.waiting(State::Quarantined).await.iter().map(|held| held.id).min().unwrap();
+    let retried = stage.applier.retry(first).await.unwrap().unwrap();
+    assert_eq!(retried.released, CHANGES as u64 + 1);
+    let all = "SELECT CONCAT(word, ' ', a) FROM sample";
+    assert_eq!(asked(&stage, all).await, Some(format!("too long {CHANGES}")));
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use self::refuse::{READ_AGAIN, cannot_read, given_up, refused};
+use self::refuse::{READ_AGAIN, cannot_read, given_up, refused, remedy};
 use self::replaced::Kept;
 use self::savepoint::Savepoints;
 use self::unlogged::Unchecked;
@@ -430,7 +430,7 @@ impl Follower {
 
     /// An event that cannot be read, in the transaction that it was found in.
     fn at(&self, start: &Spot, error: &DecodeError) -> Error {
-        refused(start, &self.within(&error.to_string()), READ_AGAIN)
+        refused(start, &self.within(&error.to_string()), &remedy(error, start))
     }
 
     /// A row whose identity, or that of one that it refers to, is too long to be kept.

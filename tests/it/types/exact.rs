@@ -259,5 +259,6 @@ async fn a_signed_zero_loses_its_sign_whoever_writes_it(flavor: Flavor) {
     conn.disconnect().await.unwrap();
 }
 
+// MariaDB 11.8 does so from some version after 11.8.6 on.
 on!(mariadb_10_11, Mariadb1011, a_signed_zero_loses_its_sign_whoever_writes_it);
 on_all!(every_type_arrives_exactly, rows_that_the_parent_lacks_arrive_whole);

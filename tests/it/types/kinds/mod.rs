@@ -53,9 +53,9 @@ fn mysql_9(flavor: Flavor) -> bool {
     flavor.is_mysql_from(9, 0)
 }
 
-/// MariaDB 10.11 stores 0.0 for -0.0, whoever writes it.
+/// MariaDB stores 0.0 for -0.0, whoever writes it: 10.11.19 and 11.8.9 do. 11.8.6 kept the sign.
 fn signed_zeros(flavor: Flavor) -> bool {
-    flavor != Flavor::Mariadb1011
+    !flavor.is_mariadb()
 }
 
 fn vectors_of_mariadb(flavor: Flavor) -> bool {

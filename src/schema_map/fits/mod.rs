@@ -68,13 +68,12 @@ pub fn disagreements(here: End<'_>, there: End<'_>) -> Vec<Problem> {
     let mut tables: Vec<&Arc<BoundTable>> = here.map.tables.values().collect();
     tables.sort_by(|one, other| one.name.cmp(&other.name));
     for ours in tables.into_iter().filter(|table| table.direction != Direction::None) {
-        let found = match there.map.tables.get(&ours.name) {
-            Some(theirs) => differences(Pair { here, there, ours, theirs }),
-            None => {
-                let reason = there.map.problems.iter().find(|problem| problem.table == ours.name);
-                let reason = reason.map_or("it is not there", |problem| problem.message.as_str());
-                vec![Found::fatal(format!("it cannot be written at the other end: {reason}"))]
-            }
+        let found = if let Some(theirs) = there.map.tables.get(&ours.name) {
+            differences(Pair { here, there, ours, theirs })
+        } else {
+            let reason = there.map.problems.iter().find(|problem| problem.table == ours.name);
+            let reason = reason.map_or("it is not there", |problem| problem.message.as_str());
+            vec![Found::fatal(format!("it cannot be written at the other end: {reason}"))]
         };
         let found = found.into_iter();
         problems.extend(found.map(|it| Problem::new(&ours.name, it.fatal, it.message)));
@@ -89,7 +88,7 @@ fn differences(pair: Pair<'_>) -> Vec<Found> {
     found
 }
 
-/// Rows without a key are called by their columns, one after the other.
+/// Rows that are called by all they hold are so by the same columns, in whatever order.
 fn whole_rows(pair: Pair<'_>) -> Option<Found> {
     let names = |table: &BoundTable| {
         let columns = table.identity_columns().into_iter();
@@ -102,8 +101,8 @@ fn whole_rows(pair: Pair<'_>) -> Option<Found> {
     let (ours, theirs) = (names(pair.ours), names(pair.theirs));
     (ours != theirs).then(|| {
         Found::fatal(format!(
-            "it has no key, so that its columns name its rows, and they are {ours} here and {theirs} \
-             at the other end: make them the same, in the same order"
+            "its rows are called by all they hold, which is {ours} here and {theirs} at the other end: \
+             give both the same columns, or leave out what only one has in the maps of both"
         ))
     })
 }

@@ -151,7 +151,7 @@ mod tests {
         let members = Some(vec![b"[".to_vec(), b"b".to_vec()]);
         let column = ColumnType::Enum { bytes: 1 };
         let charset = Some(Charset::Swe7);
-        let logged = MapColumn { members, charset, ..logged(Some("a"), column) };
+        let logged = MapColumn { charset, members, ..logged(Some("a"), column) };
         let of = |members: &[&str]| LiveColumn {
             members: members.iter().map(|member| (*member).to_owned()).collect(),
             ..live("a", "enum", Some("swe7"))

@@ -358,86 +358,72 @@ mod tests {
     }
 
     /// In the words of MySQL 5.6 to 9.7 and of `MariaDB` 10.11 and 11.8, from their sources.
+    const SAID: &[(&str, &str)] = &[
+        ("Could not find first log file name in binary log index file", "purged"),
+        (
+            "The slave is connecting using CHANGE MASTER TO MASTER_AUTO_POSITION = 1, but the \
+                 master has purged binary logs containing GTIDs that the slave requires.",
+            "purged",
+        ),
+        (
+            "Cannot replicate because the source purged required binary logs. Replicate the \
+                 missing transactions from elsewhere, or provision a new replica from backup.",
+            "purged",
+        ),
+        (
+            "Could not find GTID state requested by slave in any binlog files. Probably the \
+                 slave state is too old and required binlog files have been purged.",
+            "purged",
+        ),
+        (
+            "Slave has more GTIDs than the master has, using the master's SERVER_UUID. This \
+                 may indicate that the end of the binary log was truncated",
+            "ahead",
+        ),
+        ("Replica has more GTIDs than the source has, using the source's SERVER_UUID.", "ahead"),
+        (
+            "Error: connecting slave requested to start from GTID 0-1-10, which is not in the \
+                 master's binlog",
+            "ahead",
+        ),
+        ("Client requested master to start replication from position > file size", "past the end"),
+        ("Client requested master to start replication from impossible position", "past the end"),
+        (
+            "bogus data in log event; the first event 'binlog.000001' at 500, the last event \
+                 read from 'binlog.000001' at 123, the last byte read from 'binlog.000001' at 519.",
+            "not an event",
+        ),
+        ("event read from binlog did not pass crc check; the first event 'b' at 4", "not an event"),
+        (
+            "The replication sender thread cannot start in AUTO_POSITION mode: this server has \
+                 GTID_MODE = OFF instead of ON.",
+            "GTID mode",
+        ),
+        ("Cannot replicate anonymous transaction when AUTO_POSITION = 1, at file b", "GTID mode"),
+        (
+            "A slave with the same server_uuid/server_id as this slave has connected to the \
+                 master; the first event 'b' at 4",
+            "same id",
+        ),
+        (
+            "A replica with the same server_uuid/server_id as this replica has connected to \
+                 the source; the first event 'b' at 4",
+            "same id",
+        ),
+        ("memory allocation failed reading log event", "lost"),
+        ("Could not open log file", "lost"),
+        ("binlog truncated in the middle of event; consider out of disk space", "unreadable"),
+        (
+            "log event entry exceeded max_allowed_packet; Increase max_allowed_packet on master",
+            "unreadable",
+        ),
+        ("what no server has said yet", "unreadable"),
+    ];
+
     #[test]
     fn the_servers_words_are_told_apart_though_their_number_is_one() {
-        let said = [
-            ("Could not find first log file name in binary log index file", "purged"),
-            (
-                "The slave is connecting using CHANGE MASTER TO MASTER_AUTO_POSITION = 1, but the \
-                 master has purged binary logs containing GTIDs that the slave requires.",
-                "purged",
-            ),
-            (
-                "Cannot replicate because the source purged required binary logs. Replicate the \
-                 missing transactions from elsewhere, or provision a new replica from backup.",
-                "purged",
-            ),
-            (
-                "Could not find GTID state requested by slave in any binlog files. Probably the \
-                 slave state is too old and required binlog files have been purged.",
-                "purged",
-            ),
-            (
-                "Slave has more GTIDs than the master has, using the master's SERVER_UUID. This \
-                 may indicate that the end of the binary log was truncated",
-                "ahead",
-            ),
-            (
-                "Replica has more GTIDs than the source has, using the source's SERVER_UUID.",
-                "ahead",
-            ),
-            (
-                "Error: connecting slave requested to start from GTID 0-1-10, which is not in the \
-                 master's binlog",
-                "ahead",
-            ),
-            (
-                "Client requested master to start replication from position > file size",
-                "past the end",
-            ),
-            (
-                "Client requested master to start replication from impossible position",
-                "past the end",
-            ),
-            (
-                "bogus data in log event; the first event 'binlog.000001' at 500, the last event \
-                 read from 'binlog.000001' at 123, the last byte read from 'binlog.000001' at 519.",
-                "not an event",
-            ),
-            (
-                "event read from binlog did not pass crc check; the first event 'b' at 4",
-                "not an event",
-            ),
-            (
-                "The replication sender thread cannot start in AUTO_POSITION mode: this server has \
-                 GTID_MODE = OFF instead of ON.",
-                "GTID mode",
-            ),
-            (
-                "Cannot replicate anonymous transaction when AUTO_POSITION = 1, at file b",
-                "GTID mode",
-            ),
-            (
-                "A slave with the same server_uuid/server_id as this slave has connected to the \
-                 master; the first event 'b' at 4",
-                "same id",
-            ),
-            (
-                "A replica with the same server_uuid/server_id as this replica has connected to \
-                 the source; the first event 'b' at 4",
-                "same id",
-            ),
-            ("memory allocation failed reading log event", "lost"),
-            ("Could not open log file", "lost"),
-            ("binlog truncated in the middle of event; consider out of disk space", "unreadable"),
-            (
-                "log event entry exceeded max_allowed_packet; Increase max_allowed_packet on master",
-                "unreadable",
-            ),
-            ("what no server has said yet", "unreadable"),
-        ];
-        for (words, expected) in said {
-            assert_eq!(outcome(1236, words), expected, "{words}");
+        for (words, expected) in SAID {
+            assert_eq!(outcome(1236, words), *expected, "{words}");
         }
     }
 

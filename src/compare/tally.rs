@@ -129,8 +129,12 @@ mod tests {
             row: Vec::new(),
         };
         let mut tally = Tally::new(0, 1, subset);
-        here.iter().for_each(|one| tally.here(&row(one)));
-        there.iter().for_each(|one| tally.there(&row(one)));
+        for one in here {
+            tally.here(&row(one));
+        }
+        for one in there {
+            tally.there(&row(one));
+        }
         let mut report = TableReport::default();
         tally.count(&mut report);
         let more = if subset { 0 } else { report.missing_here };

@@ -91,6 +91,7 @@ pub enum Direction {
 
 /// One mapped table as this database has it.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the table")]
 pub struct BoundTable {
     /// Its name, in the map, on the wire and in the database.
     pub name: Name,

@@ -281,7 +281,8 @@ impl MariadbGtidList {
             gtids.push((cursor.u32()?, cursor.u32()?, cursor.u64()?));
         }
         // An empty list is filled up to what the first versions took for the least.
-        if !cursor.is_empty() && !(gtids.is_empty() && cursor.len() == 2) {
+        let filled = gtids.is_empty() && cursor.len() == 2;
+        if !cursor.is_empty() && !filled {
             return Err(DecodeError::malformed("a list of transaction ids that does not end"));
         }
         Ok(MariadbGtidList { gtids })

@@ -16,9 +16,11 @@ pub(super) fn differences(pair: Pair<'_>) -> Vec<Found> {
             None => found.push(missing(ours)),
         }
     }
-    let unsent = pair.theirs.columns.iter().filter(|theirs| {
-        travels(theirs) && !named(pair.ours, &theirs.name).is_some_and(|ours| !is_own(ours))
-    });
+    let unsent = pair
+        .theirs
+        .columns
+        .iter()
+        .filter(|theirs| travels(theirs) && named(pair.ours, &theirs.name).is_none_or(is_own));
     found.extend(unsent.filter_map(|theirs| unfilled(pair.ours, theirs)));
     found
 }

@@ -130,15 +130,13 @@ fn within(here: &LiveColumn, there: &LiveColumn) -> Option<String> {
 
 /// Numbers that a type with digits after the point holds.
 fn digits(here: &LiveColumn, there: &LiveColumn) -> Option<String> {
-    let digits = |column: &LiveColumn| match family(column) {
-        Some(Family::Integer) => {
+    let digits = |column: &LiveColumn| {
+        if matches!(family(column), Some(Family::Integer)) {
             let (_, highest) = range(column);
-            (highest.checked_ilog10().map_or(1, |power| power.saturating_add(1)), 0)
+            return (highest.checked_ilog10().map_or(1, |power| power.saturating_add(1)), 0);
         }
-        _ => {
-            let scale = column.scale.unwrap_or(0);
-            (column.precision.unwrap_or(0).saturating_sub(scale), scale)
-        }
+        let scale = column.scale.unwrap_or(0);
+        (column.precision.unwrap_or(0).saturating_sub(scale), scale)
     };
     let ((whole, fraction), (room, places)) = (digits(here), digits(there));
     if whole > room || fraction > places {

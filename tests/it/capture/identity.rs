@@ -191,8 +191,9 @@ const KINDS: &[(&str, &str)] = &[
 ];
 
 async fn a_value_of_every_kind_is_translated(flavor: Flavor) {
-    let Site { server, folder: _, capturing } = Site::start(flavor).await;
+    let Site { server, folder, capturing } = Site::start(flavor).await;
     capturing.stop().await;
+    drop(folder);
     let mut work = String::new();
     let mut expected = Vec::new();
     for (number, (format, table)) in KINDS.iter().enumerate() {

@@ -204,7 +204,7 @@ async fn rights_may_be_revoked_in_part(server: &Server, desk: &Desk) {
         (
             "child",
             "SET GLOBAL partial_revokes = ON; \
-             GRANT SELECT ON open_mrs.role TO 'child'@'127.0.0.1'",
+             GRANT INSERT ON open_mrs.* TO 'child'@'127.0.0.1'",
         ),
         (
             "partial",

@@ -81,6 +81,7 @@ pub(super) fn taken(bound: &BoundColumn, value: &Value<'_>) -> Result<(), Hold> 
     }
     let shown: String =
         Identity::One(value.clone()).to_string().chars().take(SHOWN_LETTERS_MAX).collect();
+    let shown = if shown.is_empty() { "''" } else { &shown };
     Err(Hold::quarantine(format!(
         "column {} is {} here, which would take {shown} for something else",
         bound.name, bound.live.column_type

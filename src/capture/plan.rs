@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Error;
-use super::decode::{ColumnFacts, DecodeError, MapColumn, RawColumn, TableMapEvent};
+use super::decode::{ColumnFacts, DecodeError, MapColumn, RawColumn, RowsEvent, TableMapEvent};
 use super::identities::{Identities, TableNumber};
 use super::insert::Inserts;
 use super::translate::RowValues;
@@ -103,6 +103,13 @@ impl TablePlan {
             described: event.body.to_vec(),
             bound,
         })
+    }
+
+    /// Whether an event's images carry every column that there is to carry. What the server computes
+    /// it may leave out: `MariaDB` 11.8.9 does so with virtual columns and the hashes of keys.
+    pub(super) fn is_carried_by(&self, event: &RowsEvent<'_>) -> bool {
+        let mut absent = event.absent().map(|index| self.bound.columns.get(index));
+        absent.all(|column| column.is_none_or(|column| column.role == Role::Generated))
     }
 
     /// Whether rows of this table go from this node to its parent.

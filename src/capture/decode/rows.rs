@@ -121,7 +121,14 @@ impl<'a> RowsEvent<'a> {
 
     /// Whether every image carries every column, as `binlog_row_image=FULL` makes them.
     pub fn is_full(&self) -> bool {
-        (0..self.columns).all(|index| bit(&self.present, index) && bit(&self.present_after, index))
+        self.absent().next().is_none()
+    }
+
+    /// The columns that some image does not carry.
+    pub fn absent(&self) -> impl Iterator<Item = usize> {
+        let carried =
+            |index: &usize| bit(&self.present, *index) && bit(&self.present_after, *index);
+        (0..self.columns).filter(move |index| !carried(index))
     }
 
     /// Whether the images (of updates: the images before) carry the column.

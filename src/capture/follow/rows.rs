@@ -131,7 +131,7 @@ impl Follower {
             self.given_up(&plan.bound.name);
             return Ok(());
         }
-        if !event.is_full() {
+        if !plan.is_carried_by(event) {
             return Err(refused(
                 start,
                 &format!(

@@ -232,8 +232,8 @@ async fn rights_may_come_from_a_role(server: &Server, desk: &Desk) {
     let flavor = server.flavor();
     let (positions, whose) = match flavor {
         _ if flavor.is_mariadb() => ("BINLOG MONITOR", "FOR"),
-        _ if flavor.is_new_mysql() => ("REPLICATION CLIENT", "TO"),
-        // It has no roles.
+        _ if flavor.is_mysql_from(8, 4) => ("REPLICATION CLIENT", "TO"),
+        // It has no roles, or, as 8.0.28, lets nobody into a database by a role alone.
         _ => return,
     };
     let sql = format!(
